@@ -1,0 +1,48 @@
+//! Epoch records: the first and the last link of an enclave's chain of receipts.
+
+use crate::cbor::{Bytes, cbor_map};
+use crate::ids::{Digest, EpochId, InstanceId};
+use crate::units::UnixSeconds;
+
+/// Largest epoch record, in bytes.
+pub const MAX_EPOCH_RECORD_BYTES: usize = 8192;
+/// Largest checkpoint carried in an epoch-open record, in bytes.
+pub const MAX_PARENT_CHECKPOINT_BYTES: usize = 4096;
+
+cbor_map! {
+    /// Opens an epoch: place 0 of its chain, signed by the epoch's receipt key.
+    pub struct EpochOpen {
+        /// The enclave instance.
+        1 => issuer: InstanceId,
+        /// When it was signed.
+        6 => issued_at: UnixSeconds,
+        /// The keyset of the epoch.
+        -70004 => keyset: Digest,
+        /// The epoch: first half of `keyset`.
+        -70040 => epoch: EpochId,
+        /// Digest of the enclave's measured configuration.
+        -70053 => configuration: Digest,
+        /// A signed checkpoint of the log: the epoch is not older than it.
+        -70060 => parent: Bytes,
+        /// Digest of the attestation report the enclave published for this keyset.
+        -70061 => evidence: Digest,
+    }
+}
+
+cbor_map! {
+    /// Closes an epoch after its last receipt left.
+    pub struct EpochClose {
+        /// The enclave instance.
+        1 => issuer: InstanceId,
+        /// When it was signed.
+        6 => issued_at: UnixSeconds,
+        /// The keyset of the epoch.
+        -70004 => keyset: Digest,
+        /// The epoch.
+        -70040 => epoch: EpochId,
+        /// Place of this record: one more than the last receipt's.
+        -70041 => seq: u64,
+        /// Digest of the record before this one.
+        -70042 => prev: Digest,
+    }
+}

@@ -1,0 +1,60 @@
+//! Names on the wire: paths, headers and media types by which the roles meet.
+
+/// A sealed request (draft-ietf-ohai-chunked-ohttp).
+pub const MEDIA_SEALED_REQUEST: &str = "message/ohttp-chunked-req";
+/// A sealed answer.
+pub const MEDIA_SEALED_RESPONSE: &str = "message/ohttp-chunked-res";
+/// CBOR (RFC 8949).
+pub const MEDIA_CBOR: &str = "application/cbor";
+/// A CBOR sequence (RFC 8742).
+pub const MEDIA_CBOR_SEQ: &str = "application/cbor-seq";
+/// COSE_Sign1 (RFC 9052).
+pub const MEDIA_COSE: &str = "application/cose";
+
+/// Base64url of the order; client to broker to enclave.
+pub const HEADER_ORDER: &str = "bulla-order";
+/// Base64url of the grant; broker to enclave.
+pub const HEADER_GRANT: &str = "bulla-grant";
+/// Base64url of the delegation; broker to enclave.
+pub const HEADER_DELEGATION: &str = "bulla-delegation";
+/// Base64url of the usage receipt; trailer, enclave to broker.
+pub const TRAILER_RECEIPT: &str = "bulla-receipt";
+/// Base64url of the sealed terms; inside the envelope only.
+pub const HEADER_TERMS: &str = "bulla-terms";
+/// Which enclave instance a client's request is sealed to; client to broker.
+pub const HEADER_INSTANCE: &str = "bulla-instance";
+
+/// `POST`: one sealed request, streamed answer. `GET PATH_SEALED/HOLD`: the same answer again.
+pub const PATH_SEALED: &str = "/v1/sealed";
+/// `GET ?nonce=HEX[&instance=NAME]`: the attestation report (aci/1 §4).
+pub const PATH_ATTESTATION: &str = "/v1/aci/attestation";
+/// `POST` on an enclave: opens the epoch; body is a signed checkpoint, answer the epoch-open record.
+pub const PATH_EPOCH: &str = "/v1/epoch";
+/// `POST` on an enclave: a signed [`crate::pull::Pull`], answered with [`crate::pull::Pulled`].
+pub const PATH_OUTBOX: &str = "/v1/outbox";
+/// `GET`: OpenAI-shaped model list.
+pub const PATH_MODELS: &str = "/v1/models";
+/// `GET` on a broker: enclave instances with models and keyset digests.
+pub const PATH_ENCLAVES: &str = "/v1/enclaves";
+/// `GET` on a broker: the signed price book in force.
+pub const PATH_PRICE_BOOK: &str = "/v1/price-book";
+/// `GET` on a broker: who I am, my packages and balances.
+pub const PATH_ACCOUNT: &str = "/v1/account";
+/// `POST` on a broker: registers an order key.
+pub const PATH_ORDER_KEYS: &str = "/v1/account/order-keys";
+/// `GET` on a broker: my usage receipts.
+pub const PATH_RECEIPTS: &str = "/v1/receipts";
+/// `GET` on a broker: the newest signed checkpoint.
+pub const PATH_CHECKPOINT: &str = "/v1/log/checkpoint";
+/// `GET` on a broker: log tiles (C2SP tlog-tiles) below this prefix.
+pub const PATH_TILES: &str = "/v1/log/tile";
+/// `GET` on a broker: an audit bundle.
+pub const PATH_AUDIT_BUNDLE: &str = "/v1/audit/bundle";
+/// `GET`: liveness.
+pub const PATH_HEALTH: &str = "/healthz";
+
+/// Largest sealed request, in bytes.
+pub const MAX_SEALED_REQUEST_BYTES: usize = 4 << 20;
+/// Largest chunk of a sealed answer, in bytes, before sealing (chunked OHTTP §3: 16 KiB must be
+/// accepted by everybody).
+pub const MAX_CHUNK_BYTES: usize = 16 * 1024;

@@ -1,0 +1,46 @@
+//! The one list of domain labels. A hash or HMAC over bytes of one meaning can never be taken for
+//! a hash over bytes of another: `SHA-256(u8(len(label)) || label || bytes)`.
+//!
+//! Signatures carry their domain as the `typ` header of COSE_Sign1 (RFC 9596), which is signed.
+
+/// Digest of a sealed request as it travels (chunked OHTTP bytes).
+pub const SEALED_REQUEST: &str = "bulla sealed request v1";
+/// Digest of a whole order (COSE_Sign1 bytes).
+pub const ORDER: &str = "bulla order v1";
+/// Digest of a whole usage receipt or epoch record; links the chain of an epoch.
+pub const RECORD: &str = "bulla record v1";
+/// Account handle: digest of the customer's order key.
+pub const ACCOUNT: &str = "bulla account v1";
+/// Digest of a signed price book.
+pub const PRICE_BOOK: &str = "bulla price book v1";
+/// Digest of an appraisal policy's text.
+pub const POLICY: &str = "bulla policy v1";
+/// Digest of an enclave's measured configuration.
+pub const CONFIGURATION: &str = "bulla configuration v1";
+/// Digest of an attestation report (evidence with endorsements) as archived.
+pub const EVIDENCE: &str = "bulla evidence v1";
+/// Stored form of a broker credential.
+pub const CREDENTIAL: &str = "bulla credential v1";
+/// HMAC commitment to the opened request, keyed with the client's sealed salt.
+pub const COMMIT_REQUEST: &str = "bulla commit request v1";
+/// HMAC commitment to the answer as sent, keyed with the client's sealed salt.
+pub const COMMIT_RESPONSE: &str = "bulla commit response v1";
+
+/// `typ` of an order.
+pub const TYP_ORDER: &str = "application/bulla-order+cose";
+/// `typ` of a grant.
+pub const TYP_GRANT: &str = "application/bulla-grant+cose";
+/// `typ` of a delegation of the broker's root key to a grant key.
+pub const TYP_DELEGATION: &str = "application/bulla-delegation+cose";
+/// `typ` of a usage receipt.
+pub const TYP_RECEIPT: &str = "application/bulla-usage-receipt+cose";
+/// `typ` of an epoch-open record.
+pub const TYP_EPOCH_OPEN: &str = "application/bulla-epoch-open+cose";
+/// `typ` of an epoch-close record.
+pub const TYP_EPOCH_CLOSE: &str = "application/bulla-epoch-close+cose";
+/// `typ` of the broker's request for an enclave's outbox.
+pub const TYP_PULL: &str = "application/bulla-outbox-pull+cose";
+/// `typ` of a price book.
+pub const TYP_PRICE_BOOK: &str = "application/bulla-price-book+cose";
+/// `typ` of a customer's registration of an order key.
+pub const TYP_REGISTRATION: &str = "application/bulla-order-key+cose";

@@ -1,0 +1,157 @@
+//! Leaves of the public log. They are hashes of receipts, or records that are public anyway.
+
+use minicbor::{Decode, Decoder, Encode, Encoder};
+use serde::Serialize;
+
+use crate::cbor::{self, Bytes, CborError};
+use crate::ids::{Digest, EpochId};
+
+/// Largest leaf, in bytes (C2SP tlog-tiles: an entry's length is 16 bits).
+pub const MAX_LEAF_BYTES: usize = 65_535;
+
+/// One leaf. On the wire an array whose first item is the kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Leaf {
+    /// A usage receipt, by digest.
+    Receipt {
+        /// Its epoch.
+        epoch: EpochId,
+        /// Its place.
+        seq: u64,
+        /// Digest of the record before it.
+        prev: Digest,
+        /// Digest of the receipt ([`crate::labels::RECORD`]).
+        receipt: Digest,
+    },
+    /// An epoch-open record (COSE_Sign1).
+    EpochOpen {
+        /// The record.
+        record: Bytes,
+    },
+    /// An epoch-close record (COSE_Sign1).
+    EpochClose {
+        /// The record.
+        record: Bytes,
+    },
+    /// A keyset (JCS bytes) with the digest of the evidence it was published under.
+    Keyset {
+        /// The keyset.
+        keyset: Bytes,
+        /// Digest of the attestation report.
+        evidence: Digest,
+    },
+    /// A signed price book (COSE_Sign1).
+    PriceBook {
+        /// The book.
+        book: Bytes,
+    },
+    /// A delegation to a grant key (COSE_Sign1).
+    Delegation {
+        /// The delegation.
+        delegation: Bytes,
+    },
+}
+
+const RECEIPT: u8 = 0;
+const EPOCH_OPEN: u8 = 1;
+const EPOCH_CLOSE: u8 = 2;
+const KEYSET: u8 = 3;
+const PRICE_BOOK: u8 = 4;
+const DELEGATION: u8 = 5;
+
+impl Leaf {
+    /// The bytes that are hashed into the tree.
+    pub fn to_vec(&self) -> Vec<u8> {
+        cbor::to_vec(self)
+    }
+
+    /// Reads a leaf, strictly.
+    pub fn from_slice(bytes: &[u8]) -> Result<Leaf, CborError> {
+        cbor::from_slice(bytes, MAX_LEAF_BYTES)
+    }
+}
+
+impl<C> Encode<C> for Leaf {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        match self {
+            Leaf::Receipt { epoch, seq, prev, receipt } => {
+                e.array(5)?.u8(RECEIPT)?.bytes(&epoch.0)?.u64(*seq)?;
+                e.bytes(&prev.0)?.bytes(&receipt.0)?;
+            }
+            Leaf::EpochOpen { record } => {
+                e.array(2)?.u8(EPOCH_OPEN)?.bytes(&record.0)?;
+            }
+            Leaf::EpochClose { record } => {
+                e.array(2)?.u8(EPOCH_CLOSE)?.bytes(&record.0)?;
+            }
+            Leaf::Keyset { keyset, evidence } => {
+                e.array(3)?.u8(KEYSET)?.bytes(&keyset.0)?.bytes(&evidence.0)?;
+            }
+            Leaf::PriceBook { book } => {
+                e.array(2)?.u8(PRICE_BOOK)?.bytes(&book.0)?;
+            }
+            Leaf::Delegation { delegation } => {
+                e.array(2)?.u8(DELEGATION)?.bytes(&delegation.0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Leaf {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        use minicbor::decode::Error;
+        let items = d.array()?.ok_or_else(|| Error::message("indefinite-length array"))?;
+        match (d.u8()?, items) {
+            (RECEIPT, 5) => Ok(Leaf::Receipt {
+                epoch: EpochId::decode(d, ctx)?,
+                seq: d.u64()?,
+                prev: Digest::decode(d, ctx)?,
+                receipt: Digest::decode(d, ctx)?,
+            }),
+            (EPOCH_OPEN, 2) => Ok(Leaf::EpochOpen { record: Bytes::decode(d, ctx)? }),
+            (EPOCH_CLOSE, 2) => Ok(Leaf::EpochClose { record: Bytes::decode(d, ctx)? }),
+            (KEYSET, 3) => Ok(Leaf::Keyset {
+                keyset: Bytes::decode(d, ctx)?,
+                evidence: Digest::decode(d, ctx)?,
+            }),
+            (PRICE_BOOK, 2) => Ok(Leaf::PriceBook { book: Bytes::decode(d, ctx)? }),
+            (DELEGATION, 2) => Ok(Leaf::Delegation { delegation: Bytes::decode(d, ctx)? }),
+            (kind, items) => {
+                Err(Error::message(format!("unknown leaf kind {kind} with {items} items")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_round_trips() {
+        let digest = Digest([3; 32]);
+        let bytes = Bytes(vec![1, 2, 3]);
+        let leaves = [
+            Leaf::Receipt { epoch: EpochId([1; 16]), seq: 7, prev: digest, receipt: digest },
+            Leaf::EpochOpen { record: bytes.clone() },
+            Leaf::EpochClose { record: bytes.clone() },
+            Leaf::Keyset { keyset: bytes.clone(), evidence: digest },
+            Leaf::PriceBook { book: bytes.clone() },
+            Leaf::Delegation { delegation: bytes },
+        ];
+        for leaf in leaves {
+            assert_eq!(Leaf::from_slice(&leaf.to_vec()).unwrap(), leaf);
+        }
+    }
+
+    #[test]
+    fn refuses_unknown_kinds() {
+        assert!(Leaf::from_slice(&[0x82, 0x09, 0x40]).is_err());
+    }
+}
