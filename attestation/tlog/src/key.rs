@@ -1,0 +1,204 @@
+//! Names, ids and Ed25519 keys of signed notes (C2SP signed-note, "Signatures" and
+//! "Verifier keys").
+
+use std::fmt;
+
+use data_encoding::{BASE64, HEXLOWER};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use zeroize::Zeroizing;
+
+use crate::hash::sha256;
+
+/// Bytes in an Ed25519 public key, and in the seed of a private one (RFC 8032).
+pub const KEY_BYTES: usize = 32;
+
+/// Bytes in a key id (C2SP signed-note).
+pub const KEY_ID_BYTES: usize = 4;
+
+/// Bytes in a key's name and in an origin. signed-note sets no limit; the messages of
+/// tlog-cosignature allow both 255.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// Bytes in a verifier key's text: name, two plus signs, 8 hex digits, base64 of 33 bytes.
+pub const MAX_VERIFIER_KEY_BYTES: usize = MAX_NAME_BYTES + 54;
+
+/// What a key signs (C2SP signed-note, "Signature types"). Others are unknown here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum KeyType {
+    /// The text of a note.
+    Note = 0x01,
+    /// A timestamped cosignature of a checkpoint.
+    Cosignature = 0x04,
+}
+
+/// Why a name or a key's text was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A name has at least one character.
+    #[error("the key name is empty")]
+    NameEmpty,
+    /// The name is too long.
+    #[error("the key name has {got} bytes, at most {MAX_NAME_BYTES} are allowed")]
+    NameTooLong {
+        /// Bytes given.
+        got: usize,
+    },
+    /// White space, a plus sign or a control character in the name.
+    #[error("the key name holds {got:?}; white space, plus and control characters may not appear")]
+    NameCharacter {
+        /// The first such character.
+        got: char,
+    },
+    /// The whole text is too long.
+    #[error("the verifier key has {got} bytes, at most {MAX_VERIFIER_KEY_BYTES} are allowed")]
+    TooLong {
+        /// Bytes given.
+        got: usize,
+    },
+    /// Not `name+id+key`.
+    #[error("a verifier key reads name+id+key, this one has {got} parts")]
+    Parts {
+        /// Parts between plus signs.
+        got: usize,
+    },
+    /// The id is not 8 lowercase hex digits.
+    #[error("the key id is not 8 lowercase hex digits")]
+    IdEncoding,
+    /// The key is not standard base64.
+    #[error("the key is not standard base64 with padding")]
+    KeyEncoding,
+    /// A key of another kind.
+    #[error("a key of type {expected:#04x} is expected here, got {got:#04x}")]
+    Type {
+        /// The signature type wanted.
+        expected: u8,
+        /// The signature type found.
+        got: u8,
+    },
+    /// The key has not 32 bytes.
+    #[error("an ed25519 key has {KEY_BYTES} bytes, got {got}")]
+    KeyLength {
+        /// Bytes found after the type byte.
+        got: usize,
+    },
+    /// The id is not the one that name, type and key hash to.
+    #[error("the key id should be {expected}, got {got}: a part of the key was mistyped")]
+    IdMismatch {
+        /// The id computed, in hex.
+        expected: String,
+        /// The id found, in hex.
+        got: String,
+    },
+}
+
+/// Checks a key's name: not empty, no Unicode white space, no plus, and none of the control
+/// characters that a note may not hold.
+pub(crate) fn check_name(name: &str) -> Result<(), KeyError> {
+    if name.is_empty() {
+        return Err(KeyError::NameEmpty);
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(KeyError::NameTooLong { got: name.len() });
+    }
+    let forbidden = |c: &char| c.is_whitespace() || *c < ' ' || *c == '+';
+    match name.chars().find(forbidden) {
+        Some(got) => Err(KeyError::NameCharacter { got }),
+        None => Ok(()),
+    }
+}
+
+/// An Ed25519 public key under a name, for one use.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct PublicKey {
+    pub(crate) name: String,
+    pub(crate) id: [u8; KEY_ID_BYTES],
+    key_type: KeyType,
+    pub(crate) bytes: [u8; KEY_BYTES],
+}
+
+impl PublicKey {
+    pub(crate) fn new(
+        name: &str,
+        key_type: KeyType,
+        bytes: [u8; KEY_BYTES],
+    ) -> Result<Self, KeyError> {
+        check_name(name)?;
+        let hash = sha256(&[name.as_bytes(), b"\n", &[key_type as u8], &bytes]);
+        let [a, b, c, d, ..] = *hash.as_bytes();
+        Ok(Self { name: name.to_owned(), id: [a, b, c, d], key_type, bytes })
+    }
+
+    pub(crate) fn parse(text: &str, key_type: KeyType) -> Result<Self, KeyError> {
+        if text.len() > MAX_VERIFIER_KEY_BYTES {
+            return Err(KeyError::TooLong { got: text.len() });
+        }
+        // Base64 may hold plus signs of its own, so only the first two separate.
+        let parts: Vec<&str> = text.splitn(3, '+').collect();
+        let [name, id, key] = parts.as_slice() else {
+            return Err(KeyError::Parts { got: parts.len() });
+        };
+        let id: [u8; KEY_ID_BYTES] = HEXLOWER
+            .decode(id.as_bytes())
+            .ok()
+            .and_then(|id| id.try_into().ok())
+            .ok_or(KeyError::IdEncoding)?;
+        let key = BASE64.decode(key.as_bytes()).map_err(|_| KeyError::KeyEncoding)?;
+        let (&got, key) = key.split_first().ok_or(KeyError::KeyLength { got: 0 })?;
+        let expected = key_type as u8;
+        if got != expected {
+            return Err(KeyError::Type { expected, got });
+        }
+        let bytes = key.try_into().map_err(|_| KeyError::KeyLength { got: key.len() })?;
+        let parsed = Self::new(name, key_type, bytes)?;
+        if parsed.id != id {
+            return Err(KeyError::IdMismatch {
+                expected: HEXLOWER.encode(&parsed.id),
+                got: HEXLOWER.encode(&id),
+            });
+        }
+        Ok(parsed)
+    }
+
+    pub(crate) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.bytes).verify(message, signature).is_ok()
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut key = vec![self.key_type as u8];
+        key.extend_from_slice(&self.bytes);
+        let (id, key) = (HEXLOWER.encode(&self.id), BASE64.encode(&key));
+        write!(f, "{}+{id}+{key}", self.name)
+    }
+}
+
+/// An Ed25519 private key under a name, for one use. No `Debug`; the seed is wiped on drop.
+pub(crate) struct PrivateKey {
+    // The expanded key is made anew for each signature: ring's key pair is not wiped when
+    // it is dropped, and checkpoints are signed rarely.
+    seed: Zeroizing<[u8; KEY_BYTES]>,
+    pub(crate) public: PublicKey,
+}
+
+impl PrivateKey {
+    pub(crate) fn new(
+        name: &str,
+        key_type: KeyType,
+        seed: &[u8; KEY_BYTES],
+    ) -> Result<Self, KeyError> {
+        let got = KeyError::KeyLength { got: seed.len() };
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| got.clone())?;
+        let bytes = pair.public_key().as_ref().try_into().map_err(|_| got)?;
+        Ok(Self { seed: Zeroizing::new(*seed), public: PublicKey::new(name, key_type, bytes)? })
+    }
+
+    /// The 64 bytes of an Ed25519 signature.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        // A seed of this length was accepted by `new`, so it is accepted again.
+        Ed25519KeyPair::from_seed_unchecked(self.seed.as_slice())
+            .map(|pair| pair.sign(message).as_ref().to_vec())
+            .unwrap_or_default()
+    }
+}
