@@ -1,1 +1,21 @@
-//! attestation
+//! The verifier's shelf: everything a stranger needs to check bulla, with no clock, no files, no
+//! network, no async and no unsafe code.
+//!
+//! * [`appraise`](appraise::appraise): evidence, endorsements, [`anchor`]s, [`policy`] and an
+//!   instant in, an [Attestation Result](result) out; only that yields [`keys`]. Each kind of
+//!   [`tee`] is a module.
+//! * [`hash`], [`sign`]: digests under domain labels; COSE_Sign1 with Ed25519.
+
+#![forbid(unsafe_code)]
+
+pub mod anchor;
+pub mod appraise;
+pub mod endorsement;
+pub mod evidence;
+pub mod hash;
+pub mod hex;
+pub mod keys;
+pub mod policy;
+pub mod result;
+pub mod sign;
+pub mod tee;
