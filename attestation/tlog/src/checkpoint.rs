@@ -11,10 +11,10 @@
 
 use std::fmt;
 
-use crate::decimal;
 use crate::hash::Hash;
 use crate::key::MAX_NAME_BYTES;
 use crate::note::{Note, NoteError, NoteSignature, NoteVerifyError, SignerKey, VerifierKey};
+use crate::strict;
 use crate::tree::{IncludedLeaf, InclusionError, MAX_TREE_SIZE, verify_inclusion};
 
 /// Bytes in an origin: what the messages of tlog-cosignature allow it.
@@ -177,7 +177,7 @@ impl Checkpoint {
             let got = body.split('\n').count();
             return Err(CheckpointError::MissingLine { got });
         };
-        let size = decimal::parse(size).ok_or(CheckpointError::Size)?;
+        let size = strict::decimal(size).ok_or(CheckpointError::Size)?;
         let root = Hash::from_base64(root).ok_or(CheckpointError::Root)?;
         let checkpoint = Self::new(origin, size, root)?;
         lines.try_fold(checkpoint, |checkpoint, line| checkpoint.with_extension(line))

@@ -5,6 +5,8 @@ use std::fmt;
 use data_encoding::{BASE64, HEXLOWER};
 use ring::digest::{Context, SHA256};
 
+use crate::strict;
+
 /// Bytes in a hash (SHA-256).
 pub const HASH_BYTES: usize = 32;
 
@@ -50,8 +52,7 @@ impl Hash {
 
     /// Reads what [`Hash::to_base64`] writes; `None` for anything else.
     pub fn from_base64(text: &str) -> Option<Self> {
-        let bytes = BASE64.decode(text.as_bytes()).ok()?;
-        bytes.try_into().ok().map(Self)
+        strict::base64(text)?.try_into().ok().map(Self)
     }
 }
 

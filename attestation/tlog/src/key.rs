@@ -8,6 +8,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
 use crate::hash::sha256;
+use crate::strict;
 
 /// Bytes in an Ed25519 public key, and in the seed of a private one (RFC 8032).
 pub const KEY_BYTES: usize = 32;
@@ -143,7 +144,7 @@ impl PublicKey {
             .ok()
             .and_then(|id| id.try_into().ok())
             .ok_or(KeyError::IdEncoding)?;
-        let key = BASE64.decode(key.as_bytes()).map_err(|_| KeyError::KeyEncoding)?;
+        let key = strict::base64(key).ok_or(KeyError::KeyEncoding)?;
         let (&got, key) = key.split_first().ok_or(KeyError::KeyLength { got: 0 })?;
         let expected = key_type as u8;
         if got != expected {

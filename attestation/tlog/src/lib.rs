@@ -51,11 +51,11 @@
 
 pub mod checkpoint;
 pub mod cosignature;
-mod decimal;
 mod hash;
 pub mod key;
 pub mod note;
 pub mod proof;
+mod strict;
 pub mod tile;
 pub mod tree;
 

@@ -11,6 +11,7 @@ use std::fmt;
 use data_encoding::{BASE64, HEXLOWER};
 
 use crate::key::{KEY_BYTES, KEY_ID_BYTES, KeyError, KeyType, PrivateKey, PublicKey, check_name};
+use crate::strict;
 
 /// Bytes in a whole note: sixteen signatures, as verifiers must accept, of the 5 kB that
 /// post-quantum ones take, twice over (C2SP signed-note).
@@ -154,7 +155,7 @@ impl NoteSignature {
             return Err(malformed);
         };
         check_name(name).map_err(|source| NoteError::SignatureName { line, source })?;
-        let Ok(bytes) = BASE64.decode(encoded.as_bytes()) else {
+        let Some(bytes) = strict::base64(encoded) else {
             return Err(malformed);
         };
         match bytes.split_first_chunk() {

@@ -16,9 +16,9 @@ use data_encoding::BASE64;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, OpenError, SignedCheckpoint};
 use crate::cosignature::{Cosignature, Quorum, WitnessError};
-use crate::decimal;
 use crate::hash::Hash;
 use crate::note::{MAX_NOTE_BYTES, Note, NoteError, VerifierKey};
+use crate::strict;
 use crate::tree::{IncludedLeaf, InclusionError, MAX_PROOF_HASHES};
 
 /// Bytes of extra data in a proof; ours.
@@ -178,7 +178,7 @@ impl TlogProof {
         let index = lines
             .next()
             .and_then(|line| line.strip_prefix("index "))
-            .and_then(decimal::parse)
+            .and_then(strict::decimal)
             .ok_or(ProofFormatError::Index)?;
         let note = Note::parse(note.as_bytes())?;
         Ok(Self {

@@ -13,8 +13,8 @@ use std::fmt;
 pub use bundle::{BundleError, MAX_ENTRY_BYTES, decode_bundle, encode_bundle};
 pub use read::{TileReadError, TileReader, TiledTree};
 
-use crate::decimal;
 use crate::hash::{HASH_BYTES, Hash};
+use crate::strict;
 use crate::tree::Tree;
 
 /// Levels of the tree that one tile spans.
@@ -154,14 +154,14 @@ fn parse_level(text: &str) -> Result<TileLevel, TilePathError> {
     if text == "entries" {
         return Ok(TileLevel::Entries);
     }
-    match decimal::parse(text).map(u8::try_from) {
+    match strict::decimal(text).map(u8::try_from) {
         Some(Ok(level)) if level <= MAX_TILE_LEVEL => Ok(TileLevel::Hashes(level)),
         _ => Err(TilePathError::Level),
     }
 }
 
 fn parse_width(text: &str) -> Result<u16, TilePathError> {
-    match decimal::parse(text).map(u16::try_from) {
+    match strict::decimal(text).map(u16::try_from) {
         Some(Ok(width)) if (1..TILE_WIDTH).contains(&width) => Ok(width),
         _ => Err(TilePathError::Width),
     }

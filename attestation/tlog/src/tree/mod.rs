@@ -107,8 +107,7 @@ impl Tree {
 
     /// The root over all leaves.
     pub fn root(&self) -> Hash {
-        // The tree holds every node below its own size, so this cannot fail.
-        self.root_at(self.size()).unwrap_or_else(|_| Hash::empty_root())
+        self.frontier().root()
     }
 
     /// The root as it was when the tree had `size` leaves.
