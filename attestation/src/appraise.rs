@@ -1,0 +1,215 @@
+//! The appraisal: evidence, endorsements, anchors, policy and an instant in; a verdict out.
+
+use bulla_wire::evidence::AttestationReport;
+use bulla_wire::ids::Digest;
+use bulla_wire::keyset::Subject;
+use bulla_wire::statement::{Nonce, Statement};
+use bulla_wire::units::UnixSeconds;
+use data_encoding::HEXLOWER;
+use subtle::ConstantTimeEq;
+
+use crate::anchor::TrustAnchors;
+use crate::evidence;
+use crate::hash;
+use crate::keys;
+use crate::policy::{Demand, Policy};
+use crate::result::{AttestationResult, Check, CheckName, Claims};
+use crate::tee::{TeeKind, snp};
+
+/// What the verifier knows about the age of the evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freshness {
+    /// It sent this nonce for this very report: 32 random bytes, used once.
+    Nonce(Nonce),
+    /// It sent none: the report may be a cached one. How long it can be used is bounded by the
+    /// keyset's `not_after`; how old it is, the report does not say.
+    Passport,
+}
+
+/// Appraises `report` at the instant `now`.
+///
+/// `now` is an argument, so an archived report is judged as of the time it served. Keys come out
+/// of the result with [`AttestationResult::into_keys`] and in no other way. Whatever the policy
+/// says, the keyset must be bound into the evidence and unexpired.
+pub fn appraise(
+    report: &AttestationReport,
+    anchors: &TrustAnchors,
+    policy: &Policy,
+    freshness: Freshness,
+    now: UnixSeconds,
+) -> AttestationResult {
+    let attestation = &report.attestation;
+    let Some(TeeKind::Snp) = TeeKind::from_aci_name(&attestation.tee_type) else {
+        let got = attestation.tee_type.chars().take(40).collect::<String>();
+        let expected = "sev_snp, the only TEE this version appraises";
+        let check = Check::judge(CheckName::TeeType, false, expected, got);
+        return AttestationResult::new(TeeKind::Snp, policy, now, vec![check]);
+    };
+    let appraised = snp::appraise_raw(
+        &attestation.evidence.report,
+        &evidence::endorsements(report),
+        anchors,
+        policy,
+        &snp::Expectations::default(),
+        now,
+    );
+    let Some(Claims::Snp(claims)) = appraised.claims().cloned() else {
+        return appraised;
+    };
+    let keyset_digest = hash::keyset_digest(&attestation.workload_keyset);
+    let keys = keys::of_keyset(
+        &attestation.workload_keyset,
+        keyset_digest,
+        evidence::digest(report),
+        appraised.is_simulated(),
+    );
+    let binding = Binding {
+        report,
+        policy,
+        freshness,
+        now,
+        keyset_digest,
+        slot: claims.report_data.0,
+        chip_id: (claims.chip_id.0 != [0; 64]).then(|| claims.chip_id.to_string()),
+    };
+    let mut checks = binding.checks();
+    checks.push(keyset_keys(&keys));
+    appraised.and(checks, keys.ok())
+}
+
+/// What the binding checks look at: how keyset and evidence belong together.
+struct Binding<'a> {
+    report: &'a AttestationReport,
+    policy: &'a Policy,
+    freshness: Freshness,
+    now: UnixSeconds,
+    /// Recomputed from the keyset, never read.
+    keyset_digest: Digest,
+    /// REPORT_DATA as the hardware signed it.
+    slot: [u8; 64],
+    /// The chip the evidence names, if it names one.
+    chip_id: Option<String>,
+}
+
+impl Binding<'_> {
+    fn checks(&self) -> Vec<Check> {
+        vec![
+            self.report_data(),
+            self.report_data_padding(),
+            self.report_data_copy(),
+            self.keyset_digest(),
+            self.nonce(),
+            self.keyset_expiry(),
+            self.keyset_life(),
+            self.keyset_chip_id(),
+        ]
+    }
+
+    /// First half of REPORT_DATA equals the digest of the statement with this nonce, compared whole
+    /// and in constant time.
+    fn binds(&self, nonce: Option<Nonce>) -> bool {
+        let statement = Statement { keyset_digest: self.keyset_digest, nonce };
+        let expected = hash::statement_digest(&statement);
+        self.slot[..32].ct_eq(&expected.0).into()
+    }
+
+    /// The keyset is the one the hardware signed, under any of the nonces it could answer: the
+    /// verifier's own, the restated one, none. Says nothing about freshness.
+    fn report_data(&self) -> Check {
+        let own = match self.freshness {
+            Freshness::Nonce(nonce) => Some(nonce),
+            Freshness::Passport => None,
+        };
+        let restated = self.report.nonce().unwrap_or(None);
+        let bound = [own, restated, None].into_iter().any(|nonce| self.binds(nonce));
+        let got = match bound {
+            true => "binds this keyset",
+            false => "does not bind this keyset",
+        };
+        Check::judge(CheckName::ReportData, bound, "digest of a statement over this keyset", got)
+    }
+
+    fn report_data_padding(&self) -> Check {
+        let zero = self.slot[32..].iter().all(|byte| *byte == 0);
+        let got = HEXLOWER.encode(&self.slot[32..]);
+        Check::judge(CheckName::ReportDataPadding, zero, "bytes 32 to 63 zero", got)
+    }
+
+    fn report_data_copy(&self) -> Check {
+        let restated = &self.report.attestation.report_data;
+        let signed = HEXLOWER.encode(&self.slot[..32]);
+        let got = restated.chars().take(64).collect::<String>();
+        Check::judge(CheckName::ReportDataCopy, *restated == signed, signed, got)
+    }
+
+    fn keyset_digest(&self) -> Check {
+        let restated = self.report.restated_keyset_digest();
+        let same = restated == Some(self.keyset_digest);
+        let got = restated.map_or("not a digest".to_owned(), |digest| digest.prefixed());
+        Check::judge(CheckName::KeysetDigest, same, self.keyset_digest.prefixed(), got)
+    }
+
+    /// The restated nonce is never looked at: the statement is rebuilt from the nonce we sent.
+    fn nonce(&self) -> Check {
+        let name = CheckName::Nonce;
+        match (&self.freshness, self.policy.freshness().nonce) {
+            (Freshness::Nonce(nonce), _) => {
+                let answered = self.binds(Some(*nonce));
+                let got = match (answered, self.binds(None)) {
+                    (true, _) => "answered",
+                    (false, true) => "absent: the evidence answers no nonce",
+                    (false, false) => "another nonce",
+                };
+                Check::judge(name, answered, "the nonce that was sent", got)
+            }
+            (Freshness::Passport, Demand::Required) => {
+                Check::judge(name, false, "a nonce sent by the verifier", "none was sent")
+            }
+            (Freshness::Passport, Demand::NotRequired) => {
+                Check::not_required(name, "passport: proves binding, not freshness")
+            }
+        }
+    }
+
+    fn keyset_expiry(&self) -> Check {
+        let not_after = self.report.attestation.workload_keyset.not_after;
+        let expected = format!("after {}", self.now);
+        Check::judge(CheckName::KeysetExpiry, self.now < not_after, expected, not_after.to_string())
+    }
+
+    /// See [`KeysetRule::maximum_life_seconds`](crate::policy::KeysetRule) for what this bounds.
+    fn keyset_life(&self) -> Check {
+        let not_after = self.report.attestation.workload_keyset.not_after;
+        let left_seconds = not_after.saturating_sub(self.now).0;
+        let maximum = self.policy.keyset().maximum_life_seconds;
+        let expected = format!("at most {maximum} s from now");
+        let got = format!("{left_seconds} s from now");
+        Check::judge(CheckName::KeysetLife, left_seconds <= maximum, expected, got)
+    }
+
+    /// A keyset that names a chip must name this one, asked or not: keys of one node shown with the
+    /// evidence of another are the relay of CVE-2026-33697.
+    fn keyset_chip_id(&self) -> Check {
+        let name = CheckName::KeysetChipId;
+        let subject = self.report.attestation.workload_keyset.subject.as_deref();
+        let named = subject.and_then(Subject::parse).map(|subject| subject.chip_id);
+        let expected = self.chip_id.clone().unwrap_or("a chip id that is shown".to_owned());
+        match (named, self.policy.keyset().chip_id_in_subject) {
+            (Some(named), _) => {
+                let same = self.chip_id.as_ref() == Some(&named);
+                Check::judge(name, same, expected, named)
+            }
+            (None, Demand::Required) => Check::judge(name, false, expected, "subject names no chip"),
+            (None, Demand::NotRequired) => Check::not_required(name, "subject names no chip"),
+        }
+    }
+}
+
+fn keyset_keys(keys: &Result<keys::AttestedKeys, keys::KeysetLacks>) -> Check {
+    let expected = "an ed25519 receipt key and one ohttp-chunked sealing key";
+    let got = match keys {
+        Ok(_) => "both".to_owned(),
+        Err(lacks) => lacks.to_string(),
+    };
+    Check::judge(CheckName::KeysetKeys, keys.is_ok(), expected, got)
+}

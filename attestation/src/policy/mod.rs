@@ -1,0 +1,212 @@
+//! Appraisal policies (RFC 9334): typed TOML that a security officer can read and sign off.
+//!
+//! A policy says everything: a key left out is an error, an unknown key is an error, an empty
+//! list accepts nothing, and "do not ask" has to be written as `"any"` or `"not_required"`.
+//! The digest of the text stands in every verdict.
+
+mod accept;
+mod snp;
+
+pub use accept::Accept;
+pub use snp::{Ban, SigningKeyKind, SnpPolicy, TcbFloor};
+
+use serde::Deserialize;
+
+use bulla_wire::ids::Digest;
+
+use crate::tee::TeeKind;
+
+/// Largest policy text in bytes (ours; the shipped ones are under 8 KiB, chip-id lists grow).
+pub const MAX_POLICY_BYTES: usize = 1024 * 1024;
+/// Longest keyset life a policy may allow, in seconds: one week. aci/1 §3.1 wants implausibly
+/// distant ends refused, and a stolen key works until its keyset ends.
+pub const MAX_KEYSET_LIFE_SECONDS: u64 = 7 * 24 * 3600;
+
+/// Why a text is not a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Too long.
+    #[error("a policy is at most {MAX_POLICY_BYTES} bytes, got {got_bytes}")]
+    TooLarge {
+        /// Bytes given.
+        got_bytes: usize,
+    },
+    /// Not TOML, an unknown or missing key, or a value of the wrong kind.
+    #[error("policy does not read: {reason}")]
+    Syntax {
+        /// What the reader says, with line and column.
+        reason: String,
+    },
+    /// A workload policy on real hardware that would take any workload.
+    #[error(
+        "a workload policy must list measurements: only one with allow_simulated = true, or with purpose = \"evidence\", may say \"any\""
+    )]
+    AnyMeasurement,
+    /// A keyset life beyond reason.
+    #[error(
+        "keyset.maximum_life_seconds must be 1 to {MAX_KEYSET_LIFE_SECONDS}, got {got}"
+    )]
+    KeysetLife {
+        /// Seconds found.
+        got: u64,
+    },
+    /// A product both allowed and banned.
+    #[error("product {product} is both in snp.products and in snp.banned_products")]
+    AllowedAndBanned {
+        /// Which.
+        product: String,
+    },
+    /// Two floors for one part: which one counts would be a guess.
+    #[error("two snp.floor entries for part {part}")]
+    RepeatedFloor {
+        /// Which.
+        part: String,
+    },
+}
+
+/// What a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Deciding whom to talk to: yields keys.
+    Workload,
+    /// Judging whether evidence is genuine, whosever it is: never yields keys.
+    Evidence,
+}
+
+/// Whether something must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Demand {
+    /// Its absence is a failure.
+    Required,
+    /// It is not asked for.
+    NotRequired,
+}
+
+/// Whether something may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tolerance {
+    /// Its presence is a failure.
+    Refused,
+    /// It may be.
+    Allowed,
+}
+
+/// How fresh evidence must be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreshnessRule {
+    /// Whether evidence must answer the verifier's own nonce. Without, a passport is taken too,
+    /// and its age is bounded only by [`KeysetRule::maximum_life_seconds`].
+    pub nonce: Demand,
+}
+
+/// What the keyset must look like.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysetRule {
+    /// Longest time from now to `not_after`, in seconds. Neither report nor keyset says when it
+    /// was made, so this bounds how long an accepted passport can be replayed, not how old it is:
+    /// an enclave that signs longer-lived keysets is refused until their last stretch, and
+    /// "not older than" is what the logged epoch-open record adds.
+    pub maximum_life_seconds: u64,
+    /// Whether the keyset's subject must name the chip the report names.
+    pub chip_id_in_subject: Demand,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    name: String,
+    #[allow(dead_code, reason = "for the reader of the file; its bytes are in the digest")]
+    description: String,
+    purpose: Purpose,
+    allow_simulated: bool,
+    tees: Vec<TeeKind>,
+    freshness: FreshnessRule,
+    keyset: KeysetRule,
+    snp: SnpPolicy,
+}
+
+/// A policy, read and found consistent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    document: Document,
+    digest: Digest,
+}
+
+impl Policy {
+    /// Reads a policy from its TOML text.
+    pub fn from_toml(text: &str) -> Result<Policy, PolicyError> {
+        if text.len() > MAX_POLICY_BYTES {
+            return Err(PolicyError::TooLarge { got_bytes: text.len() });
+        }
+        let document: Document = toml::from_str(text)
+            .map_err(|error| PolicyError::Syntax { reason: error.to_string() })?;
+        document.check()?;
+        Ok(Policy { document, digest: digest_of(text) })
+    }
+
+    /// The name the policy gives itself.
+    pub fn name(&self) -> &str {
+        &self.document.name
+    }
+
+    /// Labelled digest of its text.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.document.purpose
+    }
+
+    /// Whether evidence under a simulated root is taken; the root must be named besides.
+    pub fn allows_simulated(&self) -> bool {
+        self.document.allow_simulated
+    }
+
+    /// Whether it takes this kind of TEE.
+    pub fn allows_tee(&self, kind: TeeKind) -> bool {
+        self.document.tees.contains(&kind)
+    }
+
+    /// How fresh evidence must be.
+    pub fn freshness(&self) -> &FreshnessRule {
+        &self.document.freshness
+    }
+
+    /// What the keyset must look like.
+    pub fn keyset(&self) -> &KeysetRule {
+        &self.document.keyset
+    }
+
+    /// Rules for AMD SEV-SNP.
+    pub fn snp(&self) -> &SnpPolicy {
+        &self.document.snp
+    }
+}
+
+impl Document {
+    fn check(&self) -> Result<(), PolicyError> {
+        let takes_any_workload = self.snp.measurements == Accept::Any;
+        if self.purpose == Purpose::Workload && takes_any_workload && !self.allow_simulated {
+            return Err(PolicyError::AnyMeasurement);
+        }
+        let life = self.keyset.maximum_life_seconds;
+        if life == 0 || life > MAX_KEYSET_LIFE_SECONDS {
+            return Err(PolicyError::KeysetLife { got: life });
+        }
+        self.snp.check()
+    }
+}
+
+fn digest_of(text: &str) -> Digest {
+    crate::hash::labelled(bulla_wire::labels::POLICY, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+use super::*;
+
+const STRICT: &str = include_str!("../../../policies/appraisal/strict.toml");
+const STANDARD: &str = include_str!("../../../policies/appraisal/standard.toml");
+const DEVELOPMENT: &str = include_str!("../../../policies/appraisal/development.toml");
+const AUTHENTIC: &str = include_str!("../../../policies/appraisal/authentic.toml");
+
+#[test]
+fn every_shipped_policy_reads_and_calls_itself_by_its_file_name() {
+    let shipped = [
+        ("strict", STRICT),
+        ("standard", STANDARD),
+        ("development", DEVELOPMENT),
+        ("authentic", AUTHENTIC),
+    ];
+    for (name, text) in shipped {
+        assert_eq!(Policy::from_toml(text).unwrap().name(), name);
+    }
+}
+
+#[test]
+fn only_the_development_policy_takes_a_simulated_tee() {
+    for (text, expected) in [(STRICT, false), (STANDARD, false), (AUTHENTIC, false), (DEVELOPMENT, true)]
+    {
+        assert_eq!(Policy::from_toml(text).unwrap().allows_simulated(), expected);
+    }
+}
+
+#[test]
+fn the_digest_is_of_the_text() {
+    let one = Policy::from_toml(STRICT).unwrap();
+    let other = Policy::from_toml(&format!("{STRICT}\n# a remark\n")).unwrap();
+    assert_ne!(one.digest(), other.digest());
+}
+
+#[test]
+fn refuses_unknown_keys_at_every_level() {
+    for (place, key) in [
+        ("name = ", "allow_everything = true\nname = "),
+        ("[freshness]\n", "[freshness]\nchallenge = true\n"),
+        ("[keyset]\n", "[keyset]\nforever = true\n"),
+        ("[snp]\n", "[snp]\ndebug = \"allowed\"\n"),
+        ("part = \"genoa\"\n", "part = \"genoa\"\nlow = 1\n"),
+    ] {
+        let text = STRICT.replacen(place, key, 1);
+        assert_ne!(text, STRICT);
+        let error = Policy::from_toml(&text).unwrap_err();
+        assert!(error.to_string().contains("unknown field"), "{error}");
+    }
+}
+
+#[test]
+fn refuses_a_policy_with_any_line_left_out() {
+    let is_setting = |line: &str| line.contains(" = ") && !line.starts_with(['#', ' ']);
+    // Floors for FMC exist on Turin only.
+    let lines = DEVELOPMENT.lines().filter(|line| is_setting(line));
+    for line in lines {
+        let text = DEVELOPMENT.replacen(line, "", 1);
+        let error = Policy::from_toml(&text).unwrap_err();
+        assert!(error.to_string().contains("missing field"), "{line}: {error}");
+    }
+}
+
+#[test]
+fn refuses_any_measurement_on_real_hardware() {
+    let text = STANDARD.replacen("measurements = []", "measurements = \"any\"", 1);
+    assert_eq!(Policy::from_toml(&text), Err(PolicyError::AnyMeasurement));
+}
+
+#[test]
+fn refuses_a_keyset_life_of_zero_or_beyond_reason() {
+    for got in [0, MAX_KEYSET_LIFE_SECONDS + 1] {
+        let life = format!("maximum_life_seconds = {got}");
+        let text = STANDARD.replacen("maximum_life_seconds = 86400", &life, 1);
+        assert_eq!(Policy::from_toml(&text), Err(PolicyError::KeysetLife { got }));
+    }
+}
+
+#[test]
+fn refuses_a_product_both_allowed_and_banned() {
+    let text = STRICT.replacen("[\"genoa\", \"turin\"]", "[\"milan\"]", 1);
+    let product = "milan".to_owned();
+    assert_eq!(Policy::from_toml(&text), Err(PolicyError::AllowedAndBanned { product }));
+}
+
+#[test]
+fn refuses_two_floors_for_one_part() {
+    let text = STRICT.replacen("part = \"turin\"\nfmc = 0\n", "part = \"genoa\"\n", 1);
+    let part = "genoa".to_owned();
+    assert_eq!(Policy::from_toml(&text), Err(PolicyError::RepeatedFloor { part }));
+}
+
+#[test]
+fn refuses_lists_in_other_words_than_any() {
+    let text = STRICT.replacen("chip_ids = []", "chip_ids = \"all\"", 1);
+    let error = Policy::from_toml(&text).unwrap_err();
+    assert!(error.to_string().contains("\\\"any\\\" or a list") || error.to_string().contains("\"any\" or a list"), "{error}");
+    let upper = STRICT.replacen("chip_ids = []", &format!("chip_ids = [\"{}\"]", "AB".repeat(64)), 1);
+    assert!(Policy::from_toml(&upper).is_err());
+}
+
+#[test]
+fn refuses_a_text_beyond_its_limit() {
+    let text = format!("{STRICT}#{}", "x".repeat(MAX_POLICY_BYTES));
+    let got_bytes = text.len();
+    assert_eq!(Policy::from_toml(&text), Err(PolicyError::TooLarge { got_bytes }));
+}
