@@ -4,6 +4,7 @@
 //! * [`appraise`](appraise::appraise): evidence, endorsements, [`anchor`]s, [`policy`] and an
 //!   instant in, an [Attestation Result](result) out; only that yields [`keys`]. Each kind of
 //!   [`tee`] is a module.
+//! * [`seal`]: chunked Oblivious HTTP, post-quantum.
 //! * [`hash`], [`sign`]: digests under domain labels; COSE_Sign1 with Ed25519.
 
 #![forbid(unsafe_code)]
@@ -17,5 +18,6 @@ pub mod hex;
 pub mod keys;
 pub mod policy;
 pub mod result;
+pub mod seal;
 pub mod sign;
 pub mod tee;
