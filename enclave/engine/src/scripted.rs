@@ -268,7 +268,7 @@ impl Engine for ScriptedEngine {
             } else {
                 None
             };
-            if !output.as_ref().is_some_and(|output| output.finish.is_some()) {
+            if output.as_ref().is_none_or(|output| output.finish.is_none()) {
                 rest.push(player);
             }
             outputs.extend(output);

@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""Makes the golden models: tiny random weights, run by Hugging Face transformers.
+
+    pip install torch transformers tokenizers safetensors numpy
+    python make.py            # rewrites the folders beside this file
+
+Each folder is a model as Hugging Face stores it, plus what transformers computes with it:
+  golden.safetensors  tokens [P], logits [P, V] of one pass over the prompt,
+                      greedy [S], step_logits [S, V] of S greedy steps after it
+  chats.json          chats, the text the chat template makes of them, and the token ids
+All arithmetic is f32 on the CPU, whatever type the weights are stored in.
+"""
+import json
+import pathlib
+import shutil
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+HERE = pathlib.Path(__file__).parent
+STEPS = 16
+PROMPT = 40
+CONTEXT = 256
+
+CORPUS = """\
+The clay envelope holds the counting tokens, and the count is pressed on the outside.
+A witness rolls a seal over it; whoever breaks it can count for himself.
+Invoice 2041: 12 jars of oil at 3 shekels, 36 shekels in all, due in the month of barley.
+Who asks is known to the broker, what is asked is known to the enclave, and nobody has both.
+{"item": "oil", "count": 12, "price": 3, "total": 36}
+Grüße aus Köln, señor; où est la clé? 数える 封をする 😀
+"""
+
+CHATS = [
+    [("user", "Count the jars.")],
+    [("system", "You are brief."), ("user", "How many tokens?"), ("assistant", "Twelve."),
+     ("user", "And <b>shekels</b>? {\"total\": 36}\n")],
+    [("user", "  Grüße 😀 数える\n\n\ttwo tabs  "), ("assistant", "Sí, señor."), ("user", "é")],
+]
+
+CHATML = """\
+{%- for message in messages %}
+    {%- if loop.first and message.role != 'system' %}
+        {{- '<|im_start|>system\\nYou count.<|im_end|>\\n' }}
+    {%- endif %}
+    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'].strip() + '<|im_end|>' + '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+
+HEADERS = """\
+{%- set ns = namespace(turns=0) %}
+{{- bos_token }}
+{% for message in messages %}
+    {% if message.role not in ['system', 'user', 'assistant'] %}
+        {{ raise_exception('role ' + message.role + ' is unknown') }}
+    {% endif %}
+    {% set ns.turns = ns.turns + 1 %}
+<|head|>{{ message.role }}<|/head|>
+
+{{ message.content | trim }}<|eot|>
+{% endfor %}
+{% if tools is defined and tools is not none %}{{ tools | tojson }}{% endif %}
+{% if add_generation_prompt %}
+<|head|>assistant<|/head|>
+
+{% endif %}
+"""
+
+INST = """\
+{%- if messages[0].role == 'system' %}
+    {%- set system = '<<SYS>>' + messages[0].content.strip() + '<</SYS>> ' %}
+    {%- set rest = messages[1:] %}
+{%- else %}
+    {%- set system = '' %}
+    {%- set rest = messages %}
+{%- endif %}
+{%- for message in rest %}
+    {%- if (message.role == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('user and assistant must take turns') }}
+    {%- endif %}
+    {%- if message.role == 'user' %}
+        {{- bos_token ~ '[INST] ' ~ (system if loop.first else '') ~ message.content.strip() ~ ' [/INST]' }}
+    {%- else %}
+        {{- ' ' ~ message.content.strip() ~ ' ' ~ eos_token }}
+    {%- endif %}
+{%- endfor %}
+"""
+
+
+def byte_level(specials, split_nfc):
+    """The kind Llama 3 and Qwen use."""
+    tokenizer = Tokenizer(models.BPE())
+    if split_nfc:
+        tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=340, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS.splitlines(keepends=True), trainer)
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False) for text in specials])
+    return tokenizer
+
+
+def byte_fallback(specials):
+    """The kind Llama 2 uses: words begin with U+2581, unknown characters become bytes."""
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=200, show_progress=False)
+    trained.train_from_iterator(CORPUS.splitlines(), trainer)
+    model = json.loads(trained.to_str())["model"]
+    names = specials + [f"<0x{byte:02X}>" for byte in range(256)]
+    words = sorted(model["vocab"], key=model["vocab"].get)
+    vocab = {name: i for i, name in enumerate(names + words)}
+    merges = [tuple(merge) for merge in model["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence([
+        decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False) for text in specials])
+    return tokenizer
+
+
+CHATML_SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+HEADER_SPECIALS = ["<|begin|>", "<|end|>", "<|head|>", "<|/head|>", "<|eot|>"]
+INST_SPECIALS = ["<unk>", "<s>", "</s>"]
+
+SHARED = dict(
+    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    max_position_embeddings=CONTEXT, initializer_range=0.35, rms_norm_eps=1e-5,
+)
+
+MODELS = {
+    # Llama, tied, grouped queries, f32, one file; template inside tokenizer_config.json
+    "llama-tied-f32": dict(
+        family="llama", tokenizer=lambda: byte_fallback(INST_SPECIALS), template=INST, place="string",
+        bos="<s>", eos="</s>", stored=torch.float32, shards=1, seed=11,
+        config=dict(tie_word_embeddings=True, num_key_value_heads=2)),
+    # Llama 3: untied, scaled rotary embedding, head size of its own, bf16, three files
+    "llama3-sharded-bf16": dict(
+        family="llama", tokenizer=lambda: byte_level(HEADER_SPECIALS, False), template=HEADERS, place="file",
+        bos="<|begin|>", eos="<|eot|>", stored=torch.bfloat16, shards=3, seed=12,
+        stops=["<|end|>", "<|eot|>"],
+        config=dict(tie_word_embeddings=False, num_key_value_heads=1, head_dim=16,
+                    rope_parameters=dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
+                                         high_freq_factor=4.0, original_max_position_embeddings=64))),
+    # Llama with every bias it can have, one head per key, config.json as version 4 wrote it
+    "llama-bias-f32": dict(
+        family="llama", tokenizer=lambda: byte_level(HEADER_SPECIALS, False), template=HEADERS, place="list",
+        bos="<|begin|>", eos="<|eot|>", stored=torch.float32, shards=1, seed=13, version4=True,
+        config=dict(tie_word_embeddings=False, num_key_value_heads=4, attention_bias=True, mlp_bias=True)),
+    # Qwen2, tied, bf16, one file
+    "qwen2-tied-bf16": dict(
+        family="qwen2", tokenizer=lambda: byte_level(CHATML_SPECIALS, True), template=CHATML, place="string",
+        bos=None, eos="<|im_end|>", stored=torch.bfloat16, shards=1, seed=14, version4=True,
+        stops=["<|im_end|>", "<|endoftext|>"],
+        config=dict(tie_word_embeddings=True, num_key_value_heads=2, rope_theta=1000000.0)),
+    # Qwen2, untied, f16, two files
+    "qwen2-sharded-f16": dict(
+        family="qwen2", tokenizer=lambda: byte_level(CHATML_SPECIALS, True), template=CHATML, place="file",
+        bos=None, eos="<|im_end|>", stored=torch.float16, shards=2, seed=15,
+        config=dict(tie_word_embeddings=False, num_key_value_heads=2)),
+}
+
+
+def wake(model):
+    """Gives norms and biases, which start as ones and zeros, values that matter."""
+    for name, weight in model.named_parameters():
+        if "norm" in name:
+            weight.data = 1 + 0.2 * torch.randn_like(weight)
+        elif name.endswith("bias"):
+            weight.data = 0.3 * torch.randn_like(weight)
+
+
+def shard(folder, count):
+    """Splits model.safetensors by hand: save_pretrained would not split so small a file."""
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    files = [f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    weight_map = {name: files[i % count] for i, name in enumerate(names)}
+    for file in files:
+        part = {name: tensors[name] for name in names if weight_map[name] == file}
+        save_file(part, folder / file, metadata={"format": "pt"})
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+    (folder / "model.safetensors").unlink()
+
+
+def place_template(folder, place, template):
+    """transformers 5 writes chat_template.jinja; older folders carry it in tokenizer_config.json."""
+    if place == "file":
+        return
+    (folder / "chat_template.jinja").unlink()
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    named = [{"name": "default", "template": template}, {"name": "tool_use", "template": "not this one"}]
+    config["chat_template"] = template if place == "string" else named
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def as_version4(folder):
+    """The keys config.json had before transformers 5."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["torch_dtype"] = config.pop("dtype")
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope["rope_theta"]
+    config["rope_scaling"] = None
+    config.pop("layer_types", None)
+    config["transformers_version"] = "4.44.0"
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def build(folder, spec):
+    """Writes the model folder."""
+    raw = spec["tokenizer"]()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token=spec["bos"], eos_token=spec["eos"], clean_up_tokenization_spaces=False)
+    tokenizer.chat_template = spec["template"]
+    tokenizer.save_pretrained(folder)
+    # rows beyond the tokenizer, as real models pad their vocabulary
+    config = dict(SHARED, vocab_size=len(tokenizer) + 3, bos_token_id=tokenizer.bos_token_id,
+                  eos_token_id=tokenizer.eos_token_id, pad_token_id=None, **spec["config"])
+    family = {"llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+              "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM)}[spec["family"]]
+    torch.manual_seed(spec["seed"])
+    model = family[1](family[0](**config)).float()
+    wake(model)
+    stops = [tokenizer.convert_tokens_to_ids(text) for text in spec.get("stops", [spec["eos"]])]
+    model.generation_config.eos_token_id = stops if len(stops) > 1 else stops[0]
+    model.to(spec["stored"]).save_pretrained(folder)
+    if spec["shards"] > 1:
+        shard(folder, spec["shards"])
+    place_template(folder, spec["place"], spec["template"])
+    if spec.get("version4"):
+        as_version4(folder)
+    (folder / ".gitattributes").unlink(missing_ok=True)
+
+
+def run(folder):
+    """Loads the folder again, as a stranger would, and records what it computes."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    model.eval()
+    vocab = model.config.vocab_size
+    generator = torch.Generator().manual_seed(7)
+    tokens = torch.randint(0, vocab, (1, PROMPT), generator=generator)
+    greedy, steps = [], []
+    with torch.no_grad():
+        logits = model(tokens).logits[0]
+        sequence, last = tokens, logits[-1]
+        for _ in range(STEPS):
+            best = torch.topk(last, 2)
+            margin = (best.values[0] - best.values[1]).item()
+            assert margin > 0.01, f"{folder.name}: margin {margin} is too small to compare exactly, use another seed"
+            greedy.append(best.indices[0].item())
+            sequence = torch.cat([sequence, best.indices[:1].view(1, 1)], dim=1)
+            last = model(sequence).logits[0, -1]
+            steps.append(last)
+    save_file({"tokens": tokens[0].to(torch.int64), "logits": logits.contiguous(),
+               "greedy": torch.tensor(greedy), "step_logits": torch.stack(steps)}, folder / "golden.safetensors")
+    return logits
+
+
+def chats(folder):
+    """Records the chat template and the tokenizer."""
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+    recorded = []
+    for chat in CHATS:
+        messages = [dict(role=role, content=content) for role, content in chat]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        ids = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False)
+        recorded.append(dict(messages=messages, text=text, tokens=ids,
+                             decoded=tokenizer.decode(ids, skip_special_tokens=True)))
+    (folder / "chats.json").write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n")
+
+
+def main():
+    torch.set_num_threads(1)
+    for name, spec in MODELS.items():
+        folder = HERE / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        build(folder, spec)
+        logits = run(folder)
+        chats(folder)
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        print(f"{name}: {size} bytes, vocabulary {logits.shape[1]}, logits up to {logits.abs().max():.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+//! One decoder layer: attention and a gated feed-forward network, each behind a normalisation
+//! and added to the residual stream.
+
+use candle_core::{Device, Tensor};
+
+use super::kernels::{add, attend, rms_norm, silu_times};
+use super::kv::KvCache;
+use super::rope::Angles;
+use super::{Shape, Weights};
+
+/// `y = x Wᵀ + b`. The joint for packed weights and products of our own.
+pub(super) struct Linear {
+    /// `[out, in]`, as stored.
+    weight: Tensor,
+    bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    pub fn new(weight: Tensor, bias: Option<Vec<f32>>) -> Linear {
+        Linear { weight, bias }
+    }
+
+    fn take<W: Weights>(
+        weights: &mut W,
+        name: &str,
+        [out, inputs]: [usize; 2],
+        bias: bool,
+    ) -> Result<Linear, W::Error> {
+        let weight = weights.take(&format!("{name}.weight"), &[out, inputs])?;
+        let vector = bias.then(|| weights.take_vector(&format!("{name}.bias"), out));
+        Ok(Linear { weight, bias: vector.transpose()? })
+    }
+
+    /// For each row of `rows`, one row of outputs.
+    pub fn forward(&self, rows: &[f32]) -> candle_core::Result<Vec<f32>> {
+        let (out, inputs) = self.weight.dims2()?;
+        let x = Tensor::from_slice(rows, (rows.len() / inputs, inputs), &Device::Cpu)?;
+        // The transpose is a view; nothing of the weight is copied.
+        let y = x.matmul(&self.weight.t()?)?;
+        let mut y = y.flatten_all()?.to_vec1::<f32>()?;
+        if let Some(bias) = &self.bias {
+            y.chunks_exact_mut(out).for_each(|row| add(row, bias));
+        }
+        Ok(y)
+    }
+}
+
+/// Weights of one layer.
+pub(super) struct Layer {
+    attention_norm: Vec<f32>,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    mlp_norm: Vec<f32>,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl Layer {
+    pub fn build<W: Weights>(
+        index: usize,
+        shape: &Shape,
+        weights: &mut W,
+    ) -> Result<Layer, W::Error> {
+        let Shape { hidden, intermediate, .. } = *shape;
+        let (queries, keys) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
+        let name = |part: &str| format!("model.layers.{index}.{part}");
+        let mut linear = |part: &str, size, bias| Linear::take(weights, &name(part), size, bias);
+        let query = linear("self_attn.q_proj", [queries, hidden], shape.qkv_bias)?;
+        let key = linear("self_attn.k_proj", [keys, hidden], shape.qkv_bias)?;
+        let value = linear("self_attn.v_proj", [keys, hidden], shape.qkv_bias)?;
+        let output = linear("self_attn.o_proj", [hidden, queries], shape.output_bias)?;
+        let gate = linear("mlp.gate_proj", [intermediate, hidden], shape.mlp_bias)?;
+        let up = linear("mlp.up_proj", [intermediate, hidden], shape.mlp_bias)?;
+        let down = linear("mlp.down_proj", [hidden, intermediate], shape.mlp_bias)?;
+        let mut norm = |part: &str| weights.take_vector(&name(part), hidden);
+        let attention_norm = norm("input_layernorm.weight")?;
+        let mlp_norm = norm("post_attention_layernorm.weight")?;
+        Ok(Layer { attention_norm, query, key, value, output, mlp_norm, gate, up, down })
+    }
+
+    /// Adds this layer's part to `stream`, `hidden` values per token.
+    pub fn forward(
+        &self,
+        shape: &Shape,
+        stream: &mut [f32],
+        angles: &Angles,
+        index: usize,
+        cache: &mut KvCache,
+    ) -> candle_core::Result<()> {
+        let normed = rms_norm(stream, &self.attention_norm, shape.norm_eps);
+        let mut queries = self.query.forward(&normed)?;
+        let mut keys = self.key.forward(&normed)?;
+        angles.rotate(&mut queries, shape.heads);
+        angles.rotate(&mut keys, shape.kv_heads);
+        cache.append(index, shape.kv_heads, &keys, &self.value.forward(&normed)?);
+        let mixed = attention(shape, &queries, index, cache);
+        add(stream, &self.output.forward(&mixed)?);
+
+        let normed = rms_norm(stream, &self.mlp_norm, shape.norm_eps);
+        let mut gated = self.gate.forward(&normed)?;
+        silu_times(&mut gated, &self.up.forward(&normed)?);
+        add(stream, &self.down.forward(&gated)?);
+        Ok(())
+    }
+}
+
+/// Causal attention of all query heads; several query heads share a key-value head.
+fn attention(shape: &Shape, queries: &[f32], layer: usize, cache: &KvCache) -> Vec<f32> {
+    let Shape { heads, kv_heads, head_dim, .. } = *shape;
+    let mut mixed = vec![0.0; queries.len()];
+    let mut scores = Vec::new();
+    let row_len = heads * head_dim;
+    let rows = queries.chunks_exact(row_len).zip(mixed.chunks_exact_mut(row_len));
+    for (at, (queries, mixed)) in rows.enumerate() {
+        let visible = (cache.len() + at + 1) * head_dim;
+        let by_head = queries.chunks_exact(head_dim).zip(mixed.chunks_exact_mut(head_dim));
+        for (head, (query, mixed)) in by_head.enumerate() {
+            let (keys, values) = cache.head(layer, kv_heads, head * kv_heads / heads);
+            attend(query, &keys[..visible], &values[..visible], &mut scores, mixed);
+        }
+    }
+    mixed
+}

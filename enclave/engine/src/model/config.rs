@@ -1,0 +1,213 @@
+//! config.json: what a family calls things becomes one [`Shape`], checked.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::LoadError;
+use super::files::json;
+use crate::decoder::{Llama3Scaling, RopeSettings, Shape};
+
+/// Width of the model. The largest open models have 16,384.
+pub const MAX_HIDDEN: u64 = 32_768;
+/// Width inside the feed-forward layer. The largest open models have 53,248.
+pub const MAX_INTERMEDIATE: u64 = 262_144;
+/// Decoder layers. The largest open models have 126.
+pub const MAX_LAYERS: u64 = 256;
+/// Attention heads of one layer.
+pub const MAX_HEADS: u64 = 512;
+/// Width of one head.
+pub const MAX_HEAD_DIM: u64 = 1024;
+/// Tokens of the vocabulary. The largest in use have about 260,000.
+pub const MAX_VOCAB: u64 = 1 << 20;
+/// Context, in tokens.
+pub const MAX_CONTEXT: u64 = 1 << 20;
+
+/// The keys we read, as Hugging Face writes them: version 4 and, where different, version 5.
+#[derive(Deserialize)]
+struct Raw {
+    architectures: Option<Vec<String>>,
+    hidden_size: Option<u64>,
+    intermediate_size: Option<u64>,
+    num_hidden_layers: Option<u64>,
+    num_attention_heads: Option<u64>,
+    num_key_value_heads: Option<u64>,
+    head_dim: Option<u64>,
+    vocab_size: Option<u64>,
+    max_position_embeddings: Option<u64>,
+    rms_norm_eps: Option<f64>,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<Value>,
+    rope_parameters: Option<Value>,
+    tie_word_embeddings: Option<bool>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    hidden_act: Option<String>,
+    use_sliding_window: Option<bool>,
+    sliding_window: Option<u64>,
+    layer_types: Option<Vec<String>>,
+    quantization_config: Option<Value>,
+    eos_token_id: Option<TokenIds>,
+}
+
+/// One token id or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum TokenIds {
+    One(u64),
+    Many(Vec<u64>),
+}
+
+impl TokenIds {
+    pub fn into_vec(self) -> Vec<u64> {
+        match self {
+            TokenIds::One(id) => vec![id],
+            TokenIds::Many(ids) => ids,
+        }
+    }
+}
+
+/// config.json, understood.
+pub(super) struct Config {
+    pub architecture: String,
+    pub shape: Shape,
+    pub context_tokens: u32,
+    pub stop_tokens: Vec<u64>,
+}
+
+/// What sets one family apart. A new family is a new line here, if it is this decoder at all.
+struct Family {
+    architecture: &'static str,
+    /// Query, key and value have a bias, whatever config.json says.
+    always_qkv_bias: bool,
+}
+
+const FAMILIES: [Family; 2] = [
+    Family { architecture: "LlamaForCausalLM", always_qkv_bias: false },
+    Family { architecture: "Qwen2ForCausalLM", always_qkv_bias: true },
+];
+
+impl Config {
+    pub fn parse(bytes: &[u8]) -> Result<Config, LoadError> {
+        let raw: Raw = json("config.json", bytes)?;
+        let named = raw.architectures.clone().unwrap_or_default();
+        let family = match named.as_slice() {
+            [one] => FAMILIES.iter().find(|family| family.architecture == one),
+            _ => None,
+        };
+        let family = family.ok_or_else(|| LoadError::Architecture { got: named.join(", ") })?;
+        refuse_unsupported(&raw)?;
+        let shape = shape(&raw, family)?;
+        let context = "max_position_embeddings";
+        let context_tokens = sized(context, raw.max_position_embeddings, MAX_CONTEXT)? as u32;
+        let stop_tokens = raw.eos_token_id.map(TokenIds::into_vec).unwrap_or_default();
+        let architecture = family.architecture.into();
+        Ok(Config { architecture, shape, context_tokens, stop_tokens })
+    }
+}
+
+fn shape(raw: &Raw, family: &Family) -> Result<Shape, LoadError> {
+    let hidden = sized("hidden_size", raw.hidden_size, MAX_HIDDEN)?;
+    let heads = sized("num_attention_heads", raw.num_attention_heads, MAX_HEADS)?;
+    let kv_heads = raw.num_key_value_heads.unwrap_or(heads as u64);
+    let kv_heads = sized("num_key_value_heads", Some(kv_heads), MAX_HEADS)?;
+    if heads % kv_heads != 0 {
+        return Err(wrong("num_key_value_heads", format!("a divisor of {heads}"), kv_heads));
+    }
+    if raw.head_dim.is_none() && hidden % heads != 0 {
+        return Err(wrong("num_attention_heads", format!("a divisor of {hidden}"), heads));
+    }
+    let head_dim = raw.head_dim.unwrap_or((hidden / heads) as u64);
+    let head_dim = sized("head_dim", Some(head_dim), MAX_HEAD_DIM)?;
+    if head_dim % 2 != 0 {
+        return Err(wrong("head_dim", "an even number".into(), head_dim));
+    }
+    let norm_eps = raw.rms_norm_eps.unwrap_or(1e-6);
+    if !(norm_eps > 0.0 && norm_eps < 1.0) {
+        return Err(wrong("rms_norm_eps", "a number between 0 and 1".into(), norm_eps));
+    }
+    let attention_bias = raw.attention_bias.unwrap_or(false);
+    Ok(Shape {
+        hidden,
+        intermediate: sized("intermediate_size", raw.intermediate_size, MAX_INTERMEDIATE)?,
+        layers: sized("num_hidden_layers", raw.num_hidden_layers, MAX_LAYERS)?,
+        heads,
+        kv_heads,
+        head_dim,
+        vocab: sized("vocab_size", raw.vocab_size, MAX_VOCAB)?,
+        norm_eps: norm_eps as f32,
+        rope: rope(raw)?,
+        tied: raw.tie_word_embeddings.unwrap_or(false),
+        qkv_bias: family.always_qkv_bias || attention_bias,
+        output_bias: attention_bias && !family.always_qkv_bias,
+        mlp_bias: raw.mlp_bias.unwrap_or(false),
+    })
+}
+
+/// What would silently give other numbers than the model's authors got.
+fn refuse_unsupported(raw: &Raw) -> Result<(), LoadError> {
+    let unsupported = |feature: String| Err(LoadError::Unsupported { feature });
+    if raw.quantization_config.is_some() {
+        return unsupported("quantised weights (quantization_config)".into());
+    }
+    match raw.hidden_act.as_deref() {
+        None | Some("silu") => {}
+        Some(other) => return unsupported(format!("hidden_act {other:?}")),
+    }
+    // Qwen2 names a window even where it is switched off.
+    if raw.use_sliding_window.unwrap_or(raw.sliding_window.is_some()) {
+        return unsupported("sliding-window attention (use_sliding_window)".into());
+    }
+    let mut layers = raw.layer_types.iter().flatten();
+    if let Some(other) = layers.find(|kind| *kind != "full_attention") {
+        return unsupported(format!("layer type {other:?}"));
+    }
+    Ok(())
+}
+
+/// Version 4 has `rope_theta` and `rope_scaling`, version 5 has all of it in `rope_parameters`.
+fn rope(raw: &Raw) -> Result<RopeSettings, LoadError> {
+    let given = [&raw.rope_parameters, &raw.rope_scaling].into_iter().flatten().next();
+    let number = |key: &str| given.and_then(|given| given.get(key)).and_then(Value::as_f64);
+    let theta = number("rope_theta").or(raw.rope_theta).unwrap_or(10_000.0);
+    if !(theta.is_finite() && theta >= 1.0) {
+        return Err(wrong("rope_theta", "a number of at least 1".into(), theta));
+    }
+    let kind = ["rope_type", "type"].iter().find_map(|key| given?.get(key)?.as_str());
+    let scaling = match kind {
+        None | Some("default") => None,
+        Some("llama3") => {
+            let positive = |key: &'static str| match number(key) {
+                Some(value) if value.is_finite() && value > 0.0 => Ok(value as f32),
+                Some(value) => Err(wrong(key, "a number over 0".into(), value)),
+                None => Err(LoadError::ConfigMissing { key }),
+            };
+            let scaling = Llama3Scaling {
+                factor: positive("factor")?,
+                low_freq_factor: positive("low_freq_factor")?,
+                high_freq_factor: positive("high_freq_factor")?,
+                original_context: positive("original_max_position_embeddings")?,
+            };
+            if scaling.high_freq_factor <= scaling.low_freq_factor {
+                let expected = format!("more than {}", scaling.low_freq_factor);
+                return Err(wrong("high_freq_factor", expected, scaling.high_freq_factor));
+            }
+            Some(scaling)
+        }
+        Some(other) => {
+            return Err(LoadError::Unsupported { feature: format!("rope type {other:?}") });
+        }
+    };
+    Ok(RopeSettings { theta: theta as f32, scaling })
+}
+
+fn sized(key: &'static str, value: Option<u64>, limit: u64) -> Result<usize, LoadError> {
+    match value {
+        None => Err(LoadError::ConfigMissing { key }),
+        Some(value) if (1..=limit).contains(&value) => Ok(value as usize),
+        Some(got) => Err(LoadError::ConfigLimit { key, limit, got }),
+    }
+}
+
+fn wrong(key: &'static str, expected: String, got: impl ToString) -> LoadError {
+    LoadError::ConfigValue { key, expected, got: got.to_string() }
+}

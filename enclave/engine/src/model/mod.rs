@@ -1,0 +1,190 @@
+//! A model as it comes in a Hugging Face folder: weights, tokenizer, chat template, settings.
+
+mod config;
+mod error;
+mod files;
+mod template;
+mod tokenizer;
+mod weights;
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+pub use config::{
+    MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB,
+};
+pub use error::LoadError;
+pub use files::LoadProgress;
+
+use crate::chat::{ChatRequest, Prompt, PromptError};
+use crate::decoder::{Decoder, Wanted};
+use crate::manifest::{FileRole, Manifest, Statement};
+use crate::text::Detokenize;
+use config::{Config, TokenIds};
+use files::{Folder, json};
+use template::ChatTemplate;
+use tokenizer::TextCodec;
+use weights::Tensors;
+
+const GENERATION_CONFIG: &str = "generation_config.json";
+
+/// Weights, tokenizer, chat template and settings of one model. Immutable, shared by sequences.
+pub struct Model {
+    manifest: Manifest,
+    context_tokens: u32,
+    stop_tokens: Vec<u32>,
+    codec: TextCodec,
+    template: ChatTemplate,
+    decoder: Decoder,
+}
+
+#[derive(Deserialize)]
+struct GenerationConfig {
+    eos_token_id: Option<TokenIds>,
+}
+
+impl Model {
+    /// Loads the Hugging Face folder at `path`: config.json, tokenizer.json, safetensors (one
+    /// file, or shards with their index), and where present tokenizer_config.json,
+    /// chat_template.jinja and generation_config.json. Weights stored as bf16, f16 or f32 become
+    /// f32 in memory. `progress` is told about every few megabytes of weights.
+    pub fn load(path: &Path, progress: &mut dyn FnMut(LoadProgress)) -> Result<Model, LoadError> {
+        let mut folder = Folder::open(path, progress)?;
+        // The small files first: a folder that cannot work fails before gigabytes are read.
+        let config = Config::parse(&folder.require("config.json", FileRole::Config)?)?;
+        let tokenizer = folder.require("tokenizer.json", FileRole::Tokenizer)?;
+        let codec = TextCodec::parse(&tokenizer, config.shape.vocab)?;
+        let template = ChatTemplate::read(&mut folder)?;
+        let stop_tokens = stop_tokens(&mut folder, &config, &codec, &template)?;
+        let mut tensors = Tensors::read(&mut folder)?;
+        let stored = tensors.stored();
+        let tied = config.shape.tied;
+        let decoder = Decoder::build(config.shape, &mut tensors)?;
+        tensors.refuse_rest(tied)?;
+        let manifest = Manifest::new(Statement {
+            architecture: config.architecture,
+            compute: "f32".into(),
+            format: Manifest::FORMAT,
+            name: folder.name(),
+            quantisation: "none".into(),
+            weights: stored,
+            files: folder.into_files(),
+        });
+        let context_tokens = config.context_tokens;
+        Ok(Model { manifest, context_tokens, stop_tokens, codec, template, decoder })
+    }
+
+    /// Which model this is, to the byte.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The folder's name.
+    pub fn name(&self) -> &str {
+        self.manifest.name()
+    }
+
+    /// Prompt and answer together, in tokens.
+    pub fn context_tokens(&self) -> u32 {
+        self.context_tokens
+    }
+
+    /// Tokens that end an answer, ascending: those of generation_config.json (else config.json)
+    /// and the tokenizer's own.
+    pub fn stop_tokens(&self) -> &[u32] {
+        &self.stop_tokens
+    }
+
+    /// Applies the chat template and tokenizes. A control token spelled out in a message stays
+    /// text (`tokenizer.rs` says how); one that cannot is refused.
+    pub fn prompt(&self, chat: &ChatRequest) -> Result<Prompt, PromptError> {
+        chat.check()?;
+        let (messages, mark) = self.codec.mark(&chat.messages)?;
+        let text = self.template.render(&messages)?;
+        self.own(self.codec.encode_chat(&text, mark)?)
+    }
+
+    /// Tokenizes plain text for a model to continue. Control tokens in `text` count as such: this
+    /// is for the owner of the model, not for strangers.
+    pub fn prompt_text(&self, text: &str) -> Result<Prompt, PromptError> {
+        self.own(self.codec.encode_text(text)?)
+    }
+
+    fn own(&self, tokens: Vec<u32>) -> Result<Prompt, PromptError> {
+        Prompt::new(tokens, self.manifest.digest(), self.context_tokens)
+    }
+
+    /// The text of `tokens`, control tokens left out.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, PromptError> {
+        self.codec.text(tokens).map_err(PromptError::Tokenizer)
+    }
+
+    /// The logits after each of `tokens`, one row of the vocabulary's size per token, computed in
+    /// passes of at most `pass_tokens`. This is how the numerics are proven.
+    pub fn logits(&self, tokens: &[u32], pass_tokens: usize) -> Result<Vec<Vec<f32>>, LogitsError> {
+        let vocab = self.decoder.vocab();
+        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab) {
+            return Err(LogitsError::Vocabulary { id, vocab });
+        }
+        let mut cache = self.decoder.cache(tokens.len());
+        let mut rows = Vec::with_capacity(tokens.len());
+        for pass in tokens.chunks(pass_tokens.max(1)) {
+            let flat = self.decoder.forward(pass, &mut cache, Wanted::All);
+            let flat = flat.map_err(|error| LogitsError::Arithmetic(error.to_string()))?;
+            rows.extend(flat.chunks_exact(vocab).map(<[f32]>::to_vec));
+        }
+        Ok(rows)
+    }
+
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    pub(crate) fn detokenizer(&self) -> &dyn Detokenize {
+        &self.codec
+    }
+}
+
+/// Why logits were not computed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogitsError {
+    /// A token id without a row.
+    #[error("token {id} is outside the vocabulary of {vocab}")]
+    Vocabulary {
+        /// As asked for.
+        id: u32,
+        /// Rows of the vocabulary.
+        vocab: usize,
+    },
+    /// The arithmetic failed.
+    #[error("the arithmetic failed: {0}")]
+    Arithmetic(String),
+}
+
+/// Every id that ends an answer, checked against the vocabulary.
+fn stop_tokens(
+    folder: &mut Folder<'_>,
+    config: &Config,
+    codec: &TextCodec,
+    template: &ChatTemplate,
+) -> Result<Vec<u32>, LoadError> {
+    let generation = match folder.optional(GENERATION_CONFIG, FileRole::GenerationConfig)? {
+        Some(bytes) => json::<GenerationConfig>(GENERATION_CONFIG, &bytes)?.eos_token_id,
+        None => None,
+    };
+    let configured = generation.map_or_else(|| config.stop_tokens.clone(), TokenIds::into_vec);
+    let own = template.eos_token().and_then(|text| codec.id(text)).map(u64::from);
+    let vocab = config.shape.vocab;
+    let mut ids = configured
+        .into_iter()
+        .chain(own)
+        .map(|id| match u32::try_from(id) {
+            Ok(small) if (small as usize) < vocab => Ok(small),
+            _ => Err(LoadError::StopToken { id, vocab }),
+        })
+        .collect::<Result<Vec<u32>, LoadError>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}

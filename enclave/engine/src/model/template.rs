@@ -1,0 +1,231 @@
+//! Chat templates: Jinja as Hugging Face runs it (trimmed blocks, Python methods on strings).
+
+use std::collections::BTreeMap;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Value;
+use minijinja::{Environment, Error, ErrorKind, context};
+use serde::Deserialize;
+use serde_json::ser::{Formatter, Serializer};
+
+use super::error::LoadError;
+use super::files::{Folder, json};
+use crate::chat::{ChatMessage, PromptError};
+use crate::manifest::FileRole;
+
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE_FILE: &str = "chat_template.jinja";
+/// The template's name inside its environment; shown in error positions.
+const NAME: &str = "chat_template";
+
+/// What we read of tokenizer_config.json.
+#[derive(Deserialize, Default)]
+struct TokenizerConfig {
+    bos_token: Option<TokenText>,
+    eos_token: Option<TokenText>,
+    pad_token: Option<TokenText>,
+    unk_token: Option<TokenText>,
+    chat_template: Option<Templates>,
+}
+
+/// A token as plain text or as a described token.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TokenText {
+    Plain(String),
+    Described { content: String },
+}
+
+impl TokenText {
+    fn into_text(self) -> String {
+        match self {
+            TokenText::Plain(text) => text,
+            TokenText::Described { content } => content,
+        }
+    }
+}
+
+/// One template, or several with names of which `default` is ours.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Templates {
+    One(String),
+    Named(Vec<NamedTemplate>),
+}
+
+#[derive(Deserialize)]
+struct NamedTemplate {
+    name: String,
+    template: String,
+}
+
+impl Templates {
+    fn into_default(self) -> Option<String> {
+        match self {
+            Templates::One(template) => Some(template),
+            Templates::Named(list) => {
+                let default = list.into_iter().find(|named| named.name == "default");
+                default.map(|named| named.template)
+            }
+        }
+    }
+}
+
+/// A model's chat template with the tokens it may name.
+pub(super) struct ChatTemplate {
+    /// `None`: the model has no template.
+    environment: Option<Environment<'static>>,
+    tokens: BTreeMap<&'static str, String>,
+}
+
+impl ChatTemplate {
+    pub fn read(folder: &mut Folder<'_>) -> Result<ChatTemplate, LoadError> {
+        let config = match folder.optional(TOKENIZER_CONFIG, FileRole::Template)? {
+            Some(bytes) => json::<TokenizerConfig>(TOKENIZER_CONFIG, &bytes)?,
+            None => TokenizerConfig::default(),
+        };
+        let source = match folder.optional(TEMPLATE_FILE, FileRole::Template)? {
+            Some(bytes) => Some(
+                String::from_utf8(bytes)
+                    .map_err(|error| LoadError::Template { reason: error.to_string() })?,
+            ),
+            None => config.chat_template.and_then(Templates::into_default),
+        };
+        let tokens = [
+            ("bos_token", config.bos_token),
+            ("eos_token", config.eos_token),
+            ("pad_token", config.pad_token),
+            ("unk_token", config.unk_token),
+        ];
+        let given = |(name, text): (_, Option<TokenText>)| Some((name, text?.into_text()));
+        let tokens = tokens.into_iter().filter_map(given).collect();
+        Ok(ChatTemplate { environment: source.map(environment).transpose()?, tokens })
+    }
+
+    /// The text of the token that ends a message, where the tokenizer names one.
+    pub fn eos_token(&self) -> Option<&str> {
+        self.tokens.get("eos_token").map(String::as_str)
+    }
+
+    /// The prompt's text: all messages, and the opening of the assistant's answer.
+    pub fn render(&self, messages: &[ChatMessage]) -> Result<String, PromptError> {
+        let environment = self.environment.as_ref().ok_or(PromptError::NoTemplate)?;
+        let message = |message: &ChatMessage| {
+            context! { role => message.role.as_str(), content => message.content.as_str() }
+        };
+        let context = context! {
+            messages => messages.iter().map(message).collect::<Vec<_>>(),
+            add_generation_prompt => true,
+            // Present and empty, as transformers passes them.
+            tools => Value::from(()),
+            documents => Value::from(()),
+            ..Value::from(self.tokens.clone())
+        };
+        let template = environment.get_template(NAME);
+        template.and_then(|template| template.render(context)).map_err(refusal)
+    }
+}
+
+fn environment(source: String) -> Result<Environment<'static>, LoadError> {
+    let refused = |error: Error| LoadError::Template { reason: error.to_string() };
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(refused)?);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_filter("tojson", tojson);
+    environment.add_template_owned(NAME, source).map_err(refused)?;
+    Ok(environment)
+}
+
+/// Templates call this when a chat is not to their liking.
+fn raise_exception(reason: String) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, reason))
+}
+
+/// As Python's `json.dumps` writes it: spaces after separators, nothing escaped for HTML.
+fn tojson(value: Value) -> Result<Value, Error> {
+    let mut bytes = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut bytes, Spaced);
+    serde::Serialize::serialize(&value, &mut serializer)
+        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    Ok(Value::from_safe_string(text))
+}
+
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()>
+    where
+        W: ?Sized + std::io::Write,
+    {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()>
+    where
+        W: ?Sized + std::io::Write,
+    {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W>(&mut self, writer: &mut W) -> std::io::Result<()>
+    where
+        W: ?Sized + std::io::Write,
+    {
+        writer.write_all(b": ")
+    }
+}
+
+/// The reason alone: positions in the template help nobody who writes a chat.
+fn refusal(error: Error) -> PromptError {
+    let reason = error.detail().map_or_else(|| error.to_string(), str::to_owned);
+    if reason.contains("strftime_now") {
+        let reason = "it asks for the date, and the engine has no clock".into();
+        return PromptError::Template(reason);
+    }
+    PromptError::Template(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Role;
+
+    fn render(source: &str, messages: &[ChatMessage]) -> Result<String, PromptError> {
+        let template = ChatTemplate {
+            environment: Some(environment(source.into()).unwrap()),
+            tokens: BTreeMap::from([("bos_token", "<s>".to_string())]),
+        };
+        template.render(messages)
+    }
+
+    #[test]
+    fn python_methods_and_json_work() {
+        let source = "{{ bos_token }}{{ messages[0].content.strip().split(',')[-1] }} \
+                      {{ messages[0] | tojson }}{{ eos_token }}{{ tools is none }}";
+        let messages = [ChatMessage::new(Role::User, " a,<b>é ")];
+        let expected = "<s><b>é {\"role\": \"user\", \"content\": \" a,<b>é \"}True";
+        assert_eq!(render(source, &messages).unwrap(), expected);
+    }
+
+    #[test]
+    fn refuses_with_the_templates_own_reason() {
+        let error = render(
+            "{{ raise_exception('no ' ~ messages[0].role) }}",
+            &[ChatMessage::new(Role::System, "")],
+        );
+        assert_eq!(error, Err(PromptError::Template("no system".into())));
+    }
+
+    #[test]
+    fn refuses_to_know_the_date() {
+        let source = "{% if strftime_now is defined %}x{% endif %}{{ strftime_now('%d') }}";
+        let Err(PromptError::Template(reason)) = render(source, &[]) else {
+            panic!("rendered");
+        };
+        assert!(reason.contains("no clock"), "{reason}");
+    }
+}

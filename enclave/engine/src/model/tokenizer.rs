@@ -1,0 +1,165 @@
+//! Text to tokens and back, with control tokens kept out of reach of what people write.
+//!
+//! A chat template writes control tokens (`<|im_start|>`) as text, and the tokenizer finds them
+//! in its output. If a message spells one, it must stay text, or a message could open a turn of
+//! its own. So every spelling inside a message is marked before the template runs, with a code
+//! point that no text contains, and the stretch of text around a mark is tokenised with control
+//! tokens switched off. Text without such spellings takes the ordinary way, so its ids are those
+//! of Hugging Face.
+
+use std::sync::OnceLock;
+
+use tokenizers::Tokenizer;
+
+use super::error::LoadError;
+use crate::chat::{ChatMessage, PromptError};
+use crate::text::Detokenize;
+
+/// Unicode noncharacters, never part of text; the first that no message contains is the mark.
+const MARKS: std::ops::RangeInclusive<char> = '\u{FDD0}'..='\u{FDEF}';
+
+/// tokenizer.json, and the control tokens in it.
+pub(super) struct TextCodec {
+    tokenizer: Tokenizer,
+    /// The same, but control tokens are ordinary text. Made when first needed.
+    plain: OnceLock<Tokenizer>,
+    /// Longest first, so that the first match at a place is the longest.
+    controls: Vec<Control>,
+}
+
+struct Control {
+    text: String,
+    id: u32,
+}
+
+impl TextCodec {
+    /// Refuses a tokenizer with ids beyond `vocab`.
+    pub fn parse(bytes: &[u8], vocab: usize) -> Result<TextCodec, LoadError> {
+        let refused = |error: tokenizers::Error| LoadError::Tokenizer { reason: error.to_string() };
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(refused)?;
+        // Training settings that some files carry; a prompt is never cut or filled silently.
+        tokenizer.with_truncation(None).map_err(refused)?;
+        tokenizer.with_padding(None);
+        let highest_id = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
+        if highest_id as usize >= vocab {
+            return Err(LoadError::Vocabulary { highest_id, vocab });
+        }
+        let added = tokenizer.get_added_tokens_decoder().into_iter();
+        let special = added.filter(|(_, token)| token.special && !token.content.is_empty());
+        let control =
+            |(id, token): (u32, tokenizers::AddedToken)| Control { text: token.content, id };
+        let mut controls: Vec<Control> = special.map(control).collect();
+        controls.sort_by(|a, b| (b.text.len(), &a.text).cmp(&(a.text.len(), &b.text)));
+        Ok(TextCodec { tokenizer, plain: OnceLock::new(), controls })
+    }
+
+    /// The id of a token by its text.
+    pub fn id(&self, text: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(text)
+    }
+
+    /// Ids of plain text, with the beginning token where the tokenizer adds one.
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, PromptError> {
+        encode(&self.tokenizer, text, true)
+    }
+
+    /// Marks every control token spelled out in `messages`. The mark is `None` when there is none.
+    pub fn mark(
+        &self,
+        messages: &[ChatMessage],
+    ) -> Result<(Vec<ChatMessage>, Option<char>), PromptError> {
+        let spelled = |message: &ChatMessage| self.find(&message.content).is_some();
+        if !messages.iter().any(spelled) {
+            return Ok((messages.into(), None));
+        }
+        let unused = |mark: &char| !messages.iter().any(|message| message.content.contains(*mark));
+        let mark = MARKS.clone().find(unused).ok_or_else(|| PromptError::ControlToken {
+            token: self.controls.first().map(|control| control.text.clone()).unwrap_or_default(),
+        })?;
+        let marked = messages
+            .iter()
+            .map(|message| {
+                Ok(ChatMessage::new(message.role, self.mark_text(&message.content, mark)?))
+            })
+            .collect::<Result<Vec<_>, PromptError>>()?;
+        Ok((marked, Some(mark)))
+    }
+
+    /// Puts the mark after the first character of every spelled control token, so that none is
+    /// left whole; overlapping ones too.
+    fn mark_text(&self, text: &str, mark: char) -> Result<String, PromptError> {
+        let mut marked = String::with_capacity(text.len() + 16);
+        for (at, character) in text.char_indices() {
+            marked.push(character);
+            let Some(control) = self.control_at(&text[at..]) else { continue };
+            if control.text.chars().nth(1).is_none() {
+                return Err(PromptError::ControlToken { token: control.text.clone() });
+            }
+            marked.push(mark);
+        }
+        Ok(marked)
+    }
+
+    /// Ids of a rendered chat whose messages were marked with `mark`.
+    pub fn encode_chat(&self, text: &str, mark: Option<char>) -> Result<Vec<u32>, PromptError> {
+        let Some(mark) = mark else {
+            return encode(&self.tokenizer, text, false);
+        };
+        let mut ids = Vec::new();
+        // What is left over: `trusted` of it has no mark and is not yet encoded.
+        let (mut rest, mut trusted) = (text, 0);
+        while trusted < rest.len() {
+            let stretch = self.find(&rest[trusted..]).map_or(rest.len(), |(at, _)| trusted + at);
+            if rest[trusted..stretch].contains(mark) {
+                ids.extend(encode(&self.tokenizer, &rest[..trusted], false)?);
+                ids.extend(self.encode_plain(&rest[trusted..stretch], mark)?);
+                (rest, trusted) = (&rest[stretch..], 0);
+            } else {
+                trusted = stretch;
+            }
+            if let Some((0, control)) = self.find(&rest[trusted..]) {
+                trusted += control.text.len();
+            }
+        }
+        ids.extend(encode(&self.tokenizer, rest, false)?);
+        Ok(ids)
+    }
+
+    /// A stretch of text in which nothing is a control token.
+    fn encode_plain(&self, text: &str, mark: char) -> Result<Vec<u32>, PromptError> {
+        let plain = self.plain.get_or_init(|| {
+            let mut plain = self.tokenizer.clone();
+            plain.set_encode_special_tokens(true);
+            plain
+        });
+        let ids = encode(plain, &text.replace(mark, ""), false)?;
+        // A vocabulary may reach a control token by ordinary merges as well.
+        match self.controls.iter().find(|control| ids.contains(&control.id)) {
+            Some(control) => Err(PromptError::ControlToken { token: control.text.clone() }),
+            None => Ok(ids),
+        }
+    }
+
+    /// The first control token spelled in `text`.
+    fn find(&self, text: &str) -> Option<(usize, &Control)> {
+        let mut places = text.char_indices();
+        places.find_map(|(at, _)| Some((at, self.control_at(&text[at..])?)))
+    }
+
+    fn control_at(&self, text: &str) -> Option<&Control> {
+        self.controls.iter().find(|control| text.starts_with(&control.text))
+    }
+}
+
+fn encode(tokenizer: &Tokenizer, text: &str, whole: bool) -> Result<Vec<u32>, PromptError> {
+    match tokenizer.encode_fast(text, whole) {
+        Ok(encoding) => Ok(encoding.get_ids().into()),
+        Err(error) => Err(PromptError::Tokenizer(error.to_string())),
+    }
+}
+
+impl Detokenize for TextCodec {
+    fn text(&self, tokens: &[u32]) -> Result<String, String> {
+        self.tokenizer.decode(tokens, true).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,86 @@
+//! Shared by the tests that run models.
+#![allow(dead_code)] // each test file uses its part
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bulla_engine::{
+    CandleEngine, Engine, EngineLimits, Finish, GenerateRequest, LoadError, Model, Output, Prompt,
+    Sampling, SequenceId, Usage,
+};
+
+/// The golden models; `golden/make.py` says what each is for.
+pub const GOLDEN: [&str; 5] = [
+    "llama-tied-f32",
+    "llama3-sharded-bf16",
+    "llama-bias-f32",
+    "qwen2-tied-bf16",
+    "qwen2-sharded-f16",
+];
+
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
+}
+
+pub fn load(folder: &Path) -> Result<Model, LoadError> {
+    Model::load(folder, &mut |_| {})
+}
+
+pub fn model(name: &str) -> Arc<Model> {
+    Arc::new(load(&golden(name)).unwrap())
+}
+
+pub fn engine(model: &Arc<Model>) -> CandleEngine {
+    CandleEngine::new(Arc::clone(model), EngineLimits::default())
+}
+
+pub fn greedy(prompt: Prompt, max_tokens: u32) -> GenerateRequest {
+    GenerateRequest { prompt, sampling: Sampling::greedy(), max_tokens, stop: Vec::new() }
+}
+
+/// What became of one sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub text: String,
+    pub finish: Finish,
+    pub usage: Usage,
+}
+
+/// Steps until idle and returns what became of sequence `id`, checking the counts on the way.
+pub fn told(engine: &mut dyn Engine, id: u64) -> Told {
+    let outputs = run(engine);
+    collect(&outputs, id)
+}
+
+pub fn run(engine: &mut dyn Engine) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    while !engine.is_idle() {
+        outputs.extend(engine.step());
+        assert!(outputs.len() < 100_000, "the engine does not come to an end");
+    }
+    outputs
+}
+
+pub fn collect(outputs: &[Output], id: u64) -> Told {
+    let own: Vec<&Output> = outputs.iter().filter(|output| output.id == SequenceId(id)).collect();
+    let last = own.last().unwrap();
+    let finished = own.iter().filter(|output| output.finish.is_some()).count();
+    assert_eq!(finished, 1, "one output ends a sequence");
+    let tokens: u32 = own.iter().map(|output| output.tokens).sum();
+    assert_eq!(tokens, last.usage.output_tokens);
+    Told {
+        text: own.iter().map(|output| output.text.as_str()).collect(),
+        finish: last.finish.clone().unwrap(),
+        usage: last.usage,
+    }
+}
+
+/// A copy of a golden model that a test may damage.
+pub fn copy_of(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(golden(name)).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
