@@ -1,1 +1,21 @@
-//! client
+//! The client: relying party, payer and auditor.
+//!
+//! Appraises an enclave before it speaks, seals the request to the keys the evidence binds, signs
+//! an order for what it may cost, opens the answer as it streams, and believes it only with a
+//! usage receipt that repeats the order.
+//!
+//! * [`session`]: one request as a state machine; [`price`], [`request`], [`config`],
+//!   [`catalogue`]: what it is made of. All pure: no clock, files, network or randomness of their
+//!   own.
+
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod catalogue;
+pub mod config;
+pub mod price;
+pub mod request;
+pub mod session;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,159 @@
+//! An OpenAI-shaped chat request, read only as far as ordering needs it. The bytes are sealed as
+//! the caller wrote them.
+
+use bulla_wire::price::MAX_MODEL_NAME_BYTES;
+use bulla_wire::units::TokenCount;
+use serde::Deserialize;
+
+/// Largest request body, in bytes: leaves room for headers and padding inside
+/// [`bulla_wire::http::MAX_SEALED_REQUEST_BYTES`].
+pub const MAX_REQUEST_BYTES: usize = 3 << 20;
+/// Most messages in one request (ours; bounds what the template adds).
+pub const MAX_MESSAGES: usize = 10_000;
+
+/// Why a body cannot be ordered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Larger than [`MAX_REQUEST_BYTES`].
+    #[error("request has {got_bytes} bytes, at most {MAX_REQUEST_BYTES} are allowed")]
+    TooLong {
+        /// Its length.
+        got_bytes: usize,
+    },
+    /// Not JSON of OpenAI's shape. Says where, never what.
+    #[error("request is not a chat completion request: {reason}")]
+    Malformed {
+        /// What the reader says.
+        reason: String,
+    },
+    /// More than [`MAX_MESSAGES`] messages.
+    #[error("request has {got} messages, at most {MAX_MESSAGES} are allowed")]
+    TooManyMessages {
+        /// How many.
+        got: usize,
+    },
+    /// No model, or a name above the limit.
+    #[error("model must be a name of 1 to {MAX_MODEL_NAME_BYTES} bytes")]
+    ModelName,
+}
+
+/// A chat request and the few facts an order needs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChatRequest {
+    body: Vec<u8>,
+    model: String,
+    stream: bool,
+    max_output: Option<TokenCount>,
+    message_count: usize,
+}
+
+#[derive(Deserialize)]
+struct Shape {
+    model: String,
+    messages: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(default)]
+    max_tokens: Option<u64>,
+    #[serde(default)]
+    max_completion_tokens: Option<u64>,
+}
+
+impl ChatRequest {
+    /// Reads a body. Members not named here pass through unread: the enclave judges them.
+    pub fn read(body: &[u8]) -> Result<ChatRequest, RequestError> {
+        if body.len() > MAX_REQUEST_BYTES {
+            return Err(RequestError::TooLong { got_bytes: body.len() });
+        }
+        let shape: Shape = serde_json::from_slice(body)
+            .map_err(|e| RequestError::Malformed { reason: reason_without_content(&e) })?;
+        if shape.messages.len() > MAX_MESSAGES {
+            return Err(RequestError::TooManyMessages { got: shape.messages.len() });
+        }
+        if shape.model.is_empty() || shape.model.len() > MAX_MODEL_NAME_BYTES {
+            return Err(RequestError::ModelName);
+        }
+        Ok(ChatRequest {
+            body: body.to_vec(),
+            model: shape.model,
+            stream: shape.stream.unwrap_or(false),
+            max_output: shape.max_completion_tokens.or(shape.max_tokens).map(TokenCount),
+            message_count: shape.messages.len(),
+        })
+    }
+
+    /// The bytes as written by the caller.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The model asked for.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Whether the answer is wanted as server-sent events.
+    pub fn is_stream(&self) -> bool {
+        self.stream
+    }
+
+    /// `max_completion_tokens`, else `max_tokens`.
+    pub fn max_output(&self) -> Option<TokenCount> {
+        self.max_output
+    }
+
+    /// How many messages.
+    pub fn message_count(&self) -> usize {
+        self.message_count
+    }
+}
+
+/// Where and what is wrong, without quoting the value: serde quotes what it finds, and what it
+/// finds here is a prompt.
+fn reason_without_content(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = match error.classify() {
+        serde_json::error::Category::Data if text.starts_with("missing field") => {
+            return text;
+        }
+        serde_json::error::Category::Data => "a member of the wrong type",
+        serde_json::error::Category::Eof => "it ends too early",
+        _ => "not JSON",
+    };
+    format!("{what} at line {} column {}", error.line(), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_an_order_needs_and_keeps_the_bytes() {
+        let body = br#"{ "model":"m", "messages":[{},{}], "stream":true, "max_tokens":9,
+            "max_completion_tokens":4, "temperature":0 }"#;
+        let request = ChatRequest::read(body).unwrap();
+        assert_eq!(request.body(), body);
+        assert_eq!((request.model(), request.message_count()), ("m", 2));
+        assert!(request.is_stream());
+        assert_eq!(request.max_output(), Some(TokenCount(4)));
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_ordered() {
+        let read = |body: &str| ChatRequest::read(body.as_bytes()).err().unwrap();
+        assert!(matches!(read("{}"), RequestError::Malformed { .. }));
+        assert!(matches!(read(r#"{"model":7,"messages":[]}"#), RequestError::Malformed { .. }));
+        assert_eq!(read(r#"{"model":"","messages":[]}"#), RequestError::ModelName);
+        let long = format!(r#"{{"model":"m","messages":[{}]}}"#, vec!["1"; 10_001].join(","));
+        assert_eq!(read(&long), RequestError::TooManyMessages { got: 10_001 });
+        let big = " ".repeat(MAX_REQUEST_BYTES + 1);
+        assert_eq!(read(&big), RequestError::TooLong { got_bytes: MAX_REQUEST_BYTES + 1 });
+    }
+
+    #[test]
+    fn an_error_never_repeats_the_content() {
+        let body = br#"{"model":"m","messages":"canary-secret"}"#;
+        let error = ChatRequest::read(body).err().unwrap().to_string();
+        assert!(!error.contains("canary"), "{error}");
+    }
+}

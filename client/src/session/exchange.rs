@@ -1,0 +1,182 @@
+//! One sealed order and its answer: opened as it comes, released as far as it may be, ended by a
+//! verified usage receipt.
+
+use std::sync::Arc;
+
+use bulla_attestation::hash::Commitment;
+use bulla_attestation::keys::AttestedKeys;
+use bulla_attestation::seal::{AnswerEvent, AnswerOpener, SealError, SealedRequest};
+use bulla_attestation::sign::Signed;
+use bulla_wire::ids::{AccountHandle, Digest, InstanceId};
+use bulla_wire::labels;
+use bulla_wire::order::Order;
+use bulla_wire::units::UnixMillis;
+use rand_core::CryptoRng;
+
+use super::envelope;
+use super::plan::Plan;
+use super::receipt::{self, Expected, ReceiptError, VerifiedReceipt};
+use super::release::Release;
+use super::resume::Delivered;
+use super::{Piece, SessionError};
+
+/// An order under way.
+pub struct Exchange {
+    keys: Arc<AttestedKeys>,
+    instance: InstanceId,
+    account: AccountHandle,
+    order: Signed<Order>,
+    sealed: SealedRequest,
+    plain_bytes: usize,
+    salt: Digest,
+    commit_request: Digest,
+    opener: AnswerOpener,
+    telling: Telling,
+    delivered: Delivered,
+    head_delivered: bool,
+}
+
+/// What was opened since the answer (re)started.
+struct Telling {
+    commitment: Commitment,
+    release: Option<Release>,
+    receipt: Option<Vec<u8>>,
+    bytes: u64,
+}
+
+impl Telling {
+    fn new(salt: &Digest) -> Telling {
+        let commitment = Commitment::new(labels::COMMIT_RESPONSE, salt);
+        Telling { commitment, release: None, receipt: None, bytes: 0 }
+    }
+}
+
+impl Exchange {
+    /// Seals and orders. The keys come from an affirmed appraisal, or they would not exist.
+    pub fn prepare(
+        plan: &Plan,
+        keys: Arc<AttestedKeys>,
+        instance: InstanceId,
+        now: UnixMillis,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Exchange, SealError> {
+        let envelope = envelope::prepare(plan, &keys, now, rng)?;
+        Ok(Exchange {
+            keys,
+            instance,
+            account: plan.payer.account(),
+            telling: Telling::new(&envelope.salt),
+            delivered: Delivered::nothing(envelope.salt),
+            order: envelope.order,
+            sealed: envelope.sealed,
+            plain_bytes: envelope.plain_bytes,
+            salt: envelope.salt,
+            commit_request: envelope.commit_request,
+            opener: envelope.opener,
+            head_delivered: false,
+        })
+    }
+
+    pub fn order(&self) -> &Signed<Order> {
+        &self.order
+    }
+
+    pub fn sealed(&self) -> &SealedRequest {
+        &self.sealed
+    }
+
+    pub fn plain_bytes(&self) -> usize {
+        self.plain_bytes
+    }
+
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    pub fn keys(&self) -> &Arc<AttestedKeys> {
+        &self.keys
+    }
+
+    /// True once a byte of the answer has come in this telling.
+    pub fn has_answer(&self) -> bool {
+        self.telling.bytes > 0 || self.head_delivered
+    }
+
+    /// The answer was lost and will be told again from its start.
+    pub fn restart(&mut self) {
+        self.opener.restart();
+        self.telling = Telling::new(&self.salt);
+        self.delivered.restart();
+    }
+
+    /// Takes sealed bytes; gives what may reach the caller.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Piece>, SessionError> {
+        self.telling.bytes += bytes.len() as u64;
+        let events = self.opener.push(bytes)?;
+        self.take(events)
+    }
+
+    /// The connection ended: opens the final chunk, verifies the receipt, and only then gives the
+    /// rest of the answer.
+    pub fn finish(&mut self) -> Result<(Vec<Piece>, VerifiedReceipt), SessionError> {
+        let events = self.opener.finish()?;
+        let mut pieces = self.take(events)?;
+        let bytes = self.telling.receipt.take().ok_or(SessionError::NoReceipt)?;
+        let commitment = self.telling.commitment.finish();
+        let receipt = self.verify(&bytes, Some(commitment))?;
+        let rest = self.telling.release.take().map(Release::finish).unwrap_or_default();
+        self.deliver(&rest, &mut pieces)?;
+        self.delivered.finish()?;
+        Ok((pieces, receipt))
+    }
+
+    /// Verifies the receipt that came with a problem, in place of an answer.
+    pub fn verify_refusal(&self, bytes: &[u8]) -> Result<VerifiedReceipt, ReceiptError> {
+        self.verify(bytes, None)
+    }
+
+    fn verify(
+        &self,
+        bytes: &[u8],
+        commit_response: Option<Digest>,
+    ) -> Result<VerifiedReceipt, ReceiptError> {
+        let expected = Expected {
+            keys: &self.keys,
+            order: &self.order,
+            account: self.account,
+            commit_request: self.commit_request,
+            commit_response,
+        };
+        receipt::verify(bytes, &expected)
+    }
+
+    fn take(&mut self, events: Vec<AnswerEvent>) -> Result<Vec<Piece>, SessionError> {
+        let mut pieces = Vec::new();
+        for event in events {
+            match event {
+                AnswerEvent::Head { status, headers } => {
+                    self.telling.release = Some(Release::for_headers(&headers));
+                    if !std::mem::replace(&mut self.head_delivered, true) {
+                        pieces.push(Piece::Head { status, headers });
+                    }
+                }
+                AnswerEvent::Body(bytes) => {
+                    self.telling.commitment.update(&bytes);
+                    let release = self.telling.release.as_mut().ok_or(SessionError::NoHead)?;
+                    let free = release.push(&bytes)?;
+                    self.deliver(&free, &mut pieces)?;
+                }
+                AnswerEvent::Receipt(bytes) => self.telling.receipt = Some(bytes),
+            }
+        }
+        Ok(pieces)
+    }
+
+    fn deliver(&mut self, released: &[u8], pieces: &mut Vec<Piece>) -> Result<(), SessionError> {
+        let new = self.delivered.push(released)?;
+        if !new.is_empty() {
+            pieces.push(Piece::Body(new));
+        }
+        Ok(())
+    }
+}
