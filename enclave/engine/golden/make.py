@@ -8,6 +8,7 @@ Each folder is a model as Hugging Face stores it, plus what transformers compute
   golden.safetensors  tokens [P], logits [P, V] of one pass over the prompt,
                       greedy [S], step_logits [S, V] of S greedy steps after it
   chats.json          chats, the text the chat template makes of them, and the token ids
+templates.json has templates of their own, each with what transformers makes of the chats.
 All arithmetic is f32 on the CPU, whatever type the weights are stored in.
 """
 import json
@@ -90,6 +91,29 @@ INST = """\
     {%- endif %}
 {%- endfor %}
 """
+
+
+# What published templates lean on, apart from the model: slices, namespaces, Python's string
+# methods, macros, tests, filters, loop variables, comments, white space control.
+TEMPLATES = [
+    "{{ messages[-1]['content'] | trim }}|{{ messages[::-1] | length }}|{{ messages | map(attribute='role') | join(',') }}",
+    "{% set first = messages[0].content.split(' ')[0] %}{{ first.upper() }}{{ first | lower | title }}"
+    "{{ messages[0].content.replace('s', 'z').rstrip('.').lstrip() }}",
+    "{%- macro turn(m, last=false) -%}<{{ m.role[:1] | upper }}{% if last %}!{% endif %}>{{ m['content'] }}{%- endmacro -%}"
+    "{% for m in messages %}{{ turn(m, last=loop.last) }}{% if not loop.last %}{{ '\\n' }}{% endif %}{% endfor %}",
+    "{% if strftime_now is defined and false %}{{ strftime_now('%d') }}{% endif %}{% set date = date_string if date_string is defined else '1 Jan' %}"
+    "{{ date }}{{ 'tools' if tools else 'no tools' }}{{ tools is none }}{{ custom is defined }}",
+    "{# a comment #}\n  {% for m in messages if m.role != 'system' %}\n    {%- set i = loop.index0 -%}\n  {{ i }}:{{ m.content | trim }};"
+    "\n{% else %}\nnobody\n  {% endfor %}\n  tail\n",
+    "{% set ns = namespace(last=none, seen=false) %}{% for m in messages %}{% if m.role == 'user' and not ns.seen %}{% set ns.last = loop.index0 %}"
+    "{% endif %}{% if m.content is string and m.content.startswith('And') %}{% set ns.seen = true %}{% endif %}{% endfor %}"
+    "{{ ns.last }}/{{ messages | length - 1 }}/{{ ns.seen }}{{ messages[ns.last].content.strip() }}",
+    "{{ {'name': 'f', 'list': [1, 2.5, true, none], 'html': '<a href=\"x\">&\\'é'} | tojson }}{{ messages[0] | tojson }}",
+    "{% for m in messages %}{% if 'Count' in m.content or 'shekels' not in m.content %}{{ loop.index }}{{ m.get('name', '-') }}"
+    "{% continue %}{% endif %}{% if loop.last %}{% break %}{% endif %}x{% endfor %}{{ '%s and %s' | format('a', 'b') }}{{ 7 // 2 }}{{ 7 % 4 }}{{ 'a' ~ 1 }}",
+    "{% filter upper %}{{ messages[0].role }}{% endfilter %}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}"
+    "{{ (messages | first).role }}{{ messages[0].content | replace('o', '0') }}{{ [1, 2, 3][1:] | join('+') }}{{ 'x' * 3 }}",
+]
 
 
 def byte_level(specials, split_nfc):
@@ -279,6 +303,19 @@ def chats(folder):
     (folder / "chats.json").write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n")
 
 
+def templates():
+    """Records what transformers makes of TEMPLATES, with the tokenizer of one model."""
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(HERE / "qwen2-sharded-f16")
+    recorded = []
+    for template in TEMPLATES:
+        for chat in CHATS:
+            messages = [dict(role=role, content=content) for role, content in chat]
+            text = tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True)
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            recorded.append(dict(template=template, messages=messages, text=text, tokens=ids))
+    (HERE / "templates.json").write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n")
+
+
 def main():
     torch.set_num_threads(1)
     for name, spec in MODELS.items():
@@ -290,6 +327,7 @@ def main():
         chats(folder)
         size = sum(path.stat().st_size for path in folder.iterdir())
         print(f"{name}: {size} bytes, vocabulary {logits.shape[1]}, logits up to {logits.abs().max():.1f}")
+    templates()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,50 @@
 //! running sequence by at most one token. It has no clock and no network, and imports nothing of
 //! ours, so the enclave drives it from a worker thread and a simulation drives it from a seed.
 //!
+//! [`CandleEngine`] runs a [`Model`], [`ScriptedEngine`] follows a script.
+//!
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
+//! use bulla_engine::*;
+//!
+//! let model = Arc::new(Model::load(Path::new("models/demo"), &mut |_| {})?);
+//! let mut engine = CandleEngine::new(model, EngineLimits::default());
+//! let prompt = engine.prompt(&ChatRequest::user("How many jars?"))?;
+//! let sampling = Sampling::greedy();
+//! let request = GenerateRequest { prompt, sampling, max_tokens: 100, stop: Vec::new() };
+//! engine.submit(SequenceId(1), request)?;
+//! while !engine.is_idle() {
+//!     engine.step().iter().for_each(|output| print!("{}", output.text));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # In scope
+//! - Hugging Face folders of `LlamaForCausalLM` and `Qwen2ForCausalLM`: grouped queries, tied
+//!   embeddings, biases, the `default` and `llama3` rotary embeddings, safetensors in bf16, f16
+//!   or f32, one file or shards. Every file read goes into the [`Manifest`].
+//! - Chat templates as transformers runs them, for system, user and assistant text. Control
+//!   tokens spelled out in a message stay text.
+//! - Temperature, top-k, top-p, seed, stop tokens, stop strings, a ceiling on tokens.
+//! - Several sequences at once. An answer depends on its request alone: a sequence is computed
+//!   on its own, in f32, and its prompt is cut at fixed places.
+//!
+//! The numerics, templates and tokenizers are compared with Hugging Face transformers in
+//! `tests/golden.rs`; `golden/make.py` makes the models and records what transformers computes.
+//!
+//! # Out of scope, refused with an error that says so
+//! GGUF files; quantised weights; other architectures and rotary scalings; sliding windows;
+//! templates that ask for the date.
+//!
+//! # Not here yet
+//! Accelerators, kernels of our own, one product for the whole batch, paged and shared key-value
+//! caches (`cached_input_tokens` is always 0), tools, reasoning counts, penalties, log
+//! probabilities and constrained decoding. Added tokens that a tokenizer does not call special
+//! (such as `<think>`) are recognised in messages, as transformers does.
+//!
+//! Bits are the same from run to run on one kind of machine. Another instruction set, or another
+//! version of the matrix product, may round the last bit differently.
+//!
 //! Logs and `Debug` never carry content: prompts and texts print as their sizes.
 #![forbid(unsafe_code)]
 

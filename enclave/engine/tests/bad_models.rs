@@ -135,6 +135,7 @@ fn refuses_what_it_would_compute_wrongly() {
         ("use_sliding_window", json!(true)),
         ("layer_types", json!(["full_attention", "sliding_attention"])),
         ("rope_scaling", json!({"type": "yarn", "factor": 4.0})),
+        ("partial_rotary_factor", json!(0.5)),
         ("quantization_config", json!({"quant_method": "gptq"})),
     ];
     for (key, value) in cases {

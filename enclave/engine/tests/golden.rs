@@ -9,7 +9,7 @@ use bulla_engine::{ChatMessage, ChatRequest, Role};
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
-use common::{GOLDEN, golden, model};
+use common::{GOLDEN, copy_of, golden, load, model};
 
 /// Both sides compute in f32, summing in different orders. Logits go up to 10, so this is about
 /// ten units in the last place, accumulated over the layers; a wrong rotation, bias or head
@@ -83,13 +83,24 @@ fn greedy_tokens_are_those_of_transformers() {
 struct Chat {
     messages: Vec<Message>,
     tokens: Vec<u32>,
+    #[serde(default)]
     decoded: String,
+    #[serde(default)]
+    template: String,
 }
 
 #[derive(Deserialize)]
 struct Message {
     role: String,
     content: String,
+}
+
+impl Chat {
+    fn request(&self) -> ChatRequest {
+        let role = |word: &str| Role::parse(word).unwrap();
+        let message = |m: &Message| ChatMessage::new(role(&m.role), m.content.as_str());
+        ChatRequest { messages: self.messages.iter().map(message).collect() }
+    }
 }
 
 /// Equal ids mean an equal text too: these tokenizers lose nothing.
@@ -101,12 +112,25 @@ fn chats_become_the_tokens_of_transformers() {
         let chats: Vec<Chat> = serde_json::from_slice(&chats).unwrap();
         assert!(!chats.is_empty());
         for (at, chat) in chats.iter().enumerate() {
-            let role = |word: &str| Role::parse(word).unwrap();
-            let message = |m: &Message| ChatMessage::new(role(&m.role), m.content.as_str());
-            let request = ChatRequest { messages: chat.messages.iter().map(message).collect() };
-            let prompt = model.prompt(&request).unwrap();
+            let prompt = model.prompt(&chat.request()).unwrap();
             assert_eq!(prompt.tokens(), chat.tokens, "{name}, chat {at}");
             assert_eq!(model.decode(prompt.tokens()).unwrap(), chat.decoded, "{name}, chat {at}");
         }
+    }
+}
+
+/// Templates that use what published ones use, under one model's tokenizer.
+#[test]
+fn templates_render_as_in_transformers() {
+    let recorded = std::fs::read(golden("templates.json")).unwrap();
+    let chats: Vec<Chat> = serde_json::from_slice(&recorded).unwrap();
+    assert!(!chats.is_empty());
+    let copy = copy_of("qwen2-sharded-f16");
+    for chat in chats {
+        std::fs::write(copy.path().join("chat_template.jinja"), &chat.template).unwrap();
+        let model = load(copy.path()).unwrap();
+        let prompt = model.prompt(&chat.request()).unwrap();
+        let text = model.decode(prompt.tokens()).unwrap();
+        assert_eq!(prompt.tokens(), chat.tokens, "{} became {text:?}", chat.template);
     }
 }

@@ -124,3 +124,33 @@ fn attention(shape: &Shape, queries: &[f32], layer: usize, cache: &KvCache) -> V
     }
     mixed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Large enough for several threads; who computes what must not show.
+    #[test]
+    fn products_are_the_same_bits_every_time() {
+        let values = |count: usize| (0..count).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
+        let weight = Tensor::from_vec(values(512 * 384), (512, 384), &Device::Cpu).unwrap();
+        let linear = Linear::new(weight, Some(values(512)));
+        for rows in [1, 3, 64] {
+            let input = values(rows * 384);
+            let first = linear.forward(&input).unwrap();
+            assert_eq!(first.len(), rows * 512);
+            for _ in 0..5 {
+                assert_eq!(linear.forward(&input).unwrap(), first);
+            }
+        }
+    }
+
+    #[test]
+    fn a_product_is_rows_times_transposed_weight_plus_bias() {
+        let weight = vec![1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let weight = Tensor::from_vec(weight, (3, 2), &Device::Cpu).unwrap();
+        let linear = Linear::new(weight, Some(vec![0.5, 0.0, -1.0]));
+        let expected = [1.5, 3.0, 4.0, 2.5, 4.0, 5.0];
+        assert_eq!(linear.forward(&[1.0, 0.0, 0.0, 1.0]).unwrap(), expected);
+    }
+}

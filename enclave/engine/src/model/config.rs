@@ -38,6 +38,7 @@ struct Raw {
     rope_theta: Option<f64>,
     rope_scaling: Option<Value>,
     rope_parameters: Option<Value>,
+    partial_rotary_factor: Option<f64>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
@@ -168,6 +169,10 @@ fn refuse_unsupported(raw: &Raw) -> Result<(), LoadError> {
 fn rope(raw: &Raw) -> Result<RopeSettings, LoadError> {
     let given = [&raw.rope_parameters, &raw.rope_scaling].into_iter().flatten().next();
     let number = |key: &str| given.and_then(|given| given.get(key)).and_then(Value::as_f64);
+    let part = number("partial_rotary_factor").or(raw.partial_rotary_factor);
+    if part.is_some_and(|part| part != 1.0) {
+        return Err(LoadError::Unsupported { feature: "partial rotary embedding".into() });
+    }
     let theta = number("rope_theta").or(raw.rope_theta).unwrap_or(10_000.0);
     if !(theta.is_finite() && theta >= 1.0) {
         return Err(wrong("rope_theta", "a number of at least 1".into(), theta));

@@ -127,13 +127,13 @@ fn is_finite(tensor: &Tensor) -> bool {
     }
 }
 
-/// The weights files: by the index where there is one.
+/// The weights files: the single one, else those of the index, as transformers chooses.
 fn list(folder: &mut Folder<'_>) -> Result<Vec<String>, LoadError> {
+    if folder.has(SINGLE) {
+        return Ok(vec![SINGLE.into()]);
+    }
     let Some(bytes) = folder.optional(INDEX, FileRole::Index)? else {
-        return match folder.has(SINGLE) {
-            true => Ok(vec![SINGLE.into()]),
-            false => Err(LoadError::MissingFile { file: SINGLE.into() }),
-        };
+        return Err(LoadError::MissingFile { file: SINGLE.into() });
     };
     let index: Index = json(INDEX, &bytes)?;
     let files: BTreeSet<String> = index.weight_map.into_values().collect();
