@@ -82,12 +82,7 @@ impl TrustAnchor {
     ) -> Result<TrustAnchor, CertificateError> {
         let certificate = Certificate::from_der(der)?;
         let pin = Pin::Spki(sha256(&certificate.spki));
-        Ok(TrustAnchor {
-            label: label.to_owned(),
-            pin,
-            certificate: Some(certificate),
-            simulated,
-        })
+        Ok(TrustAnchor { label: label.to_owned(), pin, certificate: Some(certificate), simulated })
     }
 }
 
@@ -135,8 +130,7 @@ mod tests {
     #[test]
     fn a_root_named_as_hardware_and_as_simulated_is_simulated() {
         let (label, der) = AMD_ROOTS[0];
-        let anchors =
-            TrustAnchors::vendors().with(TrustAnchor::simulated(label, der).unwrap());
+        let anchors = TrustAnchors::vendors().with(TrustAnchor::simulated(label, der).unwrap());
         let root = Certificate::from_der(der).unwrap();
         assert!(anchors.pinning(&root).unwrap().is_simulated());
     }

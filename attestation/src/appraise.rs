@@ -16,6 +16,9 @@ use crate::policy::{Demand, Policy};
 use crate::result::{AttestationResult, Check, CheckName, Claims};
 use crate::tee::{TeeKind, snp};
 
+/// Most characters of a stranger's text shown in a verdict.
+const MAX_SHOWN_CHARS: usize = 64;
+
 /// What the verifier knows about the age of the evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Freshness {
@@ -39,20 +42,18 @@ pub fn appraise(
     now: UnixSeconds,
 ) -> AttestationResult {
     let attestation = &report.attestation;
-    let Some(TeeKind::Snp) = TeeKind::from_aci_name(&attestation.tee_type) else {
-        let got = attestation.tee_type.chars().take(40).collect::<String>();
-        let expected = "sev_snp, the only TEE this version appraises";
-        let check = Check::judge(CheckName::TeeType, false, expected, got);
-        return AttestationResult::new(TeeKind::Snp, policy, now, vec![check]);
+    let appraised = match TeeKind::from_aci_name(&attestation.tee_type) {
+        Some(TeeKind::Snp) => snp::appraise_raw(
+            &attestation.evidence.report,
+            &evidence::endorsements(report),
+            anchors,
+            policy,
+            &snp::Expectations::default(),
+            now,
+        ),
+        Some(TeeKind::Tdx) => return not_appraised(TeeKind::Tdx, "tdx", policy, now),
+        None => return not_appraised(TeeKind::Snp, &attestation.tee_type, policy, now),
     };
-    let appraised = snp::appraise_raw(
-        &attestation.evidence.report,
-        &evidence::endorsements(report),
-        anchors,
-        policy,
-        &snp::Expectations::default(),
-        now,
-    );
     let Some(Claims::Snp(claims)) = appraised.claims().cloned() else {
         return appraised;
     };
@@ -75,6 +76,14 @@ pub fn appraise(
     let mut checks = binding.checks();
     checks.push(keyset_keys(&keys));
     appraised.and(checks, keys.ok())
+}
+
+/// Evidence of a kind this version cannot judge: refused, never passed over.
+fn not_appraised(kind: TeeKind, named: &str, policy: &Policy, now: UnixSeconds) -> AttestationResult {
+    let got: String = named.chars().take(MAX_SHOWN_CHARS).collect();
+    let expected = "sev_snp, the only kind of evidence this version appraises";
+    let check = Check::judge(CheckName::TeeType, false, expected, got);
+    AttestationResult::new(kind, policy, now, vec![check])
 }
 
 /// What the binding checks look at: how keyset and evidence belong together.
@@ -138,7 +147,7 @@ impl Binding<'_> {
     fn report_data_copy(&self) -> Check {
         let restated = &self.report.attestation.report_data;
         let signed = HEXLOWER.encode(&self.slot[..32]);
-        let got = restated.chars().take(64).collect::<String>();
+        let got = restated.chars().take(MAX_SHOWN_CHARS).collect::<String>();
         Check::judge(CheckName::ReportDataCopy, *restated == signed, signed, got)
     }
 
@@ -199,7 +208,9 @@ impl Binding<'_> {
                 let same = self.chip_id.as_ref() == Some(&named);
                 Check::judge(name, same, expected, named)
             }
-            (None, Demand::Required) => Check::judge(name, false, expected, "subject names no chip"),
+            (None, Demand::Required) => {
+                Check::judge(name, false, expected, "subject names no chip")
+            }
             (None, Demand::NotRequired) => Check::not_required(name, "subject names no chip"),
         }
     }

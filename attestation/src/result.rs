@@ -284,7 +284,9 @@ pub enum Refused {
         failed: Vec<Check>,
     },
     /// The policy judges evidence only: it says nothing of whose workload it is.
-    #[error("policy {policy:?} judges evidence, not workloads: name a policy that lists measurements")]
+    #[error(
+        "policy {policy:?} judges evidence, not workloads: name a policy that lists measurements"
+    )]
     PolicyGrantsNoKeys {
         /// Name of the policy.
         policy: String,
@@ -421,9 +423,7 @@ impl AttestationResult {
             return Err(Refused::FailedChecks { policy: self.policy.name, failed });
         }
         match (self.purpose, self.keys) {
-            (Purpose::Evidence, _) => {
-                Err(Refused::PolicyGrantsNoKeys { policy: self.policy.name })
-            }
+            (Purpose::Evidence, _) => Err(Refused::PolicyGrantsNoKeys { policy: self.policy.name }),
             (Purpose::Workload, Some(keys)) => Ok(keys),
             (Purpose::Workload, None) => Err(Refused::NoKeyset),
         }

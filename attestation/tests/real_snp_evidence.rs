@@ -182,11 +182,7 @@ fn everything_at_once_in_any_order_changes_nothing() {
 fn the_revocation_list_tells_only_inside_its_window() {
     use bulla_attestation::result::CheckResult;
     let Some(folder) = EvidenceFolder::open() else { return };
-    let given = [
-        "snp/oak-cb-milan-v3/vcek.der",
-        "snp/ca/milan/ask.pem",
-        "snp/crl/milan.crl.pem",
-    ];
+    let given = ["snp/oak-cb-milan-v3/vcek.der", "snp/ca/milan/ask.pem", "snp/crl/milan.crl.pem"];
     for (now, expected) in [(MID_2025, CheckResult::Pass), (NOW, CheckResult::Unknown)] {
         let result = judge(&folder, "snp/oak-cb-milan-v3/report.bin", &given, now);
         assert_eq!(result.check(CheckName::Revocation).unwrap().result, expected);

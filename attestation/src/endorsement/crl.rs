@@ -46,8 +46,7 @@ impl Crl {
         if !rest.is_empty() || tbs.signature != parsed.signature_algorithm {
             return Err(());
         }
-        let unknown =
-            |oid: &str, critical: bool| critical && !UNDERSTOOD.contains(&oid);
+        let unknown = |oid: &str, critical: bool| critical && !UNDERSTOOD.contains(&oid);
         Ok(Crl {
             issuer: Name::of(&tbs.issuer),
             this_update: tbs.this_update.timestamp(),

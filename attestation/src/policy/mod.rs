@@ -43,9 +43,7 @@ pub enum PolicyError {
     )]
     AnyMeasurement,
     /// A keyset life beyond reason.
-    #[error(
-        "keyset.maximum_life_seconds must be 1 to {MAX_KEYSET_LIFE_SECONDS}, got {got}"
-    )]
+    #[error("keyset.maximum_life_seconds must be 1 to {MAX_KEYSET_LIFE_SECONDS}, got {got}")]
     KeysetLife {
         /// Seconds found.
         got: u64,

@@ -20,7 +20,8 @@ fn every_shipped_policy_reads_and_calls_itself_by_its_file_name() {
 
 #[test]
 fn only_the_development_policy_takes_a_simulated_tee() {
-    for (text, expected) in [(STRICT, false), (STANDARD, false), (AUTHENTIC, false), (DEVELOPMENT, true)]
+    for (text, expected) in
+        [(STRICT, false), (STANDARD, false), (AUTHENTIC, false), (DEVELOPMENT, true)]
     {
         assert_eq!(Policy::from_toml(text).unwrap().allows_simulated(), expected);
     }
@@ -94,8 +95,13 @@ fn refuses_two_floors_for_one_part() {
 fn refuses_lists_in_other_words_than_any() {
     let text = STRICT.replacen("chip_ids = []", "chip_ids = \"all\"", 1);
     let error = Policy::from_toml(&text).unwrap_err();
-    assert!(error.to_string().contains("\\\"any\\\" or a list") || error.to_string().contains("\"any\" or a list"), "{error}");
-    let upper = STRICT.replacen("chip_ids = []", &format!("chip_ids = [\"{}\"]", "AB".repeat(64)), 1);
+    assert!(
+        error.to_string().contains("\\\"any\\\" or a list")
+            || error.to_string().contains("\"any\" or a list"),
+        "{error}"
+    );
+    let upper =
+        STRICT.replacen("chip_ids = []", &format!("chip_ids = [\"{}\"]", "AB".repeat(64)), 1);
     assert!(Policy::from_toml(&upper).is_err());
 }
 

@@ -6,27 +6,32 @@
 
 pub mod snp;
 
+use bulla_wire::evidence::{TEE_SEV_SNP, TEE_TDX};
 use serde::{Deserialize, Serialize};
 
-/// A kind of trusted execution environment this crate can appraise.
+/// A kind of trusted execution environment. That it can be named does not mean it can be appraised:
+/// what this crate cannot judge it refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TeeKind {
     /// AMD SEV-SNP.
     Snp,
+    /// Intel TDX: collected, not appraised yet.
+    Tdx,
 }
 
 impl TeeKind {
     /// The value of `tee_type` in an aci/1 report (§4.2).
     pub fn aci_name(self) -> &'static str {
         match self {
-            TeeKind::Snp => "sev_snp",
+            TeeKind::Snp => TEE_SEV_SNP,
+            TeeKind::Tdx => TEE_TDX,
         }
     }
 
-    /// The kind an aci/1 `tee_type` names, if it can be appraised here.
+    /// The kind an aci/1 `tee_type` names.
     pub fn from_aci_name(name: &str) -> Option<TeeKind> {
-        (name == TeeKind::Snp.aci_name()).then_some(TeeKind::Snp)
+        [TeeKind::Snp, TeeKind::Tdx].into_iter().find(|kind| kind.aci_name() == name)
     }
 }
 
@@ -34,6 +39,7 @@ impl std::fmt::Display for TeeKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             TeeKind::Snp => "snp",
+            TeeKind::Tdx => "tdx",
         })
     }
 }

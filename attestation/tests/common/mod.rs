@@ -12,7 +12,8 @@ impl EvidenceFolder {
     /// where there is none.
     pub fn open() -> Option<EvidenceFolder> {
         let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/evidence");
-        let folder = std::env::var_os("BULLA_EVIDENCE").map_or_else(|| beside.into(), PathBuf::from);
+        let folder =
+            std::env::var_os("BULLA_EVIDENCE").map_or_else(|| beside.into(), PathBuf::from);
         if folder.join("MANIFEST.json").is_file() {
             return Some(EvidenceFolder(folder));
         }

@@ -38,7 +38,8 @@ impl<'a> Chain<'a> {
         let leaf = find_leaf(report, endorsements);
         let intermediate =
             leaf.as_ref().and_then(|leaf| find_intermediate(&leaf.certificate, endorsements));
-        let root = intermediate.and_then(|certificate| find_root(certificate, endorsements, anchors));
+        let root =
+            intermediate.and_then(|certificate| find_root(certificate, endorsements, anchors));
         Chain { leaf, intermediate, root }
     }
 
@@ -77,7 +78,8 @@ pub(super) fn verifies_report(leaf: &Leaf, report: &Report) -> bool {
 /// taken only when there is no other, so that the verdict can say so.
 fn find_leaf(report: &Report, endorsements: &Endorsements) -> Option<Leaf> {
     let likeness = |leaf: &Leaf| {
-        let names_chip = leaf.hardware_id.as_deref().is_none_or(|id| report.chip_id.starts_with(id));
+        let names_chip =
+            leaf.hardware_id.as_deref().is_none_or(|id| report.chip_id.starts_with(id));
         let names_tcb = leaf.raw_tcb == Some(report.reported_tcb);
         (leaf.kind == report.signing_key, names_chip, names_tcb)
     };

@@ -67,8 +67,7 @@ impl Leaf {
             snp: number(SNP)?,
             microcode: number(MICROCODE)?,
         };
-        let reserved =
-            [optional(SPL_4)?, optional(SPL_5)?, optional(SPL_6)?, optional(SPL_7)?];
+        let reserved = [optional(SPL_4)?, optional(SPL_5)?, optional(SPL_6)?, optional(SPL_7)?];
         Some(Leaf {
             kind,
             tcb,

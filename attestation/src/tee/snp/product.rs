@@ -98,7 +98,11 @@ impl Cpu {
 
 impl std::fmt::Display for Cpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "family {:#04x} model {:#04x} stepping {}", self.family, self.model, self.stepping)
+        write!(
+            f,
+            "family {:#04x} model {:#04x} stepping {}",
+            self.family, self.model, self.stepping
+        )
     }
 }
 

@@ -214,9 +214,8 @@ fn signing_key(key_info: u32) -> SigningKey {
 /// r at 0x2A0, s at 0x2E8, little-endian; turned big-endian.
 fn signature(raw: &[u8; REPORT_BYTES]) -> Result<[u8; 2 * SCALAR_BYTES], ReportError> {
     let tail = &raw[SIGNED_BYTES..];
-    let is_scalar = |at: usize| {
-        at < 2 * SCALAR_FIELD_BYTES && at % SCALAR_FIELD_BYTES < SCALAR_BYTES
-    };
+    let is_scalar =
+        |at: usize| at < 2 * SCALAR_FIELD_BYTES && at % SCALAR_FIELD_BYTES < SCALAR_BYTES;
     if let Some(at) = (0..tail.len()).find(|&at| tail[at] != 0 && !is_scalar(at)) {
         return Err(ReportError::Padding { offset: SIGNED_BYTES + at });
     }

@@ -11,10 +11,7 @@ pub const AMD_ROOTS: [(&str, &[u8]); 3] = [
 
 /// The AMD roots as trust anchors: hardware, not simulated.
 pub fn amd_anchors() -> Vec<TrustAnchor> {
-    AMD_ROOTS
-        .iter()
-        .filter_map(|(label, der)| TrustAnchor::hardware(label, der).ok())
-        .collect()
+    AMD_ROOTS.iter().filter_map(|(label, der)| TrustAnchor::hardware(label, der).ok()).collect()
 }
 
 #[cfg(test)]

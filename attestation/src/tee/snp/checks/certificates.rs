@@ -80,7 +80,8 @@ pub(super) fn names(case: &Case<'_>) -> Check {
     let expected = format!("SEV-{vlek}{amd_name} under ARK-{amd_name}");
     let root = case.chain.root.map(|root| root.certificate.subject.common_name.as_str());
     let got = format!("{issuer} under {}", root.unwrap_or("no root"));
-    let passes = line.is_some() && (got == expected || root.is_none() && expected.starts_with(&format!("{issuer} ")));
+    let passes = line.is_some()
+        && (got == expected || root.is_none() && expected.starts_with(&format!("{issuer} ")));
     Check::judge(name, passes, expected, got)
 }
 
@@ -107,7 +108,8 @@ pub(super) fn dates(case: &Case<'_>) -> Check {
 /// Authorities must be marked as such, the leaf must not be, and nothing critical may be unread.
 pub(super) fn constraints(case: &Case<'_>) -> Check {
     let name = CheckName::CertificateConstraints;
-    let expected = "authorities may sign certificates, a P-384 leaf may not, nothing unknown is critical";
+    let expected =
+        "authorities may sign certificates, a P-384 leaf may not, nothing unknown is critical";
     let Some(leaf) = &case.chain.leaf else {
         return Check::unknown(name, expected, NO_LEAF);
     };

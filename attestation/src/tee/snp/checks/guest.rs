@@ -14,7 +14,13 @@ pub(super) fn debug(case: &Case<'_>) -> Check {
 pub(super) fn migration_agent(case: &Case<'_>) -> Check {
     let allowed = case.report.policy.migration_agent_allowed();
     let got = if allowed { "may move the guest (policy bit 18)" } else { "none" };
-    tolerate(CheckName::GuestMigrationAgent, case.policy.snp().migration_agent, allowed, "none", got)
+    tolerate(
+        CheckName::GuestMigrationAgent,
+        case.policy.snp().migration_agent,
+        allowed,
+        "none",
+        got,
+    )
 }
 
 pub(super) fn smt(case: &Case<'_>) -> Check {
@@ -29,13 +35,7 @@ pub(super) fn smt(case: &Case<'_>) -> Check {
     tolerate(CheckName::GuestSmt, case.policy.snp().smt, allowed, expected, &got)
 }
 
-fn tolerate(
-    name: CheckName,
-    rule: Tolerance,
-    present: bool,
-    expected: &str,
-    got: &str,
-) -> Check {
+fn tolerate(name: CheckName, rule: Tolerance, present: bool, expected: &str, got: &str) -> Check {
     match rule {
         Tolerance::Refused => Check::judge(name, !present, expected, got),
         Tolerance::Allowed => Check::not_required(name, got),
@@ -46,9 +46,12 @@ pub(super) fn single_socket(case: &Case<'_>) -> Check {
     let single = case.report.policy.single_socket_only();
     let got = if single { "one socket only" } else { "any number of sockets" };
     match case.policy.snp().single_socket {
-        Demand::Required => {
-            Check::judge(CheckName::GuestSingleSocket, single, "one socket only (policy bit 20)", got)
-        }
+        Demand::Required => Check::judge(
+            CheckName::GuestSingleSocket,
+            single,
+            "one socket only (policy bit 20)",
+            got,
+        ),
         Demand::NotRequired => Check::not_required(CheckName::GuestSingleSocket, got),
     }
 }
@@ -73,9 +76,12 @@ pub(super) fn measurement(case: &Case<'_>) -> Check {
     let listed = &case.policy.snp().measurements;
     match (listed, case.expectations.measurement) {
         (Accept::Any, None) => Check::not_required(name, got.to_string()),
-        (listed, None) => {
-            Check::judge(name, listed.accepts(&got), "a measurement the policy lists", got.to_string())
-        }
+        (listed, None) => Check::judge(
+            name,
+            listed.accepts(&got),
+            "a measurement the policy lists",
+            got.to_string(),
+        ),
         (listed, Some(expected)) => {
             let passes = listed.accepts(&got) && expected == case.report.measurement;
             Check::judge(name, passes, Hex(expected).to_string(), got.to_string())

@@ -66,9 +66,12 @@ pub(super) fn revocation(case: &Case<'_>) -> Check {
     let name = CheckName::Revocation;
     let expected = format!("not revoked, by a list current at {}", rfc3339(case.now));
     match finding(case) {
-        Finding::Clear { until } => {
-            Check::judge(name, true, expected, format!("not revoked, list until {}", rfc3339(until)))
-        }
+        Finding::Clear { until } => Check::judge(
+            name,
+            true,
+            expected,
+            format!("not revoked, list until {}", rfc3339(until)),
+        ),
         Finding::Revoked => Check::judge(name, false, expected, "revoked"),
         Finding::Unknown(why) => Check::unknown(name, expected, why),
     }
@@ -85,9 +88,6 @@ pub(super) fn revocation_known(case: &Case<'_>) -> Check {
         (Demand::Required, Ok(())) => {
             Check::judge(name, true, "a current revocation list", "known")
         }
-        (Demand::Required, Err(why)) => {
-            Check::judge(name, false, "a current revocation list", why)
-        }
+        (Demand::Required, Err(why)) => Check::judge(name, false, "a current revocation list", why),
     }
 }
-

@@ -39,7 +39,8 @@ pub(super) fn report_signature(case: &Case<'_>) -> Check {
     match &case.chain.leaf {
         Some(leaf) => {
             let verifies = verifies_report(leaf, case.report);
-            let got = if verifies { "verifies" } else { "does not verify: altered, or another chip's" };
+            let got =
+                if verifies { "verifies" } else { "does not verify: altered, or another chip's" };
             Check::judge(CheckName::ReportSignature, verifies, expected, got)
         }
         None => Check::unknown(CheckName::ReportSignature, expected, NO_LEAF),

@@ -1,0 +1,271 @@
+//! Linux configfs-tsm (Documentation/ABI/testing/configfs-tsm-report, since kernel 6.7): one
+//! interface for SEV-SNP and TDX guests.
+//!
+//! A directory made under `report/` is one report entry: `inblob` takes the 64 bytes to be signed,
+//! `outblob` gives the report, `auxblob` what endorses it, `provider` names the driver, and
+//! `generation` counts writes, so that somebody else's write in between is noticed.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bulla_attestation::tee::TeeKind;
+use bulla_attestation::tee::snp::report::Report;
+use bulla_wire::evidence::{Endorsement, Evidence, MAX_EVIDENCE_BYTES};
+use data_encoding::HEXLOWER;
+
+use super::{Attester, AttesterError};
+
+/// Where the kernel has it.
+pub const CONFIGFS_TSM_REPORT: &str = "/sys/kernel/config/tsm/report";
+
+/// Longest blob taken, in bytes: the kernel's own limits are 32 KiB for each blob, rounded up.
+const MAX_BLOB_BYTES: u64 = 64 * 1024;
+const _: () = assert!(MAX_BLOB_BYTES as usize <= MAX_EVIDENCE_BYTES);
+/// Most certificates in an SEV-SNP certificate table (ours; hosts give three).
+const MAX_TABLE_ENTRIES: usize = 32;
+/// Entry of the table: GUID (16), offset (4), length (4), little-endian (GHCB, MSG_REPORT_REQ).
+const TABLE_ENTRY_BYTES: usize = 24;
+/// `ENXIO`: the kernel's answer where no driver has registered as a provider.
+const ENXIO: i32 = 6;
+
+/// The TEE this machine is a guest of.
+#[derive(Debug)]
+pub struct ConfigfsTsm {
+    root: PathBuf,
+    kind: TeeKind,
+    chip_id: String,
+    entries: AtomicU64,
+}
+
+impl ConfigfsTsm {
+    /// Finds out which TEE answers under `root` ([`CONFIGFS_TSM_REPORT`] outside tests) and which
+    /// chip it runs on, with one report over zeros.
+    pub fn open(root: &Path) -> Result<ConfigfsTsm, AttesterError> {
+        let mut tsm = ConfigfsTsm {
+            root: root.to_owned(),
+            kind: TeeKind::Snp,
+            chip_id: String::new(),
+            entries: AtomicU64::new(0),
+        };
+        let answer = tsm.ask(&Kernel, &[0; 64])?;
+        tsm.kind = answer.kind;
+        tsm.chip_id = chip_id(&answer)?;
+        Ok(tsm)
+    }
+
+    fn ask(&self, tree: &impl Tree, report_data: &[u8; 64]) -> Result<Answer, AttesterError> {
+        if !tree.is_folder(&self.root) {
+            let reason = format!("{} is not there", self.root.display());
+            return Err(AttesterError::NoTee { reason });
+        }
+        // A name of our own: entries of other processes are not ours to write to.
+        let number = self.entries.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bulla-{}-{number}", std::process::id());
+        let entry = Entry { tree, folder: self.root.join(name) };
+        entry.create()?;
+        let answer = entry.ask(report_data);
+        entry.remove()?;
+        answer
+    }
+}
+
+impl Attester for ConfigfsTsm {
+    fn report(&self, report_data: &[u8; 64]) -> Result<Evidence, AttesterError> {
+        let answer = self.ask(&Kernel, report_data)?;
+        if answer.kind == TeeKind::Snp {
+            let report = parse(&answer.report)?;
+            if report.report_data != *report_data {
+                let reason = "it signs other data than was asked for".to_owned();
+                return Err(AttesterError::BadReport { reason });
+            }
+        }
+        let endorsements = answer
+            .endorsements
+            .into_iter()
+            .map(|data| Endorsement { kind: "certificate".to_owned(), data })
+            .collect();
+        Ok(Evidence { report: answer.report, endorsements })
+    }
+
+    fn kind(&self) -> TeeKind {
+        self.kind
+    }
+
+    fn chip_id(&self) -> &str {
+        &self.chip_id
+    }
+
+    fn is_simulated(&self) -> bool {
+        false
+    }
+}
+
+/// What the kernel gave.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    kind: TeeKind,
+    report: Vec<u8>,
+    endorsements: Vec<Vec<u8>>,
+}
+
+fn parse(report: &[u8]) -> Result<Report, AttesterError> {
+    Report::parse(report).map_err(|error| AttesterError::BadReport { reason: error.to_string() })
+}
+
+fn chip_id(answer: &Answer) -> Result<String, AttesterError> {
+    match answer.kind {
+        TeeKind::Snp => Ok(HEXLOWER.encode(&parse(&answer.report)?.chip_id)),
+        // A TDX quote names its platform inside the PCK certificate, which this version does not
+        // read; the keyset then names no chip.
+        TeeKind::Tdx => Ok(String::new()),
+    }
+}
+
+/// One report entry.
+struct Entry<'a, T> {
+    tree: &'a T,
+    folder: PathBuf,
+}
+
+impl<T: Tree> Entry<'_, T> {
+    fn create(&self) -> Result<(), AttesterError> {
+        self.tree.create_folder(&self.folder).map_err(|error| self.error("create", "", &error))
+    }
+
+    fn remove(&self) -> Result<(), AttesterError> {
+        self.tree.remove_folder(&self.folder).map_err(|error| self.error("remove", "", &error))
+    }
+
+    fn ask(&self, report_data: &[u8; 64]) -> Result<Answer, AttesterError> {
+        let kind = self.provider()?;
+        let expected = self.generation()?.saturating_add(1);
+        let inblob = self.folder.join("inblob");
+        self.tree
+            .write(&inblob, report_data)
+            .map_err(|error| self.error("write", "inblob", &error))?;
+        let report = self.read("outblob")?;
+        let aux = self.read_optional("auxblob")?;
+        let got = self.generation()?;
+        if got != expected {
+            return Err(AttesterError::Conflict { expected, got });
+        }
+        let endorsements = match kind {
+            TeeKind::Snp => certificates(&aux),
+            TeeKind::Tdx => Vec::new(),
+        };
+        Ok(Answer { kind, report, endorsements })
+    }
+
+    fn provider(&self) -> Result<TeeKind, AttesterError> {
+        let bytes = self.read("provider")?;
+        match String::from_utf8_lossy(&bytes).trim() {
+            "sev_guest" => Ok(TeeKind::Snp),
+            "tdx_guest" => Ok(TeeKind::Tdx),
+            other => {
+                let provider = other.chars().take(40).collect();
+                Err(AttesterError::UnknownProvider { provider })
+            }
+        }
+    }
+
+    fn generation(&self) -> Result<u64, AttesterError> {
+        let bytes = self.read("generation")?;
+        let text = String::from_utf8_lossy(&bytes);
+        text.trim().parse().map_err(|_| AttesterError::Interface {
+            operation: "read",
+            path: self.folder.join("generation").display().to_string(),
+            reason: "not a number".to_owned(),
+        })
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, AttesterError> {
+        let bytes = self.tree.read(&self.folder.join(name));
+        bytes.map_err(|error| self.error("read", name, &error))
+    }
+
+    /// A file the provider may not have, or may have nothing for.
+    fn read_optional(&self, name: &str) -> Result<Vec<u8>, AttesterError> {
+        match self.tree.read(&self.folder.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other.map_err(|error| self.error("read", name, &error)),
+        }
+    }
+
+    fn error(&self, operation: &'static str, name: &str, error: &io::Error) -> AttesterError {
+        if error.raw_os_error() == Some(ENXIO) {
+            let reason = "the kernel has no report provider".to_owned();
+            return AttesterError::NoTee { reason };
+        }
+        let path = self.folder.join(name).display().to_string();
+        AttesterError::Interface { operation, path, reason: error.to_string() }
+    }
+}
+
+/// The certificates of an SEV-SNP certificate table; what its GUIDs call them is not read, the
+/// verifier finds out by content. A table that lies about its lengths gives what is readable.
+fn certificates(table: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for entry in table.chunks_exact(TABLE_ENTRY_BYTES).take(MAX_TABLE_ENTRIES) {
+        let number = |at: usize| {
+            let bytes = [entry[at], entry[at + 1], entry[at + 2], entry[at + 3]];
+            u32::from_le_bytes(bytes) as usize
+        };
+        let (offset, length) = (number(16), number(20));
+        if entry.iter().all(|byte| *byte == 0) {
+            break;
+        }
+        let end = offset.saturating_add(length);
+        if let Some(certificate) = table.get(offset..end) {
+            if !certificate.is_empty() {
+                found.push(certificate.to_vec());
+            }
+        }
+    }
+    found
+}
+
+/// The few file operations the interface is made of, so that a test can play the kernel: a folder
+/// made in an ordinary file system grows no attributes.
+trait Tree {
+    fn is_folder(&self, path: &Path) -> bool;
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// The kernel's configfs.
+struct Kernel;
+
+impl Tree for Kernel {
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(MAX_BLOB_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_BLOB_BYTES {
+            return Err(io::Error::other(format!("longer than {MAX_BLOB_BYTES} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    /// One write: the kernel takes a blob whole.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        fs::OpenOptions::new().write(true).open(path)?.write_all(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

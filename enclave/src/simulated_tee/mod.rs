@@ -1,0 +1,27 @@
+//! The simulated TEE: certificates and reports in the real formats, from keys that no hardware
+//! holds. It fakes the hardware, never the verifier: the shipped verifier judges what it signs, and
+//! refuses it wherever nobody named its root.
+//!
+//! Pure: keys, instants and randomness are arguments, and no file is touched, so the simulated
+//! world uses it as it stands. [`io::attester::simulated`](crate::io::attester::simulated) keeps the
+//! keys in a data folder.
+//!
+//! * [`Authority`]: an ARK and an ASK (RSA-4096) of its own, and what they sign: leaf certificates
+//!   and revocation lists.
+//! * [`Chip`]: a VCEK (P-384) with its certificate, and the reports it signs.
+//! * [`ReportTemplate`], [`LeafTemplate`]: every field, so that a test can make one wrong.
+
+mod authority;
+mod chip;
+mod der;
+mod report;
+
+pub use authority::{Authority, AuthorityError, Validity};
+pub use chip::{Chip, ChipError};
+pub use der::{Certificate, Extension, Name, Serial};
+pub use report::{ReportTemplate, default_measurement};
+
+pub use chip::LeafTemplate;
+
+/// What every name, label and screen says of it.
+pub const SIMULATED_ORGANISATION: &str = "bulla simulated TEE (no hardware)";
