@@ -1,1 +1,27 @@
-//! broker
+//! The broker: relay, ledger, log operator, and relying party of usage receipts.
+//!
+//! It learns *who* and never *what*: it holds no key that opens anything. What it bills comes from
+//! usage receipts that appraised enclaves signed over orders that customers signed.
+//!
+//! * [`broker`]: the state machine; events in, effects out. [`io`] performs the effects.
+//! * [`ledger`]: commands, outcomes, rejections and questions; [`io::store`] gives them effect.
+//! * [`account`], [`package`], [`price`], [`hold`], [`settlement`], [`record`]: the rules.
+//! * [`catalogue`]: which appraised enclave serves which model. [`log`]: the transparency log.
+//!
+//! Left out so far, to come with the money issue: PostgreSQL, rollover and recurrence of packages,
+//! packages limited to some models, reservations, budgets below the account, web pages.
+
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod broker;
+pub mod catalogue;
+pub mod hold;
+pub mod io;
+pub mod keys;
+pub mod ledger;
+pub mod log;
+pub mod package;
+pub mod price;
+pub mod record;
+pub mod settlement;

@@ -1,0 +1,212 @@
+//! What happens to the broker, and what it wants done.
+
+use bulla_attestation::sign::Signed;
+use bulla_wire::grant::Delegation;
+use bulla_wire::ids::{HoldId, InstanceId};
+use bulla_wire::problem::Problem;
+use bulla_wire::pull::{OutboxRecord, RecordPlace};
+
+use crate::catalogue::Appraised;
+use crate::hold::HoldRefusal;
+use crate::io::store::Results;
+use crate::ledger::{AccountNumber, Command, HoldState, Settlement};
+
+/// One request at the door, by the shell's own number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One batch handed to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub u64);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A customer sent an order; the body waits at the door.
+    OrderReceived {
+        /// The request.
+        request: RequestId,
+        /// Whose credential it came with.
+        account: AccountNumber,
+        /// The enclave it is sealed to.
+        instance: InstanceId,
+        /// The order as sent.
+        order: Vec<u8>,
+    },
+    /// A customer registers an order key.
+    OrderKeyOffered {
+        /// The request.
+        request: RequestId,
+        /// Whose credential it came with.
+        account: AccountNumber,
+        /// The registration, signed with the order key itself.
+        registration: Vec<u8>,
+    },
+    /// A forwarded order surely never reached admission: refused without a receipt, or the body was
+    /// not the ordered one.
+    NotAdmitted {
+        /// Its hold.
+        hold: HoldId,
+    },
+    /// A record came with an answer (trailer or header).
+    RecordReceived {
+        /// The request that waits for its settlement, if one does.
+        request: Option<RequestId>,
+        /// The record.
+        record: Vec<u8>,
+    },
+    /// An answer ended without its receipt: the outbox will have it.
+    AnswerEnded {
+        /// The enclave.
+        instance: InstanceId,
+    },
+    /// An enclave answered a pull.
+    Pulled {
+        /// The enclave.
+        instance: InstanceId,
+        /// Its records, oldest first.
+        records: Vec<OutboxRecord>,
+    },
+    /// An enclave's evidence was affirmed.
+    EnclaveAppraised(Box<Appraised>),
+    /// An enclave answered with its epoch-open record.
+    EpochOpened {
+        /// The enclave.
+        instance: InstanceId,
+        /// The record.
+        record: Vec<u8>,
+    },
+    /// An enclave cannot be reached, or its evidence is refused.
+    EnclaveFailed {
+        /// The enclave.
+        instance: InstanceId,
+        /// Whether it must not be routed to until it is appraised anew.
+        refused: bool,
+    },
+    /// A price book was signed with the root key.
+    PriceBookSigned {
+        /// The book.
+        book: Vec<u8>,
+    },
+    /// A batch is durable.
+    Committed {
+        /// The batch.
+        batch: BatchId,
+        /// A result per command.
+        results: Results,
+    },
+    /// A batch did not happen.
+    CommitFailed {
+        /// The batch.
+        batch: BatchId,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Hand a batch to the store; answer with [`Event::Committed`]. Batches are carried out in the
+    /// order of these effects.
+    Commit {
+        /// The batch.
+        batch: BatchId,
+        /// Its commands.
+        commands: Vec<Command>,
+    },
+    /// The hold stands: send body, order, grant and delegation to the enclave.
+    Forward {
+        /// The request.
+        request: RequestId,
+        /// The enclave.
+        instance: InstanceId,
+        /// The hold.
+        hold: HoldId,
+        /// The order.
+        order: Vec<u8>,
+        /// The grant.
+        grant: Vec<u8>,
+        /// The delegation.
+        delegation: Vec<u8>,
+        /// `Some` when this order was granted before: fetch the kept answer first; send anew only
+        /// where that hold is active and the enclave keeps no answer.
+        again: Option<HoldState>,
+    },
+    /// Tell the customer no.
+    Refuse {
+        /// The request.
+        request: RequestId,
+        /// Which problem.
+        problem: Problem,
+        /// For people.
+        message: String,
+    },
+    /// The request's receipt is durable: its answer may end.
+    Settled {
+        /// The request.
+        request: RequestId,
+        /// What the receipt did.
+        settlement: Settlement,
+    },
+    /// The request is done; there is nothing to tell.
+    Done {
+        /// The request.
+        request: RequestId,
+    },
+    /// A new checkpoint over durable leaves.
+    PublishCheckpoint {
+        /// The signed note.
+        note: Vec<u8>,
+    },
+    /// Fetch an enclave's evidence and appraise it.
+    Appraise {
+        /// The enclave.
+        instance: InstanceId,
+    },
+    /// Ask an enclave to open its epoch.
+    OpenEpoch {
+        /// The enclave.
+        instance: InstanceId,
+        /// A signed checkpoint that covers its keyset.
+        checkpoint: Vec<u8>,
+    },
+    /// Fetch an enclave's outbox.
+    Pull {
+        /// The enclave.
+        instance: InstanceId,
+        /// The signed pull.
+        pull: Vec<u8>,
+        /// The delegation behind it.
+        delegation: Vec<u8>,
+    },
+}
+
+/// What a command in flight was for.
+pub(super) enum Purpose {
+    Hold { request: RequestId, instance: InstanceId, hold: HoldId, order: Vec<u8> },
+    Record { request: Option<RequestId>, opens: Option<InstanceId>, bytes: Vec<u8> },
+    OrderKey { request: RequestId },
+    Keyset { instance: InstanceId },
+    Delegation(Box<Signed<Delegation>>),
+    PriceBook { bytes: Vec<u8> },
+    Expiry,
+    Housekeeping,
+}
+
+/// A batch in flight.
+pub(super) struct Flight {
+    pub(super) purposes: Vec<Purpose>,
+    /// Places of an enclave's outbox that are durable once this batch is.
+    pub(super) acknowledges: Option<(InstanceId, Vec<RecordPlace>)>,
+}
+
+impl Effect {
+    pub(super) fn refuse(request: RequestId, problem: Problem, message: impl ToString) -> Effect {
+        Effect::Refuse { request, problem, message: message.to_string() }
+    }
+
+    pub(super) fn refuse_hold(request: RequestId, refusal: &HoldRefusal) -> Effect {
+        Effect::refuse(request, refusal.problem(), refusal)
+    }
+}

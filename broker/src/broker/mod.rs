@@ -1,0 +1,347 @@
+//! The broker as a state machine: events in, effects out. No clock, no sockets, no threads, no
+//! randomness; what must survive is in the store, what is here can be lost at any moment.
+
+mod enclaves;
+mod event;
+mod orders;
+mod records;
+
+use std::collections::BTreeMap;
+
+use bulla_attestation::sign::{Signed, VerifyError, verify};
+use bulla_wire::cbor::Bytes;
+use bulla_wire::grant::Delegation;
+use bulla_wire::ids::InstanceId;
+use bulla_wire::leaf::Leaf;
+use bulla_wire::price::PriceBook;
+use bulla_wire::problem::Problem;
+use bulla_wire::units::{UnixMillis, UnixSeconds};
+
+pub use enclaves::PullTimes;
+pub use event::{BatchId, Effect, Event, RequestId};
+
+use crate::catalogue::Catalogue;
+use crate::hold::OrderTimes;
+use crate::keys::{BrokerKeys, RENEW_SECONDS};
+use crate::ledger::{Command, Outcome, Queries, Rejection, StoreError};
+use crate::log::{Log, LogError};
+use crate::price::PriceShelf;
+use enclaves::Rounds;
+use event::{Flight, Purpose};
+
+/// A checkpoint is kept for audits when the log has grown and this much time has passed.
+const KEEP_CHECKPOINT_EVERY_MS: u64 = 60_000;
+
+/// What the operator may set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Enclaves to serve from.
+    pub instances: Vec<InstanceId>,
+    /// How long each step of an order may take.
+    pub orders: OrderTimes,
+    /// How often enclaves are looked after.
+    pub pulls: PullTimes,
+}
+
+/// Why an event could not be handled. State in the store is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    /// The store or the log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A price book in the store is not signed by this broker's root key.
+    #[error("price book {version} in the ledger is not signed by this broker's root key: {error}")]
+    ForeignBook {
+        /// Which, from 1.
+        version: usize,
+        /// What fails.
+        error: VerifyError,
+    },
+}
+
+impl From<StoreError> for BrokerError {
+    fn from(error: StoreError) -> BrokerError {
+        BrokerError::Log(LogError::Store(error))
+    }
+}
+
+/// The broker.
+pub struct Broker {
+    settings: Settings,
+    keys: BrokerKeys,
+    log: Log,
+    books: PriceShelf,
+    catalogue: Catalogue,
+    /// Logged and in use.
+    delegation: Option<Signed<Delegation>>,
+    delegating: bool,
+    expiring: bool,
+    kept_at: UnixMillis,
+    kept_size: u64,
+    rounds: BTreeMap<InstanceId, Rounds>,
+    flights: BTreeMap<BatchId, Flight>,
+    next_batch: u64,
+}
+
+impl Broker {
+    /// Takes up where the store stands: the first start, and every other one. The first
+    /// [`Event::Tick`] sets everything in motion.
+    pub fn resume(
+        settings: Settings,
+        keys: BrokerKeys,
+        view: &dyn Queries,
+    ) -> Result<Broker, BrokerError> {
+        let mut books = PriceShelf::default();
+        for (version, book) in (1..).zip(view.price_books()?) {
+            let book = verify(&book, &keys.root_public())
+                .map_err(|error| BrokerError::ForeignBook { version, error })?;
+            books.push(book);
+        }
+        let log = Log::resume(keys.log(), view)?;
+        let instances = settings.instances.clone();
+        let rounds = instances.iter().map(|name| (name.clone(), Rounds::default()));
+        Ok(Broker {
+            log,
+            books,
+            delegation: None,
+            delegating: false,
+            expiring: false,
+            kept_at: UnixMillis(0),
+            kept_size: 0,
+            rounds: rounds.collect(),
+            catalogue: Catalogue::new(instances),
+            flights: BTreeMap::new(),
+            next_batch: 0,
+            settings,
+            keys,
+        })
+    }
+
+    /// Takes an event, and says what to do. `view` shows the last durable state.
+    pub fn handle(
+        &mut self,
+        event: Event,
+        view: &dyn Queries,
+        now: UnixMillis,
+    ) -> Result<Vec<Effect>, BrokerError> {
+        let mut effects = Vec::new();
+        match event {
+            Event::OrderReceived { request, account, instance, order } => {
+                effects.push(self.order(request, account, &instance, &order, view, now)?);
+            }
+            Event::OrderKeyOffered { request, account, registration } => {
+                effects.push(self.order_key(request, account, &registration, now));
+            }
+            Event::NotAdmitted { hold } => effects.push(self.release(hold)),
+            Event::RecordReceived { request, record } => {
+                effects.push(self.record(request, &record, view)?);
+            }
+            Event::AnswerEnded { instance } => self.pull_soon(&instance),
+            Event::Pulled { instance, records } => {
+                effects.extend(self.pulled(&instance, &records, view)?);
+            }
+            Event::EnclaveAppraised(appraised) => {
+                effects.extend(self.appraised(&appraised, now));
+            }
+            Event::EpochOpened { instance, record } => {
+                effects.push(self.epoch_opened(&instance, &record, view)?);
+            }
+            Event::EnclaveFailed { instance, refused } => self.failed(&instance, refused),
+            Event::PriceBookSigned { book } => effects.extend(self.price_book(&book)),
+            Event::Committed { batch, results } => {
+                effects.extend(self.committed(batch, results, view, now)?);
+            }
+            Event::CommitFailed { batch } => effects.extend(self.commit_failed(batch)),
+            Event::Tick => effects.extend(self.tick(view, now)?),
+        }
+        Ok(effects)
+    }
+
+    /// What enclaves serve.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The price book in force.
+    pub fn price_book_in_force(&self, now: UnixSeconds) -> Option<&Signed<PriceBook>> {
+        self.books.in_force(now)
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The broker's keys.
+    pub fn keys(&self) -> &BrokerKeys {
+        &self.keys
+    }
+
+    fn commit(&mut self, commands: Vec<Command>, purposes: Vec<Purpose>) -> Effect {
+        self.commit_and_acknowledge(commands, purposes, None)
+    }
+
+    fn commit_one(&mut self, command: Command, purpose: Purpose) -> Effect {
+        self.commit(vec![command], vec![purpose])
+    }
+
+    fn commit_and_acknowledge(
+        &mut self,
+        commands: Vec<Command>,
+        purposes: Vec<Purpose>,
+        acknowledges: Option<(InstanceId, Vec<bulla_wire::pull::RecordPlace>)>,
+    ) -> Effect {
+        let batch = BatchId(self.next_batch);
+        self.next_batch += 1;
+        self.flights.insert(batch, Flight { purposes, acknowledges });
+        Effect::Commit { batch, commands }
+    }
+
+    fn tick(&mut self, view: &dyn Queries, now: UnixMillis) -> Result<Vec<Effect>, BrokerError> {
+        let mut effects = Vec::new();
+        effects.extend(self.renew_delegation(now.seconds()));
+        if !self.expiring && view.next_expiry()?.is_some_and(|due| due <= now) {
+            self.expiring = true;
+            effects.push(self.commit_one(Command::ExpireDue, Purpose::Expiry));
+        }
+        effects.extend(self.keep_checkpoint(now));
+        effects.extend(self.look_after_enclaves(now));
+        Ok(effects)
+    }
+
+    fn renew_delegation(&mut self, now: UnixSeconds) -> Option<Effect> {
+        let fresh = self.delegation.as_ref().is_some_and(|delegation| {
+            delegation.not_after >= now.saturating_add(UnixSeconds(RENEW_SECONDS))
+        });
+        if fresh || self.delegating {
+            return None;
+        }
+        self.delegating = true;
+        let delegation = self.keys.delegate(now);
+        let leaf = Leaf::Delegation { delegation: Bytes(delegation.bytes().to_vec()) }.to_vec();
+        let purpose = Purpose::Delegation(Box::new(delegation));
+        Some(self.commit_one(Command::LogLeaf { leaf }, purpose))
+    }
+
+    fn keep_checkpoint(&mut self, now: UnixMillis) -> Option<Effect> {
+        let size = self.log.size();
+        let due = now.saturating_sub(self.kept_at).0 >= KEEP_CHECKPOINT_EVERY_MS;
+        if size == self.kept_size || !due {
+            return None;
+        }
+        (self.kept_size, self.kept_at) = (size, now);
+        let note = self.log.checkpoint().to_bytes();
+        Some(self.commit_one(Command::KeepCheckpoint { size, note }, Purpose::Housekeeping))
+    }
+
+    /// Takes a book signed by this broker's root key; another one changes nothing.
+    fn price_book(&mut self, bytes: &[u8]) -> Option<Effect> {
+        let book: Signed<PriceBook> = verify(bytes, &self.keys.root_public()).ok()?;
+        let command = Command::PutPriceBook {
+            version: book.version,
+            digest: book.digest(),
+            book: bytes.to_vec(),
+            leaf: Leaf::PriceBook { book: Bytes(bytes.to_vec()) }.to_vec(),
+        };
+        Some(self.commit_one(command, Purpose::PriceBook { bytes: bytes.to_vec() }))
+    }
+
+    fn committed(
+        &mut self,
+        batch: BatchId,
+        results: crate::io::store::Results,
+        view: &dyn Queries,
+        now: UnixMillis,
+    ) -> Result<Vec<Effect>, BrokerError> {
+        let mut effects = Vec::new();
+        // The tree grows from what is durable, before anybody is told that it grew.
+        if self.log.catch_up(self.keys.log(), view)? {
+            let note = self.log.checkpoint().to_bytes();
+            effects.push(Effect::PublishCheckpoint { note });
+        }
+        let Some(flight) = self.flights.remove(&batch) else {
+            return Ok(effects);
+        };
+        let mut rejected = Vec::new();
+        for (purpose, result) in flight.purposes.into_iter().zip(results) {
+            effects.extend(self.conclude(purpose, result, &mut rejected, now));
+        }
+        if rejected.is_empty() {
+            self.acknowledge(flight.acknowledges);
+        } else {
+            // A record the ledger rejects is kept before the enclave may drop it.
+            let purposes = rejected.iter().map(|_| Purpose::Housekeeping).collect();
+            let places = flight.acknowledges;
+            effects.push(self.commit_and_acknowledge(rejected, purposes, places));
+        }
+        Ok(effects)
+    }
+
+    fn conclude(
+        &mut self,
+        purpose: Purpose,
+        result: Result<Outcome, Rejection>,
+        rejected: &mut Vec<Command>,
+        now: UnixMillis,
+    ) -> Vec<Effect> {
+        match purpose {
+            Purpose::Hold { request, instance, hold, order } => {
+                vec![self.held(request, instance, hold, order, result)]
+            }
+            Purpose::Record { request, opens, bytes } => {
+                self.recorded(request, opens, bytes, result, rejected)
+            }
+            Purpose::OrderKey { request } => vec![match result {
+                Ok(_) => Effect::Done { request },
+                Err(no) => Effect::refuse(request, Problem::Forbidden, no),
+            }],
+            Purpose::Keyset { instance } => self.archived(&instance, result, now),
+            Purpose::Delegation(delegation) => {
+                self.delegating = false;
+                if result.is_ok() {
+                    self.delegation = Some(*delegation);
+                }
+                Vec::new()
+            }
+            Purpose::PriceBook { bytes } => {
+                let newer = |book: &Signed<PriceBook>| {
+                    self.books.newest().is_none_or(|newest| newest.version < book.version)
+                };
+                if let (Ok(_), Ok(book)) = (result, verify(&bytes, &self.keys.root_public()))
+                    && newer(&book)
+                {
+                    self.books.push(book);
+                }
+                Vec::new()
+            }
+            Purpose::Expiry => {
+                self.expiring = false;
+                Vec::new()
+            }
+            Purpose::Housekeeping => Vec::new(),
+        }
+    }
+
+    fn commit_failed(&mut self, batch: BatchId) -> Vec<Effect> {
+        let Some(flight) = self.flights.remove(&batch) else {
+            return Vec::new();
+        };
+        let mut effects = Vec::new();
+        for purpose in flight.purposes {
+            match purpose {
+                Purpose::Hold { request, .. }
+                | Purpose::OrderKey { request }
+                | Purpose::Record { request: Some(request), .. } => {
+                    let message = "the ledger could not be written: try again later";
+                    effects.push(Effect::refuse(request, Problem::Internal, message));
+                }
+                Purpose::Delegation(_) => self.delegating = false,
+                Purpose::Expiry => self.expiring = false,
+                // Asked for again at a later tick.
+                Purpose::Keyset { instance } => self.failed(&instance, false),
+                Purpose::Record { .. } | Purpose::PriceBook { .. } | Purpose::Housekeeping => {}
+            }
+        }
+        effects
+    }
+}

@@ -1,0 +1,213 @@
+//! Questions.
+
+use bulla_wire::bundle::Transfer;
+use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId};
+use bulla_wire::units::{Unit, UnixMillis};
+use rusqlite::{OptionalExtension, Params, Row, params};
+
+use super::{SqliteStore, database, int, rows};
+use crate::account::{Account, Credential};
+use crate::ledger::{
+    AccountNumber, ArchivedKeyset, EpochState, Queries, StoreError, StoredHold, StoredRecord,
+    Totals,
+};
+use crate::package::Package;
+
+type Answer<T> = Result<T, StoreError>;
+type Reads<T> = fn(&Row<'_>) -> rusqlite::Result<T>;
+
+impl SqliteStore {
+    fn one<T>(&self, sql: &str, params: impl Params, read: Reads<T>) -> Answer<Option<T>> {
+        self.conn
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(params, read).optional())
+            .map_err(database)
+    }
+
+    fn many<T>(&self, sql: &str, params: impl Params, read: Reads<T>) -> Answer<Vec<T>> {
+        self.conn
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_map(params, read)?.collect())
+            .map_err(database)
+    }
+
+    /// An account's packages of one unit that still hold something.
+    pub(super) fn usable_packages(
+        &self,
+        account: AccountNumber,
+        unit: &Unit,
+    ) -> Answer<Vec<Package>> {
+        let sql = format!("{} WHERE account = ?1 AND unit = ?2 AND available > 0", rows::PACKAGE);
+        self.many(&sql, params![int(account.0), unit.as_str()], rows::package)
+    }
+}
+
+/// `None` is all accounts: SQL's `?1 IS NULL`.
+fn scope(account: Option<AccountNumber>) -> Option<i64> {
+    account.map(|account| int(account.0))
+}
+
+fn page(limit: usize) -> i64 {
+    int(limit as u64)
+}
+
+fn bytes(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
+    row.get(0)
+}
+
+fn number(row: &Row<'_>) -> rusqlite::Result<u64> {
+    rows::count(row, 0)
+}
+
+fn handle(row: &Row<'_>) -> rusqlite::Result<AccountHandle> {
+    row.get(0).map(AccountHandle)
+}
+
+impl Queries for SqliteStore {
+    fn account(&self, account: AccountNumber) -> Answer<Option<Account>> {
+        let sql = format!("{} WHERE number = ?1", rows::ACCOUNT);
+        self.one(&sql, [int(account.0)], rows::account)
+    }
+
+    fn accounts(&self) -> Answer<Vec<Account>> {
+        self.many(&format!("{} ORDER BY number", rows::ACCOUNT), [], rows::account)
+    }
+
+    fn credential(&self, digest: &Digest) -> Answer<Option<Credential>> {
+        let sql = format!("{} WHERE digest = ?1", rows::CREDENTIAL);
+        self.one(&sql, [digest.0], rows::credential)
+    }
+
+    fn order_key_owner(&self, handle: &AccountHandle) -> Answer<Option<AccountNumber>> {
+        let sql = "SELECT account FROM order_keys WHERE handle = ?1";
+        Ok(self.one(sql, [handle.0], number)?.map(AccountNumber))
+    }
+
+    fn order_keys(&self, account: AccountNumber) -> Answer<Vec<AccountHandle>> {
+        let sql = "SELECT handle FROM order_keys WHERE account = ?1 ORDER BY registered_ms, handle";
+        self.many(sql, [int(account.0)], handle)
+    }
+
+    fn packages(&self, account: AccountNumber) -> Answer<Vec<Package>> {
+        let sql = format!("{} WHERE account = ?1 ORDER BY number", rows::PACKAGE);
+        self.many(&sql, [int(account.0)], rows::package)
+    }
+
+    fn hold(&self, hold: &HoldId) -> Answer<Option<StoredHold>> {
+        self.one(&format!("{} WHERE hold = ?1", rows::HOLD), [hold.0], rows::hold)
+    }
+
+    fn holds(
+        &self,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<StoredHold>> {
+        let sql = format!(
+            "{} WHERE (?1 IS NULL OR account = ?1) AND number > ?2 ORDER BY number LIMIT ?3",
+            rows::HOLD
+        );
+        self.many(&sql, params![scope(account), int(after), page(limit)], rows::hold)
+    }
+
+    fn keyset(&self, digest: &Digest) -> Answer<Option<ArchivedKeyset>> {
+        let sql = format!("{} WHERE digest = ?1", rows::KEYSET);
+        self.one(&sql, [digest.0], rows::keyset)
+    }
+
+    fn keysets(&self) -> Answer<Vec<ArchivedKeyset>> {
+        self.many(&format!("{} ORDER BY leaf", rows::KEYSET), [], rows::keyset)
+    }
+
+    fn report(&self, keyset: &Digest) -> Answer<Option<Vec<u8>>> {
+        self.one("SELECT report FROM keysets WHERE digest = ?1", [keyset.0], bytes)
+    }
+
+    fn epoch(&self, epoch: &EpochId) -> Answer<Option<EpochState>> {
+        self.one(&format!("{} WHERE epoch = ?1", rows::EPOCH), [epoch.0], rows::epoch)
+    }
+
+    fn record(&self, digest: &Digest) -> Answer<Option<StoredRecord>> {
+        self.one(&format!("{} WHERE digest = ?1", rows::RECORD), [digest.0], rows::record)
+    }
+
+    fn receipts(
+        &self,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<StoredRecord>> {
+        let sql = format!(
+            "{} WHERE kind = 1 AND (?1 IS NULL OR account = ?1) AND number > ?2
+             ORDER BY number LIMIT ?3",
+            rows::RECORD
+        );
+        self.many(&sql, params![scope(account), int(after), page(limit)], rows::record)
+    }
+
+    fn leaves(&self, from: u64, limit: usize) -> Answer<Vec<Vec<u8>>> {
+        let sql = "SELECT leaf FROM leaves WHERE place > ?1 ORDER BY place LIMIT ?2";
+        self.many(sql, params![int(from), page(limit)], bytes)
+    }
+
+    fn leaf_count(&self) -> Answer<u64> {
+        let count = self.one("SELECT coalesce(max(place), 0) FROM leaves", [], number)?;
+        Ok(count.unwrap_or(0))
+    }
+
+    fn transfers(
+        &self,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<Transfer>> {
+        let sql = format!(
+            "{} WHERE (?1 IS NULL OR t.account = ?1) AND t.number > ?2 ORDER BY t.number LIMIT ?3",
+            rows::TRANSFER
+        );
+        self.many(&sql, params![scope(account), int(after), page(limit)], rows::transfer)
+    }
+
+    fn price_books(&self) -> Answer<Vec<Vec<u8>>> {
+        self.many("SELECT book FROM price_books ORDER BY version", [], bytes)
+    }
+
+    fn checkpoints(&self) -> Answer<Vec<Vec<u8>>> {
+        self.many("SELECT note FROM checkpoints ORDER BY size", [], bytes)
+    }
+
+    fn totals(&self) -> Answer<Vec<(Unit, Totals)>> {
+        // Summed here, in 128 bits: the sum of many packages may exceed what SQLite adds.
+        let sql = "SELECT unit, granted, available, held, spent, expired FROM packages";
+        let read: Reads<(Unit, [u64; 5])> = |row| {
+            let mut parts = [0; 5];
+            for (column, part) in (1..).zip(&mut parts) {
+                *part = rows::count(row, column)?;
+            }
+            Ok((rows::unit(row, 0)?, parts))
+        };
+        let mut totals: std::collections::BTreeMap<Unit, Totals> = Default::default();
+        for (unit, [issued, available, held, spent, expired]) in self.many(sql, [], read)? {
+            let sum = totals.entry(unit).or_default();
+            sum.issued += u128::from(issued);
+            sum.available += u128::from(available);
+            sum.held += u128::from(held);
+            sum.spent += u128::from(spent);
+            sum.expired += u128::from(expired);
+        }
+        Ok(totals.into_iter().collect())
+    }
+
+    fn anomalies(&self) -> Answer<u64> {
+        Ok(self.one("SELECT count(*) FROM anomalies", [], number)?.unwrap_or(0))
+    }
+
+    fn next_expiry(&self) -> Answer<Option<UnixMillis>> {
+        let sql = "SELECT min(at) FROM (
+                SELECT min(settle_by) + 1 AS at FROM holds WHERE state = 0
+                UNION ALL
+                SELECT min(expires_at) FROM packages WHERE available > 0)";
+        let read: Reads<Option<u64>> = |row| rows::maybe_count(row, 0);
+        Ok(self.one(sql, [], read)?.flatten().map(|s| UnixMillis(s.saturating_mul(1000))))
+    }
+}

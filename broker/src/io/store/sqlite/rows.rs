@@ -1,0 +1,192 @@
+//! Rows into types. What this program did not write is damage, not a panic.
+
+use bulla_wire::bundle::{Transfer, TransferKind};
+use bulla_wire::ids::{Digest, EpochId, HoldId, InstanceId, PublicKey};
+use bulla_wire::units::{MicroUnits, Unit, UnixMillis, UnixSeconds};
+use rusqlite::types::Type;
+use rusqlite::{Result, Row};
+
+use crate::account::{Account, Credential};
+use crate::ledger::{
+    AccountNumber, ArchivedKeyset, EpochState, HoldState, PackageNumber, RecordKind, StoredHold,
+    StoredRecord,
+};
+use crate::package::Package;
+
+fn damaged(column: usize, what: &str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, what.to_owned().into())
+}
+
+pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|_| damaged(column, "negative number"))
+}
+
+pub(super) fn maybe_count(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
+    match row.get::<_, Option<i64>>(column)? {
+        None => Ok(None),
+        Some(value) => {
+            u64::try_from(value).map(Some).map_err(|_| damaged(column, "negative number"))
+        }
+    }
+}
+
+fn micro(row: &Row<'_>, column: usize) -> Result<MicroUnits> {
+    count(row, column).map(MicroUnits)
+}
+
+pub(super) fn unit(row: &Row<'_>, column: usize) -> Result<Unit> {
+    row.get::<_, String>(column)?.parse().map_err(|_| damaged(column, "unit of account"))
+}
+
+fn instance(row: &Row<'_>, column: usize) -> Result<InstanceId> {
+    row.get::<_, String>(column)?.parse().map_err(|_| damaged(column, "instance name"))
+}
+
+fn digest(row: &Row<'_>, column: usize) -> Result<Digest> {
+    row.get(column).map(Digest)
+}
+
+fn maybe_digest(row: &Row<'_>, column: usize) -> Result<Option<Digest>> {
+    Ok(row.get::<_, Option<[u8; 32]>>(column)?.map(Digest))
+}
+
+pub(super) const ACCOUNT: &str = "SELECT number, name, operator FROM accounts";
+
+pub(super) fn account(row: &Row<'_>) -> Result<Account> {
+    let number = AccountNumber(count(row, 0)?);
+    Ok(Account { number, name: row.get(1)?, operator: row.get(2)? })
+}
+
+pub(super) const CREDENTIAL: &str =
+    "SELECT account, label, expires_at, revoked_at FROM credentials";
+
+pub(super) fn credential(row: &Row<'_>) -> Result<Credential> {
+    Ok(Credential {
+        account: AccountNumber(count(row, 0)?),
+        label: row.get(1)?,
+        expires_at: maybe_count(row, 2)?.map(UnixSeconds),
+        revoked_at: maybe_count(row, 3)?.map(UnixSeconds),
+    })
+}
+
+pub(super) const PACKAGE: &str = "SELECT number, unit, granted, available, held, spent, expired,
+    priority, effective_from, expires_at, promotional, memo FROM packages";
+
+pub(super) fn package(row: &Row<'_>) -> Result<Package> {
+    Ok(Package {
+        number: PackageNumber(count(row, 0)?),
+        unit: unit(row, 1)?,
+        granted: micro(row, 2)?,
+        available: micro(row, 3)?,
+        held: micro(row, 4)?,
+        spent: micro(row, 5)?,
+        expired: micro(row, 6)?,
+        priority: row.get(7)?,
+        effective_from: UnixSeconds(count(row, 8)?),
+        expires_at: maybe_count(row, 9)?.map(UnixSeconds),
+        promotional: row.get(10)?,
+        memo: row.get(11)?,
+    })
+}
+
+pub(super) const HOLD: &str = "SELECT number, hold, account, unit, amount, state, charged, receipt,
+    settle_by, order_digest, order_bytes, grant_bytes, delegation, instance FROM holds";
+
+pub(super) fn hold(row: &Row<'_>) -> Result<StoredHold> {
+    let state: u8 = row.get(5)?;
+    Ok(StoredHold {
+        number: count(row, 0)?,
+        hold: HoldId(row.get(1)?),
+        account: AccountNumber(count(row, 2)?),
+        unit: unit(row, 3)?,
+        amount: micro(row, 4)?,
+        state: *HoldState::ALL
+            .get(usize::from(state))
+            .ok_or_else(|| damaged(5, "state of a hold"))?,
+        charged: maybe_count(row, 6)?.map(MicroUnits),
+        receipt: maybe_digest(row, 7)?,
+        settle_by: UnixSeconds(count(row, 8)?),
+        order_digest: digest(row, 9)?,
+        order: row.get(10)?,
+        grant: row.get(11)?,
+        delegation: row.get(12)?,
+        instance: instance(row, 13)?,
+    })
+}
+
+pub(super) const KEYSET: &str = "SELECT digest, instance, receipt_keys, simulated, not_after,
+    appraised_at, leaf FROM keysets";
+
+pub(super) fn keyset(row: &Row<'_>) -> Result<ArchivedKeyset> {
+    let keys: Vec<u8> = row.get(2)?;
+    let (keys, rest) = keys.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(damaged(2, "receipt keys"));
+    }
+    Ok(ArchivedKeyset {
+        digest: digest(row, 0)?,
+        instance: instance(row, 1)?,
+        receipt_keys: keys.iter().map(|key| PublicKey(*key)).collect(),
+        simulated: row.get(3)?,
+        not_after: UnixSeconds(count(row, 4)?),
+        appraised_at: UnixSeconds(count(row, 5)?),
+        leaf_index: count(row, 6)?,
+    })
+}
+
+pub(super) const EPOCH: &str = "SELECT epoch, keyset, next_seq, tip, closed FROM epochs";
+
+pub(super) fn epoch(row: &Row<'_>) -> Result<EpochState> {
+    Ok(EpochState {
+        epoch: EpochId(row.get(0)?),
+        keyset: digest(row, 1)?,
+        next_seq: count(row, 2)?,
+        tip: maybe_digest(row, 3)?,
+        closed: row.get(4)?,
+    })
+}
+
+pub(super) const RECORD: &str =
+    "SELECT number, kind, epoch, seq, digest, keyset, bytes, leaf, flag FROM records";
+
+pub(super) fn record(row: &Row<'_>) -> Result<StoredRecord> {
+    let kind = match row.get::<_, u8>(1)? {
+        0 => RecordKind::Open,
+        1 => RecordKind::Receipt,
+        2 => RecordKind::Close,
+        _ => return Err(damaged(1, "kind of record")),
+    };
+    Ok(StoredRecord {
+        number: count(row, 0)?,
+        kind,
+        epoch: EpochId(row.get(2)?),
+        seq: count(row, 3)?,
+        digest: digest(row, 4)?,
+        keyset: digest(row, 5)?,
+        bytes: row.get(6)?,
+        leaf_index: maybe_count(row, 7)?,
+        flag: row.get(8)?,
+    })
+}
+
+pub(super) const TRANSFER: &str = "SELECT t.number, t.at_ms, t.kind, t.account, t.package,
+    t.amount, t.hold, t.receipt, t.memo, p.unit
+    FROM transfers t JOIN packages p ON p.number = t.package";
+
+pub(super) fn transfer(row: &Row<'_>) -> Result<Transfer> {
+    let kind: u8 = row.get(2)?;
+    Ok(Transfer {
+        hold: row.get::<_, Option<[u8; 16]>>(6)?.map(HoldId),
+        unit: unit(row, 9)?,
+        number: count(row, 0)?,
+        at: UnixMillis(count(row, 1)?),
+        kind: *TransferKind::ALL
+            .get(usize::from(kind))
+            .ok_or_else(|| damaged(2, "kind of transfer"))?,
+        account_number: count(row, 3)?,
+        package_number: count(row, 4)?,
+        amount: micro(row, 5)?,
+        receipt: maybe_digest(row, 7)?,
+        memo: row.get(8)?,
+    })
+}

@@ -1,0 +1,253 @@
+//! The ledger's language: commands in, outcomes or rejections out. Pure types; a store gives them
+//! effect, all of a batch in one durable commit.
+
+mod outcome;
+mod posting;
+mod view;
+
+pub use outcome::{HoldState, Outcome, Rejection, Settlement};
+pub use posting::{Side, postings};
+pub use view::{
+    ArchivedKeyset, ArchivedReport, EpochState, Queries, StoreError, StoredHold, StoredRecord,
+    Totals,
+};
+
+use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId, InstanceId, PublicKey};
+use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
+
+/// Largest amount the ledger moves at once, in micro-units: what a signed 64-bit integer holds.
+pub const MAX_AMOUNT: MicroUnits = MicroUnits(i64::MAX as u64);
+/// Longest account name, label or memo, in bytes.
+pub const MAX_TEXT_BYTES: usize = 256;
+/// Most holds one [`Command::ExpireDue`] ends; the next one takes the rest.
+pub const MAX_EXPIRED_HOLDS: usize = 1000;
+
+macro_rules! number {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+number!(
+    /// An account, by the broker's own number.
+    AccountNumber
+);
+number!(
+    /// A package, by the broker's own number; rises in the order of creation.
+    PackageNumber
+);
+
+/// One change asked of the ledger. Each either happens as a whole or leaves no trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Opens an account.
+    OpenAccount {
+        /// Unique name.
+        name: String,
+        /// Whether its credentials may see every account.
+        operator: bool,
+    },
+    /// Adds a credential to an account.
+    AddCredential {
+        /// The account.
+        account: AccountNumber,
+        /// Labelled digest of the secret, the only form that is kept.
+        digest: Digest,
+        /// What it is for.
+        label: String,
+        /// From then on it is refused.
+        expires_at: Option<UnixSeconds>,
+    },
+    /// Revokes a credential at once.
+    RevokeCredential {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// Registers an order key. A handle belongs to one account for ever.
+    RegisterOrderKey {
+        /// The account.
+        account: AccountNumber,
+        /// The key.
+        order_key: PublicKey,
+        /// Its handle.
+        handle: AccountHandle,
+    },
+    /// Issues a package.
+    IssuePackage(IssuePackage),
+    /// Sets an order's highest charge aside and keeps order, grant and delegation.
+    Hold(Box<Hold>),
+    /// Takes in a signed record of an epoch, settles with it where it says so, and logs what is
+    /// now in order.
+    Record(Box<Record>),
+    /// Returns a hold to its packages: nothing was and will be delivered on it.
+    Release {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// Ends holds past their settle-by (by their highest interim receipt, if there is one) and
+    /// lapses packages past their expiry.
+    ExpireDue,
+    /// Moves spent value back into its package.
+    Refund {
+        /// Idempotency key.
+        key: [u8; 16],
+        /// The package it was spent from.
+        package: PackageNumber,
+        /// How much.
+        amount: MicroUnits,
+        /// Why.
+        memo: String,
+    },
+    /// Appends a public leaf (delegation) to the log.
+    LogLeaf {
+        /// Leaf bytes.
+        leaf: Vec<u8>,
+    },
+    /// Keeps a signed price book and logs it.
+    PutPriceBook {
+        /// Its version: one more than the last.
+        version: u64,
+        /// Its digest.
+        digest: Digest,
+        /// The signed book.
+        book: Vec<u8>,
+        /// Its leaf.
+        leaf: Vec<u8>,
+    },
+    /// Keeps an appraised keyset with its evidence and logs it.
+    ArchiveEvidence(Box<ArchivedReport>),
+    /// Keeps a signed checkpoint.
+    KeepCheckpoint {
+        /// Leaves under it.
+        size: u64,
+        /// The signed note.
+        note: Vec<u8>,
+    },
+    /// Keeps a message that was not believed, for an operator to look at.
+    KeepAnomaly {
+        /// Which check failed.
+        what: String,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+}
+
+/// A package as issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuePackage {
+    /// Idempotency key, made by whoever issues.
+    pub key: [u8; 16],
+    /// Whose it is.
+    pub account: AccountNumber,
+    /// Unit of account.
+    pub unit: Unit,
+    /// How much.
+    pub amount: MicroUnits,
+    /// Lower numbers burn first.
+    pub priority: u8,
+    /// A gift: burns before anything paid.
+    pub promotional: bool,
+    /// Not used before.
+    pub effective_from: UnixSeconds,
+    /// Lapses then.
+    pub expires_at: Option<UnixSeconds>,
+    /// What it is, for people.
+    pub memo: String,
+}
+
+/// What a hold needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Its id, made by the client.
+    pub hold: HoldId,
+    /// Who pays.
+    pub account: AccountNumber,
+    /// Unit of account.
+    pub unit: Unit,
+    /// The most it may cost.
+    pub amount: MicroUnits,
+    /// Released then, when no receipt came.
+    pub settle_by: UnixSeconds,
+    /// Digest of the order.
+    pub order_digest: Digest,
+    /// The signed order.
+    pub order: Vec<u8>,
+    /// The signed grant.
+    pub grant: Vec<u8>,
+    /// The delegation behind the grant.
+    pub delegation: Vec<u8>,
+    /// The enclave it is sent to.
+    pub instance: InstanceId,
+}
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// Epoch-open: place 0.
+    Open,
+    /// Usage receipt.
+    Receipt,
+    /// Epoch-close: the last place.
+    Close,
+}
+
+/// A verified record of an epoch's chain and what it shall do to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What it is.
+    pub kind: RecordKind,
+    /// The epoch.
+    pub epoch: EpochId,
+    /// Place in the epoch.
+    pub seq: u64,
+    /// Digest of the record before it; `None` for the first.
+    pub prev: Option<Digest>,
+    /// Digest of this record.
+    pub digest: Digest,
+    /// Keyset whose key signed it.
+    pub keyset: Digest,
+    /// The signed bytes.
+    pub bytes: Vec<u8>,
+    /// Its leaf in the public log.
+    pub leaf: Vec<u8>,
+    /// Who is meant to pay, for receipts.
+    pub handle: Option<AccountHandle>,
+    /// What it does to the ledger.
+    pub charge: Charge,
+}
+
+/// What a record does to the ledger, as judged by [`crate::settlement`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Charge {
+    /// Nothing: an epoch record.
+    None,
+    /// Settles its hold.
+    Final {
+        /// The hold.
+        hold: HoldId,
+        /// The charge.
+        amount: MicroUnits,
+    },
+    /// Settles its hold only if no final receipt comes.
+    Interim {
+        /// The hold.
+        hold: HoldId,
+        /// Index of the interim receipt.
+        index: u64,
+        /// The charge so far.
+        amount: MicroUnits,
+    },
+    /// Logged, not charged: it does not fit its order.
+    Flagged {
+        /// Which check failed.
+        why: String,
+    },
+}

@@ -1,0 +1,257 @@
+//! What became of a command.
+
+use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId};
+use bulla_wire::units::{MicroUnits, Unit};
+
+use super::{AccountNumber, PackageNumber};
+
+/// The life of a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldState {
+    /// Set aside, receipt awaited.
+    Active,
+    /// Charged, once.
+    Settled,
+    /// Given back: nothing ran.
+    Released,
+    /// Given back: no receipt came in time.
+    Expired,
+}
+
+impl HoldState {
+    /// All states, in the order of their codes.
+    pub const ALL: [HoldState; 4] =
+        [HoldState::Active, HoldState::Settled, HoldState::Released, HoldState::Expired];
+}
+
+impl std::fmt::Display for HoldState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            HoldState::Active => "active",
+            HoldState::Settled => "settled",
+            HoldState::Released => "released",
+            HoldState::Expired => "expired",
+        })
+    }
+}
+
+/// What a receipt did to its hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// Nothing was asked: epoch records, interim receipts.
+    NotAsked,
+    /// Charged.
+    Settled {
+        /// Spent.
+        charged: MicroUnits,
+        /// Given back.
+        returned: MicroUnits,
+    },
+    /// This very receipt settled the hold before.
+    AlreadySettled,
+    /// Kept and logged, not charged.
+    Flagged {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// A command that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// An account was opened.
+    AccountOpened {
+        /// Its number.
+        account: AccountNumber,
+    },
+    /// A package was issued, now or before with the same key and parameters.
+    PackageIssued {
+        /// Its number.
+        package: PackageNumber,
+    },
+    /// The hold stands, or stood before with the same order.
+    Held {
+        /// Where it stands.
+        state: HoldState,
+        /// True when it was there before.
+        again: bool,
+        /// The grant that belongs to it.
+        grant: Vec<u8>,
+        /// The delegation behind that grant.
+        delegation: Vec<u8>,
+    },
+    /// A record was taken in, now or before.
+    Recorded {
+        /// True when it was there before.
+        again: bool,
+        /// Its leaf, if its turn in the log has come.
+        leaf_index: Option<u64>,
+        /// Next place the epoch's log waits for: everything before is durable and logged.
+        next_seq: u64,
+        /// What it did to the ledger.
+        settlement: Settlement,
+    },
+    /// A hold was given back.
+    Released {
+        /// How much.
+        amount: MicroUnits,
+    },
+    /// Holds and packages past their time were ended.
+    Expired {
+        /// Holds ended.
+        holds: u64,
+        /// Packages lapsed.
+        packages: u64,
+    },
+    /// A leaf was appended, now or before.
+    Logged {
+        /// Its index.
+        leaf_index: u64,
+    },
+    /// Done; there is nothing to tell.
+    Done,
+}
+
+/// Why a command did not happen. It left no trace.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// No such account.
+    #[error("no account {account}")]
+    UnknownAccount {
+        /// The number given.
+        account: AccountNumber,
+    },
+    /// Another account has this name.
+    #[error("an account named {name:?} exists already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A text above [`super::MAX_TEXT_BYTES`], or an empty name.
+    #[error("{field} must have 1 to {max_bytes} bytes, got {got_bytes}")]
+    TextLength {
+        /// Which text.
+        field: &'static str,
+        /// Limit.
+        max_bytes: usize,
+        /// Its length.
+        got_bytes: usize,
+    },
+    /// The credential exists already.
+    #[error("this credential exists already")]
+    CredentialExists,
+    /// No such credential.
+    #[error("no such credential")]
+    UnknownCredential,
+    /// The order key belongs to another account, for ever.
+    #[error("order key {handle} belongs to another account: make a new one")]
+    HandleTaken {
+        /// Its handle.
+        handle: AccountHandle,
+    },
+    /// An amount that is zero where value must move, or above [`super::MAX_AMOUNT`].
+    #[error("amount must be 1 to {max} micro-units, got {got}", max = super::MAX_AMOUNT)]
+    Amount {
+        /// The amount.
+        got: MicroUnits,
+    },
+    /// The package ends before it begins.
+    #[error("the package expires before it takes effect")]
+    PackageDates,
+    /// The idempotency key was used with other parameters.
+    #[error("this id was used before with other parameters: use a new one")]
+    KeyConflict,
+    /// No package covers the amount.
+    #[error("{needed} micro-{unit} are needed, {available} are available: add a package")]
+    InsufficientBalance {
+        /// Unit of account.
+        unit: Unit,
+        /// What the order may cost.
+        needed: MicroUnits,
+        /// What all usable packages hold.
+        available: MicroUnits,
+    },
+    /// The hold id was used before with another order.
+    #[error("hold {hold} was used before with another order: make a new hold id")]
+    HoldConflict {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// No such hold.
+    #[error("no hold {hold}")]
+    UnknownHold {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// The hold ended before.
+    #[error("hold {hold} is {state}")]
+    HoldEnded {
+        /// The hold.
+        hold: HoldId,
+        /// How it ended.
+        state: HoldState,
+    },
+    /// No such package.
+    #[error("no package {package}")]
+    UnknownPackage {
+        /// The number given.
+        package: PackageNumber,
+    },
+    /// More than was spent from the package.
+    #[error("a refund of {asked} exceeds the {spent} micro-units spent from package {package}")]
+    RefundExceedsSpent {
+        /// The package.
+        package: PackageNumber,
+        /// The refund.
+        asked: MicroUnits,
+        /// Spent so far.
+        spent: MicroUnits,
+    },
+    /// The epoch's open record has not arrived.
+    #[error("epoch {epoch} is not open")]
+    UnknownEpoch {
+        /// The epoch.
+        epoch: EpochId,
+    },
+    /// Another record stands at this place: the enclave signed two.
+    #[error("epoch {epoch} place {seq} holds record {expected}, got another one, {got}")]
+    RecordConflict {
+        /// The epoch.
+        epoch: EpochId,
+        /// The place.
+        seq: u64,
+        /// Digest of the record kept.
+        expected: Digest,
+        /// Digest of the other one.
+        got: Digest,
+    },
+    /// The record does not follow the one before it.
+    #[error("epoch {epoch} place {seq} must follow record {expected}, it follows {got:?}")]
+    ChainBroken {
+        /// The epoch.
+        epoch: EpochId,
+        /// The place.
+        seq: u64,
+        /// Digest of the record before.
+        expected: Digest,
+        /// Digest it names.
+        got: Option<Digest>,
+    },
+    /// A record after the epoch's close.
+    #[error("epoch {epoch} is closed: nothing may follow at place {seq}")]
+    EpochClosed {
+        /// The epoch.
+        epoch: EpochId,
+        /// The place.
+        seq: u64,
+    },
+    /// A price book out of order.
+    #[error("price book version {expected} is next, got {got}")]
+    BookVersion {
+        /// Version wanted.
+        expected: u64,
+        /// Version given.
+        got: u64,
+    },
+}
