@@ -1,1 +1,30 @@
-//! enclave
+//! The enclave: attester, gateway and meter.
+//!
+//! [`Enclave`] is one state machine: events in, effects out, with `now` and randomness as
+//! arguments. It verifies order and grant, opens the sealed request, drives an engine through
+//! effects, seals the answer and signs the usage receipt. The folder `io` reads sockets, calls it
+//! and performs its effects; it decides nothing.
+//!
+//! ```text
+//! io/server ── Event::Sealed ──▶ admission ─▶ session ─▶ meter ─▶ chain ─▶ outbox
+//!     ▲                                          │ ▲
+//!     └── Effect::Chunk ◀────────────────────────┘ └── Event::Output ◀── io/worker (engine)
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod answer;
+pub mod answers;
+pub mod chain;
+pub mod chat;
+mod enclave;
+pub mod identity;
+pub mod io;
+pub mod meter;
+pub mod outbox;
+pub mod replay;
+mod session;
+pub mod simulated_tee;
+
+pub use enclave::{ConnId, Effect, Enclave, EnclaveSettings, Event, Limits};

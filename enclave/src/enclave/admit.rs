@@ -1,0 +1,235 @@
+//! Admission, second half: open the envelope, compare the sealed terms, record, start.
+
+use bulla_attestation::hash::{Commitment, sha256};
+use bulla_attestation::seal::{InnerRequest, Opened};
+use bulla_engine::{GenerateRequest, Prompt, PromptError, SequenceId, SubmitError};
+use bulla_wire::cbor;
+use bulla_wire::http::HEADER_TERMS;
+use bulla_wire::labels;
+use bulla_wire::problem::Problem;
+use bulla_wire::receipt::Outcome;
+use bulla_wire::terms::{MAX_TERMS_BYTES, SealedTerms};
+use bulla_wire::units::UnixMillis;
+use data_encoding::BASE64URL_NOPAD;
+
+use super::finish::Refusal;
+use super::{ConnId, Effect, Enclave, problem};
+use crate::admission::{AdmittedOrder, Arrived};
+use crate::answer::{AnswerShape, error_body, fault_body};
+use crate::chat::{ChatError, ChatOrder, PATH_CHAT, parse};
+use crate::meter;
+use crate::session::{AnswerStream, Session};
+
+/// The one thing a peer is told about a sealed request that we will not serve.
+const REFUSED: &str = "the sealed request was refused";
+
+impl Enclave {
+    pub(super) fn admit(
+        &mut self,
+        conn: ConnId,
+        order: &[u8],
+        grant: &[u8],
+        delegation: &[u8],
+        sealed: &[u8],
+        now: UnixMillis,
+    ) -> Vec<Effect> {
+        if !self.chain.is_open() || self.closing {
+            return vec![problem(conn, Problem::Busy, "the epoch is not open")];
+        }
+        let arrived = Arrived { order, grant, delegation, sealed };
+        let admitted = match self.gate.admit(&arrived, now.seconds()) {
+            Ok(admitted) => admitted,
+            Err(error) => return vec![problem(conn, error.problem(), error.to_string())],
+        };
+        if self.replay.has_hold(&admitted.order().hold) {
+            return vec![problem(conn, Problem::Replayed, "this hold was used before")];
+        }
+        if self.replay.is_full() || !self.outbox.reserve() {
+            return vec![problem(conn, Problem::Busy, "this enclave takes no more requests")];
+        }
+        self.replay.record_hold(admitted.order().hold);
+        if self.sessions.len() >= self.settings.limits.sessions {
+            let refusal = Refusal::new(Problem::Busy, "too many requests are running");
+            return self.refuse(conn, &admitted, refusal, now);
+        }
+        match self.unseal(&admitted, sealed) {
+            Ok((opened, terms)) => self.start(conn, admitted, opened, &terms, now),
+            Err(reason) => {
+                let problem = Problem::SealedRequestRefused;
+                let refusal = Refusal { problem, message: REFUSED, reason };
+                self.refuse(conn, &admitted, refusal, now)
+            }
+        }
+    }
+
+    /// Opens the envelope and compares what stands inside with what stands outside. The error is
+    /// for the operator.
+    fn unseal(
+        &mut self,
+        admitted: &AdmittedOrder,
+        sealed: &[u8],
+    ) -> Result<(Opened, SealedTerms), String> {
+        let opened = self.sealing.open(sealed, &mut self.rng).map_err(|e| e.to_string())?;
+        if !self.replay.record_encapsulated(sha256(&opened.enc)) {
+            return Err("encapsulated key was seen before".to_owned());
+        }
+        let terms = sealed_terms(&opened.request)?;
+        let order = admitted.order();
+        let agrees = [
+            ("hold", terms.hold == order.hold),
+            ("model", terms.model == order.model),
+            ("account", terms.account == admitted.account()),
+            ("nonce", terms.nonce.0.len() == 16),
+        ];
+        match agrees.into_iter().find(|(_, holds)| !holds) {
+            Some((what, _)) => Err(format!("sealed {what} differs from the order's")),
+            None => Ok((opened, terms)),
+        }
+    }
+
+    /// From here on every word to the customer travels sealed.
+    fn start(
+        &mut self,
+        conn: ConnId,
+        order: AdmittedOrder,
+        opened: Opened,
+        terms: &SealedTerms,
+        now: UnixMillis,
+    ) -> Vec<Effect> {
+        let sequence = SequenceId(self.next_sequence);
+        self.next_sequence += 1;
+        let mut commitment = Commitment::new(labels::COMMIT_REQUEST, &terms.salt);
+        commitment.update(&opened.request.body);
+        let commit_response = Commitment::new(labels::COMMIT_RESPONSE, &terms.salt);
+        let stream = AnswerStream::new(opened.answer, commit_response);
+        let seed = self.rng.next_u64();
+        let parsed = self.read_chat(&opened.request, seed);
+        let (asked, failed) = match parsed {
+            Ok(asked) => (Some(asked), None),
+            Err(error) => (None, Some(error)),
+        };
+        let shape = self.shape(asked.as_ref(), &order, now);
+        let chat = asked.as_ref().map(|a| a.chat.clone());
+        let session = Session::new(
+            conn,
+            sequence,
+            order,
+            now,
+            commitment.finish(),
+            asked,
+            shape,
+            stream,
+        );
+        self.sessions.insert(sequence, session);
+        match failed {
+            Some(error) => self.customer_error(sequence, &error, now),
+            None => chat.map(|chat| Effect::Prompt { sequence, chat }).into_iter().collect(),
+        }
+    }
+
+    fn read_chat(&self, request: &InnerRequest, seed: u64) -> Result<ChatOrder, ChatError> {
+        if request.method != "POST" || request.path != PATH_CHAT {
+            return Err(ChatError {
+                status: 404,
+                message: format!("only POST {PATH_CHAT} is served here"),
+                param: None,
+                code: Some("not_found"),
+            });
+        }
+        let asked = parse(&request.body, seed)?;
+        if asked.model != self.settings.model_name {
+            return Err(ChatError::unknown_model(&asked.model, &self.settings.model_name));
+        }
+        Ok(asked)
+    }
+
+    fn shape(
+        &self,
+        asked: Option<&ChatOrder>,
+        order: &AdmittedOrder,
+        now: UnixMillis,
+    ) -> AnswerShape {
+        AnswerShape::new(
+            format!("chatcmpl-{}", order.order().hold),
+            self.settings.model_name.clone(),
+            now.seconds().0,
+            asked.is_some_and(|a| a.stream),
+            asked.is_some_and(|a| a.include_usage),
+        )
+    }
+
+    pub(super) fn prompted(
+        &mut self,
+        sequence: SequenceId,
+        result: Result<Prompt, PromptError>,
+        now: UnixMillis,
+    ) -> Vec<Effect> {
+        let context_tokens = self.settings.context_tokens;
+        let Some(session) = self.sessions.get_mut(&sequence) else { return Vec::new() };
+        let Some(asked) = session.asked.take() else { return Vec::new() };
+        if let Some(outcome) = session.ending {
+            return self.finish(sequence, outcome, now);
+        }
+        match request_for(session, asked, result, context_tokens) {
+            Ok(request) => vec![Effect::Submit { sequence, request }],
+            Err(error) => self.customer_error(sequence, &error, now),
+        }
+    }
+
+    pub(super) fn submit_refused(
+        &mut self,
+        sequence: SequenceId,
+        error: SubmitError,
+        now: UnixMillis,
+    ) -> Vec<Effect> {
+        if let SubmitError::QueueFull { .. } = error {
+            let body = fault_body("too many requests are running; try again later");
+            return self.finish_with_error(sequence, 503, &body, Outcome::Refused, now);
+        }
+        self.customer_error(sequence, &ChatError::invalid("messages", error.to_string()), now)
+    }
+
+    fn customer_error(
+        &mut self,
+        sequence: SequenceId,
+        error: &ChatError,
+        now: UnixMillis,
+    ) -> Vec<Effect> {
+        let body = error_body(error);
+        self.finish_with_error(sequence, error.status, &body, Outcome::CustomerError, now)
+    }
+}
+
+fn sealed_terms(request: &InnerRequest) -> Result<SealedTerms, String> {
+    let header = request.header(HEADER_TERMS).ok_or("sealed terms are missing")?;
+    let bytes = BASE64URL_NOPAD
+        .decode(header.as_bytes())
+        .map_err(|_| "sealed terms are not base64url".to_owned())?;
+    cbor::from_slice(&bytes, MAX_TERMS_BYTES).map_err(|e| format!("sealed terms: {e}"))
+}
+
+/// The engine's request, if prompt and budget fit the order and the context.
+fn request_for(
+    session: &Session,
+    asked: ChatOrder,
+    result: Result<Prompt, PromptError>,
+    context_tokens: u32,
+) -> Result<GenerateRequest, ChatError> {
+    let prompt = result.map_err(|e| ChatError::invalid("messages", e.to_string()))?;
+    let order = session.order.order();
+    let tokens = prompt.token_count();
+    let ceiling = order.ceiling_input_tokens.0;
+    if u64::from(tokens) > ceiling {
+        let message = format!("the prompt has {tokens} tokens, the order allows {ceiling}");
+        return Err(ChatError::too_long(message));
+    }
+    let max_tokens = meter::output_budget(order, asked.max_tokens, tokens, context_tokens);
+    if max_tokens == 0 {
+        let message = format!(
+            "the prompt has {tokens} tokens and leaves no room for an answer in a context of \
+             {context_tokens}; shorten it"
+        );
+        return Err(ChatError::too_long(message));
+    }
+    Ok(GenerateRequest { prompt, sampling: asked.sampling, max_tokens, stop: asked.stop })
+}
