@@ -1,0 +1,151 @@
+//! What is on disk: the same after a stop at any command, and for any number of callers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bulla_broker::io::store::{SqliteStore, Store};
+use bulla_broker::io::workload::{Workload, hold_and_settle};
+use bulla_broker::io::writer::Writer;
+use bulla_broker::keys::BrokerKeys;
+use bulla_broker::ledger::{Command, Outcome, Queries, Rejection, StoreError};
+use bulla_broker::log::Log;
+use bulla_wire::bundle::Transfer;
+use bulla_wire::units::{MicroUnits, UnixMillis, UnixSeconds};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+const NOW: UnixMillis = UnixMillis(1_000_000);
+const LATER: UnixSeconds = UnixSeconds(2_000);
+
+fn keys() -> BrokerKeys {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    BrokerKeys::new([1; 32], &[2; 32], "broker.test/usage", &mut rng).unwrap()
+}
+
+fn state(store: &SqliteStore) -> (Vec<Transfer>, Vec<Vec<u8>>) {
+    (store.transfers(None, 0, 10_000).unwrap(), store.leaves(0, 10_000).unwrap())
+}
+
+/// A day's work: holds, receipts in and out of order, releases, expiries.
+fn work(load: &mut Workload) -> Vec<Command> {
+    let mut commands = Vec::new();
+    for n in 0..40 {
+        commands.push(load.hold(n, MicroUnits(10 + n), LATER));
+    }
+    let mut receipts: Vec<Command> = (0..30).map(|n| load.settle(n, MicroUnits(n))).collect();
+    for pair in receipts.chunks_mut(2) {
+        pair.reverse();
+    }
+    commands.extend(receipts);
+    commands.extend((30..35).map(|n| Command::Release { hold: load.hold_id(n) }));
+    commands.push(load.hold(99, MicroUnits(u64::MAX >> 2), LATER));
+    commands
+}
+
+fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(path).unwrap()
+}
+
+#[test]
+fn a_stop_at_any_command_leaves_the_same_ledger_and_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let mut steady = SqliteStore::in_memory().unwrap();
+    let mut load =
+        Workload::prepare(&mut steady, "node-1", 7, MicroUnits(2_000), NOW).unwrap();
+    Workload::prepare(&mut open(&path), "node-1", 7, MicroUnits(2_000), NOW).unwrap();
+    let keys = keys();
+    let mut log = Log::resume(keys.log(), &steady).unwrap();
+    for command in work(&mut load) {
+        let batch = [command];
+        let expected = steady.execute(&batch, NOW).unwrap();
+        // Stopped and started again before every command, and the command sent twice, as after a
+        // stop between commit and answer.
+        assert_eq!(open(&path).execute(&batch, NOW).unwrap(), expected);
+        let again = open(&path).execute(&batch, NOW).unwrap();
+        assert_eq!(again[0].is_ok(), expected[0].is_ok(), "{again:?}");
+        let reopened = open(&path);
+        assert_eq!(state(&reopened), state(&steady));
+        log.catch_up(keys.log(), &steady).unwrap();
+        let resumed = Log::resume(keys.log(), &reopened).unwrap();
+        assert_eq!(resumed.checkpoint().to_bytes(), log.checkpoint().to_bytes());
+    }
+    assert!(log.size() > 30);
+}
+
+#[test]
+fn a_stop_inside_a_batch_leaves_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let mut store = open(&path);
+    let load = Workload::prepare(&mut store, "node-1", 7, MicroUnits(100), NOW).unwrap();
+    let before = state(&store);
+    // Another process holds the lock: the batch fails as a whole and in the end.
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let got = store.execute(&[load.hold(1, MicroUnits(1), LATER)], NOW);
+    assert!(matches!(got, Err(StoreError::Database { .. })), "{got:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(state(&store), before);
+    assert!(store.execute(&[load.hold(1, MicroUnits(1), LATER)], NOW).unwrap()[0].is_ok());
+}
+
+#[test]
+fn of_a_thousand_concurrent_holds_exactly_those_covered_pass() {
+    const CALLERS: u64 = 1_000;
+    const COVERED: u64 = 137;
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("ledger.sqlite"));
+    let balance = MicroUnits(COVERED * 10 + 9);
+    let load = Workload::prepare(&mut store, "node-1", 7, balance, NOW).unwrap();
+    let (writer, thread) = Writer::start(store, || NOW).unwrap();
+    let (passed, short) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    std::thread::scope(|scope| {
+        for caller in 0..20 {
+            let (writer, load) = (writer.clone(), &load);
+            let (passed, short) = (passed.clone(), short.clone());
+            scope.spawn(move || {
+                for n in (caller * CALLERS / 20)..((caller + 1) * CALLERS / 20) {
+                    let (passed, short) = (passed.clone(), short.clone());
+                    writer.submit(vec![load.hold(n, MicroUnits(10), LATER)], move |results| {
+                        match results.unwrap().remove(0) {
+                            Ok(Outcome::Held { again: false, .. }) => {
+                                passed.fetch_add(1, Ordering::Relaxed);
+                            }
+                            Err(Rejection::InsufficientBalance { .. }) => {
+                                short.fetch_add(1, Ordering::Relaxed);
+                            }
+                            other => panic!("{other:?}"),
+                        }
+                    });
+                }
+            });
+        }
+    });
+    drop(writer);
+    thread.join().unwrap();
+    assert_eq!(passed.load(Ordering::Relaxed) as u64, COVERED);
+    assert_eq!(short.load(Ordering::Relaxed) as u64, CALLERS - COVERED);
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    drop(open(&path));
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    let got = SqliteStore::open(&path).map(|_| ());
+    assert_eq!(got, Err(StoreError::NewerSchema { known: 1, got: 99 }));
+}
+
+#[test]
+fn the_benchmark_load_runs_and_balances() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let measured = hold_and_settle(&mut store, 500, 64, NOW).unwrap();
+    assert_eq!(measured.pairs, 500);
+    let totals = &store.totals().unwrap()[0].1;
+    assert_eq!((totals.held, totals.spent), (0, 500 * 400_000));
+    assert!(totals.balances());
+}
