@@ -18,6 +18,8 @@ pub mod answer;
 pub mod answers;
 pub mod chain;
 pub mod chat;
+pub mod command;
+pub mod config;
 mod enclave;
 pub mod identity;
 pub mod io;

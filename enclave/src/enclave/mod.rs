@@ -278,6 +278,11 @@ impl Enclave {
         &self.identity
     }
 
+    /// True between epoch-open and epoch-close.
+    pub fn is_open(&self) -> bool {
+        self.chain.is_open()
+    }
+
     /// Requests without a receipt yet.
     pub fn running(&self) -> usize {
         self.sessions.len()

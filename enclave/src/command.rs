@@ -1,0 +1,78 @@
+//! `bulla enclave`, and the whole of the `bulla-enclave` binary that goes into the sealed image.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bulla_engine::{CandleEngine, Engine, EngineLimits, LoadProgress, Model};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::{oneshot, watch};
+
+use crate::config::{EnclaveConfig, MAX_CONFIG_BYTES};
+use crate::io::{Ready, run};
+
+/// Run one enclave: attests itself, opens sealed requests, signs usage receipts.
+#[derive(Debug, Args)]
+pub struct EnclaveArgs {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Runs an enclave until `stop` turns true.
+pub async fn execute(args: EnclaveArgs, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let config = read_config(&args.config)?;
+    let base = args.config.parent().unwrap_or(Path::new(".")).to_owned();
+    let engine = load_engine(&base.join(&config.model))?;
+    let (ready, is_ready) = oneshot::channel();
+    let announced = tokio::spawn(async move {
+        if let Ok(ready) = is_ready.await {
+            announce(&ready);
+        }
+    });
+    run(config, base, engine, ready, stop).await?;
+    announced.abort();
+    Ok(())
+}
+
+/// Reads a configuration file, bounded.
+pub fn read_config(path: &Path) -> anyhow::Result<EnclaveConfig> {
+    let shown = path.display();
+    let size = std::fs::metadata(path).with_context(|| format!("reading {shown}"))?.len();
+    if size > MAX_CONFIG_BYTES {
+        bail!("{shown} has {size} bytes, at most {MAX_CONFIG_BYTES} are allowed");
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {shown}"))?;
+    EnclaveConfig::from_toml(&text).with_context(|| format!("in {shown}"))
+}
+
+/// Loads a model with a progress bar (on terminals) and makes an engine of it.
+pub fn load_engine(path: &Path) -> anyhow::Result<Box<dyn Engine>> {
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("loading model {bar:30} {bytes}/{total_bytes}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let mut progress = |p: LoadProgress| {
+        bar.set_length(p.total_bytes);
+        bar.set_position(p.done_bytes);
+    };
+    let model = Model::load(path, &mut progress)
+        .with_context(|| format!("loading the model in {}", path.display()))?;
+    bar.finish_and_clear();
+    Ok(Box::new(CandleEngine::new(Arc::new(model), EngineLimits::default())))
+}
+
+fn announce(ready: &Ready) {
+    let identity = &ready.identity;
+    tracing::info!(
+        address = %ready.address,
+        instance = %identity.instance,
+        keyset = %identity.keyset_digest,
+        security = %identity.security,
+        "enclave is serving"
+    );
+    if identity.security == bulla_wire::receipt::SecurityMode::Simulated {
+        tracing::warn!("SIMULATED TEE: this proves the protocol and protects nothing");
+    }
+}

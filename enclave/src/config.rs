@@ -1,0 +1,215 @@
+//! The enclave's configuration file. What decides whom it trusts and what it serves is measured:
+//! its digest stands in every receipt.
+
+use std::path::PathBuf;
+
+use bulla_attestation::hash::labelled;
+use bulla_tlog::VerifierKey;
+use bulla_wire::ids::{Digest, InstanceId, PublicKey};
+use bulla_wire::labels;
+use serde::{Deserialize, Serialize};
+
+use crate::Limits;
+use crate::session::Coalescing;
+
+/// Longest configuration file, in bytes.
+pub const MAX_CONFIG_BYTES: u64 = 64 * 1024;
+
+/// `bulla enclave --config FILE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnclaveConfig {
+    /// Name of this instance.
+    pub instance: InstanceId,
+    /// Address to listen on, such as `0.0.0.0:8443`; port 0 picks a free one.
+    pub listen: String,
+    /// Folder for the durable outbox and, without a hardware TEE, the simulated one. Relative to
+    /// the configuration file.
+    pub data: PathBuf,
+    /// The model: a Hugging Face folder. Relative to the configuration file.
+    pub model: PathBuf,
+    /// The broker's root key, 64 hex digits: only its orders are served.
+    pub broker_root_key: PublicKey,
+    /// The broker's log key (`name+hash+base64`, C2SP signed-note).
+    pub log_key: String,
+    /// What makes evidence.
+    #[serde(default)]
+    pub tee: TeeChoice,
+    /// Life of a keyset, in hours.
+    #[serde(default = "default_keyset_hours")]
+    pub keyset_hours: u64,
+    /// Requests at once.
+    #[serde(default = "default_sessions")]
+    pub sessions: usize,
+    /// Requests in one epoch.
+    #[serde(default = "default_requests")]
+    pub requests_per_epoch: usize,
+    /// Tokens gathered before a chunk of the answer is sealed.
+    #[serde(default = "default_coalesce_tokens")]
+    pub coalesce_tokens: u64,
+    /// Or milliseconds the oldest of them may wait.
+    #[serde(default = "default_coalesce_ms")]
+    pub coalesce_ms: u64,
+}
+
+/// What makes evidence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TeeChoice {
+    /// The hardware TEE; the simulated one where there is none, with a warning.
+    #[default]
+    Auto,
+    /// The hardware TEE or nothing.
+    Hardware,
+    /// The simulated TEE.
+    Simulated,
+}
+
+fn default_keyset_hours() -> u64 {
+    24
+}
+
+fn default_sessions() -> usize {
+    Limits::default().sessions
+}
+
+fn default_requests() -> usize {
+    Limits::default().requests_per_epoch
+}
+
+fn default_coalesce_tokens() -> u64 {
+    Limits::default().coalescing.tokens
+}
+
+fn default_coalesce_ms() -> u64 {
+    Limits::default().coalescing.wait_ms
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not TOML, an unknown key, a missing one, or a value of the wrong kind.
+    #[error("configuration: {reason}")]
+    Malformed {
+        /// What the parser says, with line and column.
+        reason: String,
+    },
+    /// The log key is no C2SP verifier key.
+    #[error("configuration: log_key: {reason}")]
+    LogKey {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A number outside its range.
+    #[error("configuration: {key} must be {range}, got {got}")]
+    Range {
+        /// Which key.
+        key: &'static str,
+        /// What is allowed.
+        range: &'static str,
+        /// What stands there.
+        got: u64,
+    },
+}
+
+impl EnclaveConfig {
+    /// Reads TOML. Unknown keys are refused.
+    pub fn from_toml(text: &str) -> Result<EnclaveConfig, ConfigError> {
+        let config: EnclaveConfig = toml::from_str(text)
+            .map_err(|e| ConfigError::Malformed { reason: e.to_string().trim().to_owned() })?;
+        config.log_verifier()?;
+        if !(1..=168).contains(&config.keyset_hours) {
+            let (key, range, got) = ("keyset_hours", "1 to 168", config.keyset_hours);
+            return Err(ConfigError::Range { key, range, got });
+        }
+        if config.sessions == 0 {
+            return Err(ConfigError::Range { key: "sessions", range: "at least 1", got: 0 });
+        }
+        Ok(config)
+    }
+
+    /// TOML, for `bulla up` and examples.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string(self).map_err(|e| ConfigError::Malformed { reason: e.to_string() })
+    }
+
+    /// The log's key.
+    pub fn log_verifier(&self) -> Result<VerifierKey, ConfigError> {
+        VerifierKey::parse(&self.log_key)
+            .map_err(|e| ConfigError::LogKey { reason: e.to_string() })
+    }
+
+    /// The bounds it sets.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            sessions: self.sessions,
+            requests_per_epoch: self.requests_per_epoch,
+            coalescing: Coalescing { tokens: self.coalesce_tokens, wait_ms: self.coalesce_ms },
+            ..Limits::default()
+        }
+    }
+
+    /// Digest of what is measured: whom the enclave obeys, what it runs and how it seals. Paths,
+    /// ports and names of the machine are not part of it.
+    pub fn measured_digest(&self, model: &Digest) -> Digest {
+        let text = format!(
+            "broker_root_key={}\nlog_key={}\nmodel={model}\nkeyset_hours={}\nsessions={}\n\
+             requests_per_epoch={}\ncoalesce_tokens={}\ncoalesce_ms={}\n",
+            self.broker_root_key,
+            self.log_key,
+            self.keyset_hours,
+            self.sessions,
+            self.requests_per_epoch,
+            self.coalesce_tokens,
+            self.coalesce_ms,
+        );
+        labelled(labels::CONFIGURATION, text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG_SEED: [u8; 32] = [4; 32];
+
+    fn text() -> String {
+        let log = bulla_tlog::SignerKey::from_seed("log.example", &LOG_SEED).unwrap();
+        format!(
+            "instance = \"enclave-1\"\nlisten = \"127.0.0.1:0\"\ndata = \"d\"\nmodel = \"m\"\n\
+             broker_root_key = \"{}\"\nlog_key = \"{}\"\n",
+            "ab".repeat(32),
+            log.verifier(),
+        )
+    }
+
+    #[test]
+    fn reads_a_short_file_with_defaults() {
+        let config = EnclaveConfig::from_toml(&text()).unwrap();
+        assert_eq!(config.tee, TeeChoice::Auto);
+        assert_eq!(EnclaveConfig::from_toml(&config.to_toml().unwrap()), Ok(config));
+    }
+
+    #[test]
+    fn refuses_an_unknown_key_by_name() {
+        let got = EnclaveConfig::from_toml(&format!("{}debug = true\n", text())).unwrap_err();
+        assert!(got.to_string().contains("debug"), "{got}");
+    }
+
+    #[test]
+    fn refuses_a_keyset_for_ever() {
+        let got = EnclaveConfig::from_toml(&format!("{}keyset_hours = 9000\n", text()));
+        assert!(matches!(got, Err(ConfigError::Range { key: "keyset_hours", .. })));
+    }
+
+    #[test]
+    fn the_measured_digest_follows_what_is_trusted_not_where_it_runs() {
+        let config = EnclaveConfig::from_toml(&text()).unwrap();
+        let model = Digest([1; 32]);
+        let moved = EnclaveConfig { listen: "0.0.0.0:1".into(), ..config.clone() };
+        assert_eq!(config.measured_digest(&model), moved.measured_digest(&model));
+        let other = EnclaveConfig { broker_root_key: PublicKey([9; 32]), ..config.clone() };
+        assert_ne!(config.measured_digest(&model), other.measured_digest(&model));
+        assert_ne!(config.measured_digest(&model), config.measured_digest(&Digest([2; 32])));
+    }
+}

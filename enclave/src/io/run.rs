@@ -1,0 +1,290 @@
+//! Boots an epoch, serves it, and boots the next one when its keys have lived long enough.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use bulla_attestation::hash::labelled;
+use bulla_engine::Engine;
+use bulla_wire::evidence::{TEE_SEV_SNP, TEE_TDX};
+use bulla_wire::ids::Digest;
+use bulla_wire::labels;
+use bulla_wire::receipt::SecurityMode;
+use bulla_wire::units::UnixSeconds;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{oneshot, watch};
+
+use super::attester::{
+    Attester, AttesterError, CONFIGFS_TSM_REPORT, ConfigfsTsm, SimulatedTee, detect,
+};
+use super::clock::Clock;
+use super::outbox_file::{OutboxFile, OutboxFileError};
+use super::server::{self, routes};
+use super::shell::{Shell, keep_outbox};
+use super::tls;
+use super::worker::{Command, work};
+use crate::config::{ConfigError, EnclaveConfig, TeeChoice};
+use crate::identity::{EpochKeys, Identity, IdentityFacts};
+use crate::{Enclave, EnclaveSettings, Event};
+use bulla_attestation::tee::TeeKind;
+
+/// How often the core is told the time.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a closed epoch keeps serving its outbox before the process ends.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Where an enclave listens and what it is.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The epoch's public side.
+    pub identity: Identity,
+    /// Manifest digest of the model.
+    pub model: Digest,
+}
+
+/// Why the enclave stopped serving an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// Somebody asked it to stop.
+    Stopped,
+    /// The keyset came to its end.
+    EpochEnded,
+}
+
+/// Why an enclave does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The TEE.
+    #[error(transparent)]
+    Attester(#[from] AttesterError),
+    /// The durable outbox.
+    #[error(transparent)]
+    Outbox(#[from] OutboxFileError),
+    /// A socket, a folder or a thread.
+    #[error("{what}: {reason}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+fn system<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> RunError {
+    let what = what.into();
+    move |e| RunError::System { what, reason: e.to_string() }
+}
+
+/// Runs an enclave until `stop` turns true. Relative paths in `config` are resolved against
+/// `base`. `ready` hears of the first epoch.
+pub async fn run(
+    config: EnclaveConfig,
+    base: PathBuf,
+    engine: Box<dyn Engine>,
+    ready: oneshot::Sender<Ready>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    let mut engine = engine;
+    let mut ready = Some(ready);
+    let data = base.join(&config.data);
+    std::fs::create_dir_all(&data).map_err(system(format!("making {}", data.display())))?;
+    let attester = attester(&config, &data)?;
+    let mut address: Option<SocketAddr> = None;
+    loop {
+        let listener = listen(&config.listen, address)?;
+        address = Some(listener.local_addr().map_err(system("reading the bound address"))?);
+        let boot = boot(&config, &data, Arc::clone(&attester), &*engine)?;
+        let (served, returned) =
+            serve(boot, listener, engine, ready.take(), stop.clone()).await?;
+        if served == Served::Stopped {
+            return Ok(());
+        }
+        tracing::info!("keyset has come to its end; opening a new epoch");
+        engine = returned;
+    }
+}
+
+fn listen(configured: &str, bound: Option<SocketAddr>) -> Result<TcpListener, RunError> {
+    let address = bound.map_or_else(|| configured.to_owned(), |a| a.to_string());
+    let listener =
+        TcpListener::bind(&address).map_err(system(format!("listening on {address}")))?;
+    listener.set_nonblocking(true).map_err(system("preparing the listener"))?;
+    Ok(listener)
+}
+
+fn attester(config: &EnclaveConfig, data: &Path) -> Result<Arc<dyn Attester>, RunError> {
+    let now = Clock::start().now().seconds();
+    let simulated = data.join("simulated-tee");
+    let mut rng = fresh_rng()?;
+    let attester: Box<dyn Attester> = match config.tee {
+        TeeChoice::Auto => detect(Path::new(CONFIGFS_TSM_REPORT), &simulated, now, &mut rng)?,
+        TeeChoice::Hardware => Box::new(ConfigfsTsm::open(Path::new(CONFIGFS_TSM_REPORT))?),
+        TeeChoice::Simulated => Box::new(
+            SimulatedTee::open(&simulated, now, &mut rng).map_err(AttesterError::from)?,
+        ),
+    };
+    Ok(Arc::from(attester))
+}
+
+/// A generator seeded by the kernel, which in a TEE guest mixes the processor's own entropy.
+fn fresh_rng() -> Result<ChaCha20Rng, RunError> {
+    let mut seed = [0u8; 32];
+    SystemRandom::new()
+        .fill(&mut seed)
+        .map_err(|_| system::<&str>("asking the kernel for randomness")("no answer"))?;
+    Ok(ChaCha20Rng::from_seed(seed))
+}
+
+/// An epoch, ready to be served.
+struct Boot {
+    core: Enclave,
+    tls: tls::EpochTls,
+    attester: Arc<dyn Attester>,
+    passport: Vec<u8>,
+    outbox: OutboxFile,
+    clock: Clock,
+}
+
+fn boot(
+    config: &EnclaveConfig,
+    data: &Path,
+    attester: Arc<dyn Attester>,
+    engine: &dyn Engine,
+) -> Result<Boot, RunError> {
+    let mut rng = fresh_rng()?;
+    let clock = Clock::start();
+    let tls = tls::fresh(config.instance.as_str()).map_err(system("making the TLS key"))?;
+    let keys = EpochKeys::generate(&mut rng);
+    let now = clock.now().seconds();
+    let not_after = UnixSeconds(now.0 + config.keyset_hours * 3600);
+    let identity = Identity::new(&keys, facts(config, &*attester, tls.spki, not_after));
+    let evidence = attester.report(&identity.report_data(None))?;
+    let passport = identity.report(None, evidence).to_json();
+    let info = engine.info();
+    let model = Digest(info.manifest_digest);
+    let (outbox, backlog) = OutboxFile::open(&data.join("outbox.cbor"))?;
+    let settings = EnclaveSettings {
+        broker_root: config.broker_root_key,
+        log_key: config.log_verifier()?,
+        model_name: info.model,
+        model,
+        context_tokens: info.context_tokens,
+        accelerator: info.accel,
+        configuration: config.measured_digest(&model),
+        evidence: labelled(labels::EVIDENCE, &passport),
+        limits: config.limits(),
+    };
+    let core = Enclave::new(settings, identity, keys, backlog, Box::new(rng));
+    Ok(Boot { core, tls, attester, passport, outbox, clock })
+}
+
+fn facts(
+    config: &EnclaveConfig,
+    attester: &dyn Attester,
+    tls_spki: Digest,
+    not_after: UnixSeconds,
+) -> IdentityFacts {
+    let simulated = attester.is_simulated();
+    IdentityFacts {
+        instance: config.instance.clone(),
+        chip_id: attester.chip_id().to_owned(),
+        tls_spki,
+        not_after,
+        security: if simulated { SecurityMode::Simulated } else { SecurityMode::Hardware },
+        tee_type: match attester.kind() {
+            TeeKind::Snp => TEE_SEV_SNP,
+            TeeKind::Tdx => TEE_TDX,
+        },
+    }
+}
+
+/// Serves one epoch to its end; gives the engine back.
+async fn serve(
+    boot: Boot,
+    listener: TcpListener,
+    engine: Box<dyn Engine>,
+    ready: Option<oneshot::Sender<Ready>>,
+    stop: watch::Receiver<bool>,
+) -> Result<(Served, Box<dyn Engine>), RunError> {
+    let address = listener.local_addr().map_err(system("reading the bound address"))?;
+    let info = engine.info();
+    let (commands, command_queue) = mpsc::channel();
+    let (persist, persist_queue) = mpsc::channel();
+    let identity = boot.core.identity().clone();
+    let shell = Shell::new(boot.core, commands.clone(), persist, boot.clock);
+
+    let for_outbox = Arc::clone(&shell);
+    let outbox = boot.outbox;
+    std::thread::spawn(move || keep_outbox(&for_outbox, outbox, &persist_queue));
+    let for_worker = Arc::clone(&shell);
+    let worker =
+        std::thread::spawn(move || work(engine, &command_queue, |event| for_worker.dispatch(event)));
+
+    let served = Arc::new(server::Served {
+        shell: Arc::clone(&shell),
+        attester: boot.attester,
+        passport: boot.passport,
+        info: info.clone(),
+    });
+    let handle = Handle::new();
+    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(boot.tls.server))
+        .map_err(system("starting the listener"))?
+        .handle(handle.clone());
+    let serving = tokio::spawn(server.serve(routes(served).into_make_service()));
+    if let Some(ready) = ready {
+        let model = Digest(info.manifest_digest);
+        // Nobody waiting is no reason not to serve.
+        let _ = ready.send(Ready { address, identity, model });
+    }
+    let ended = until_closed(&shell, stop).await;
+    handle.graceful_shutdown(Some(Duration::from_secs(1)));
+    // The listener's own result says nothing after a shutdown.
+    let _ = serving.await;
+    let _ = commands.send(Command::Stop);
+    let engine = tokio::task::spawn_blocking(move || worker.join())
+        .await
+        .map_err(system("ending the engine thread"))?
+        .map_err(|_| system::<&str>("ending the engine thread")("it panicked"))?;
+    Ok((ended, engine))
+}
+
+/// Ticks until the epoch is closed and, as far as time allows, its outbox delivered.
+async fn until_closed(shell: &Arc<Shell>, mut stop: watch::Receiver<bool>) -> Served {
+    let mut ticks = tokio::time::interval(TICK);
+    let mut ended = Served::EpochEnded;
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => shell.dispatch(Event::Tick),
+            () = shell.epoch_closed() => break,
+            changed = stop.wait_for(|stop| *stop), if !asked => {
+                asked = true;
+                ended = Served::Stopped;
+                let never_opened = shell.look(|core| !core.is_open());
+                if changed.is_err() || never_opened {
+                    return ended;
+                }
+                shell.dispatch(Event::Close);
+            }
+        }
+    }
+    let drained = async {
+        while shell.look(|core| core.undelivered()) > 0 {
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("some receipts are not delivered yet; they wait in the outbox file");
+    }
+    ended
+}
