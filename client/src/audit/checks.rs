@@ -1,0 +1,125 @@
+//! The names of all checks, in the order they are reported.
+
+macro_rules! check_names {
+    ($($(#[doc = $doc:literal])+ $variant:ident $text:literal;)+) => {
+        /// Every check of the audit.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum CheckName {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl CheckName {
+            /// All of them, in the order they are reported.
+            pub const ALL: &'static [CheckName] = &[$(CheckName::$variant,)+];
+
+            /// The name in tables and JSON.
+            pub fn as_str(self) -> &'static str {
+                match self { $(CheckName::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+check_names! {
+    /// The bundle reads to its end: one header, first; known items; nothing else.
+    BundleFormat "bundle-format";
+    /// Every checkpoint is signed by the log the auditor named, under its origin.
+    CheckpointSignature "checkpoint-signature";
+    /// Checkpoints come oldest first, and one size has one root.
+    CheckpointOrder "checkpoint-order";
+    /// The leaves lead to the root of every checkpoint: each extends the one before.
+    LogConsistency "log-consistency";
+    /// The last checkpoint covers every leaf, and every leaf it covers is there.
+    LogCoverage "log-coverage";
+    /// Leaves parse.
+    LeafFormat "leaf-format";
+    /// Inclusion proofs lead to the root of the last checkpoint.
+    Inclusion "inclusion";
+    /// Every epoch's evidence is archived, under the digest its records name.
+    EpochEvidence "epoch-evidence";
+    /// Archived evidence is affirmed under the auditor's policy, as of its archive time.
+    EpochAppraisal "epoch-appraisal";
+    /// The keyset of every epoch is logged with the digest of its evidence.
+    EpochKeyset "epoch-keyset";
+    /// Epoch-open and epoch-close records are signed by the epoch's attested receipt key.
+    EpochSignature "epoch-signature";
+    /// The epoch id is the first half of its keyset's digest, and no epoch opens twice.
+    EpochId "epoch-id";
+    /// Instance and configuration agree between keyset, epoch records and receipts.
+    EpochIdentity "epoch-identity";
+    /// The checkpoint an epoch was opened on is in this log's history.
+    EpochParent "epoch-parent";
+    /// Every epoch is closed: an open one may have a tail that nobody has seen.
+    EpochClosed "epoch-closed";
+    /// No record of an epoch stands before its epoch-open record.
+    ChainStart "chain-start";
+    /// Places in an epoch have no gap.
+    ChainGap "chain-gap";
+    /// No place in an epoch is taken twice.
+    ChainFork "chain-fork";
+    /// Every record names the digest of the one before it.
+    ChainLink "chain-link";
+    /// Nothing follows an epoch-close record.
+    ChainEnd "chain-end";
+    /// Time does not run backwards along an epoch.
+    ChainTime "chain-time";
+    /// Receipts parse, under their profile, with the commitments their outcome asks for.
+    ReceiptFormat "receipt-format";
+    /// Every receipt is signed by the attested receipt key of its epoch.
+    ReceiptSignature "receipt-signature";
+    /// Every receipt has its leaf, with the same epoch, place and predecessor.
+    ReceiptLeaf "receipt-leaf";
+    /// Every leaf of a receipt has its receipt in the bundle.
+    ReceiptPresent "receipt-present";
+    /// Receipts are there once, with their own id and one final receipt per hold.
+    ReceiptOnce "receipt-once";
+    /// Receipts say `simulated` exactly where the appraisal does.
+    ReceiptSecurity "receipt-security";
+    /// Parts of the usage do not exceed their wholes, nor the ceilings of the order.
+    ReceiptUsage "receipt-usage";
+    /// The charge follows from usage and rates, is zero where nothing is charged, and stays below
+    /// the order's maximum.
+    ReceiptCharge "receipt-charge";
+    /// Interim receipts are numbered, cumulative and end with the final one.
+    ReceiptInterim "receipt-interim";
+    /// Every receipt answers an order in the bundle, and repeats its terms.
+    ReceiptOrder "receipt-order";
+    /// Orders are signed by the key that names the account, one order per hold.
+    OrderSignature "order-signature";
+    /// Grants are signed by a delegated key.
+    GrantSignature "grant-signature";
+    /// Grants name their order and keyset, in time.
+    GrantTerms "grant-terms";
+    /// Delegations are signed by the broker's root key, cover the grant's time and are logged.
+    Delegation "delegation";
+    /// Price books are signed by the broker's root key, with rising versions.
+    PriceBook "price-book";
+    /// The price book of every order is logged and in force when the order is signed.
+    PriceInForce "price-in-force";
+    /// Rates are those of the price book's row.
+    PriceRow "price-row";
+    /// Transfers are numbered without a gap, in order of time.
+    LedgerNumbers "ledger-numbers";
+    /// Each kind of transfer has the fields it needs and no other.
+    LedgerFields "ledger-fields";
+    /// A package has one account and one unit, and never holds less than nothing.
+    LedgerPackage "ledger-package";
+    /// A hold is backed by a grant, and settles and releases what it held, no more, no less.
+    LedgerHold "ledger-hold";
+    /// Every settlement is the charge of exactly one receipt for that hold.
+    LedgerSettlement "ledger-settlement";
+    /// Who is charged is who ordered.
+    LedgerAccount "ledger-account";
+    /// Nothing is held from a package that has lapsed.
+    LedgerExpiry "ledger-expiry";
+    /// Invoices are the sums of the ledger.
+    Invoice "invoice";
+    /// What was issued and refunded is what was spent, has lapsed, is held or available.
+    LedgerBalance "ledger-balance";
+}
+
+impl std::fmt::Display for CheckName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}

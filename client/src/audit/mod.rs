@@ -1,0 +1,159 @@
+//! The audit: one bundle and the auditor's own trust in, one verdict out. Offline, years later.
+//!
+//! A bundle is read twice, item by item, and never held as a whole. The first reading (`survey`)
+//! takes what everything else rests on: checkpoints, evidence, epochs, price books, delegations.
+//! The second (`walk`) recomputes the log and judges every receipt, order and transfer; what is
+//! kept of each is a few hundred bytes, so memory grows with the number of receipts, not with
+//! their size. `join` then compares what must agree.
+//!
+//! # What is trusted
+//! Only [`AuditTrust`]: log keys, the broker's root key, hardware roots and an appraisal policy,
+//! all given by the caller. No key is ever taken from the bundle.
+//!
+//! # What an audit cannot know
+//! The ledger export is the broker's unsigned word: amounts are tied to signed receipts, but the
+//! names of packages, memos and what a purchase cost are not. Whether the log showed somebody else
+//! another tree is for witnesses to say: cosignatures are carried and not yet judged here. The
+//! instant at which evidence was appraised is the broker's word too, bounded by the keyset's own
+//! expiry and the policy's longest keyset life. See `docs/spec/bundle.md`.
+
+mod checks;
+mod epoch;
+mod join;
+mod ledger;
+mod log;
+mod order;
+mod price;
+mod receipt;
+mod report;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use bulla_attestation::anchor::TrustAnchors;
+use bulla_attestation::policy::Policy;
+use bulla_tlog::VerifierKey;
+use bulla_wire::bundle::{self, Item};
+use bulla_wire::ids::PublicKey;
+
+pub use checks::CheckName;
+pub use report::{
+    AuditReport, Check, CheckResult, Counts, Finding, MAX_FINDINGS, Record, Severity, View,
+};
+
+use epoch::{Appraiser, appraiser};
+use report::Sheet;
+use survey::Survey;
+use walk::Walk;
+
+/// Whom the auditor believes.
+#[derive(Debug, Clone)]
+pub struct AuditTrust {
+    /// Keys of the log; a log that changed its key has more than one. The key's name is the origin.
+    pub log_keys: Vec<VerifierKey>,
+    /// The broker's root key: signs price books and delegations.
+    pub broker_root: PublicKey,
+    /// Hardware roots.
+    pub anchors: TrustAnchors,
+    /// What evidence must look like.
+    pub policy: Policy,
+}
+
+/// Why a bundle could not be read on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unreadable at byte {offset}: {reason}")]
+pub struct Unreadable {
+    /// Where the item that cannot be read starts, in bytes.
+    pub offset: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// The items of a bundle in memory.
+#[derive(Debug, Clone)]
+pub struct Items<'b> {
+    bytes: &'b [u8],
+    offset: usize,
+    stopped: bool,
+}
+
+impl<'b> Items<'b> {
+    /// Starts at the first item.
+    pub fn new(bytes: &'b [u8]) -> Items<'b> {
+        Items { bytes, offset: 0, stopped: false }
+    }
+
+    fn stop(&mut self, reason: String) -> Option<Result<Item, Unreadable>> {
+        self.stopped = true;
+        Some(Err(Unreadable { offset: self.offset as u64, reason }))
+    }
+}
+
+impl Iterator for Items<'_> {
+    type Item = Result<Item, Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.bytes.get(self.offset..).unwrap_or_default();
+        if self.stopped || rest.is_empty() {
+            return None;
+        }
+        match bundle::next_item(rest) {
+            Ok(Some((item, taken))) => {
+                self.offset += taken;
+                Some(Ok(item))
+            }
+            Ok(None) => self.stop("the bundle ends inside an item".to_owned()),
+            Err(error) => self.stop(error.to_string()),
+        }
+    }
+}
+
+/// Audits a bundle in memory.
+pub fn audit_bytes(bundle: &[u8], trust: &AuditTrust) -> AuditReport {
+    audit(trust, || Items::new(bundle))
+}
+
+/// Audits the bundle that `open` opens: it is opened twice, and must be the same both times.
+pub fn audit<I>(trust: &AuditTrust, open: impl FnMut() -> I) -> AuditReport
+where
+    I: Iterator<Item = Result<Item, Unreadable>>,
+{
+    audit_with(trust, &appraiser(trust), open)
+}
+
+fn audit_with<I>(
+    trust: &AuditTrust,
+    appraise: Appraiser<'_>,
+    mut open: impl FnMut() -> I,
+) -> AuditReport
+where
+    I: Iterator<Item = Result<Item, Unreadable>>,
+{
+    let mut sheet = Sheet::default();
+    let mut survey = Survey::new(trust, appraise, &mut sheet);
+    let first = feed(open(), |item| survey.item(item));
+    let context = survey.conclude();
+    let mut walk = Walk::new(trust, &context, &mut sheet);
+    let second = feed(open(), |item| walk.item(item));
+    let counts = walk.conclude();
+    let readable = first.and(second);
+    sheet.judge(
+        CheckName::BundleFormat,
+        readable.is_ok(),
+        || Record::Item { number: counts.items },
+        || readable.as_ref().err().map_or_else(String::new, Unreadable::to_string),
+    );
+    let readable = readable.is_ok() && context.has_header;
+    sheet.conclude(context.view, readable, context.is_simulated(), counts)
+}
+
+fn feed<I>(items: I, mut take: impl FnMut(Item)) -> Result<(), Unreadable>
+where
+    I: Iterator<Item = Result<Item, Unreadable>>,
+{
+    for item in items {
+        take(item?);
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! Orders, grants and delegations: what the customer signed, and who was allowed to act on it.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bulla_attestation::hash::{account_handle, labelled};
+use bulla_attestation::sign::{verify, verify_order};
+use bulla_wire::bundle::Ordered;
+use bulla_wire::grant::{Delegation, Grant};
+use bulla_wire::ids::{AccountHandle, Digest, HoldId, PublicKey};
+use bulla_wire::labels;
+use bulla_wire::order::Order;
+use bulla_wire::price::Rates;
+use bulla_wire::units::{MicroUnits, TokenCount, Unit, UnixSeconds};
+
+use super::epoch::peek;
+use super::report::Sheet;
+use super::survey::Context;
+use super::{CheckName, Record};
+
+/// What order and receipt must agree on beside the hold; shared, for many requests have the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) account: AccountHandle,
+    pub(super) keyset: Digest,
+    pub(super) model: Digest,
+    pub(super) unit: Unit,
+    pub(super) rates: Rates,
+    pub(super) price_book: Digest,
+}
+
+impl Hash for Terms {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.account, self.keyset, self.model, &self.unit, self.price_book).hash(state);
+    }
+}
+
+/// One copy of each set of terms.
+#[derive(Debug, Default)]
+pub(super) struct TermsPool(HashSet<Arc<Terms>>);
+
+impl TermsPool {
+    pub(super) fn share(&mut self, terms: Terms) -> Arc<Terms> {
+        if let Some(known) = self.0.get(&terms) {
+            return Arc::clone(known);
+        }
+        let terms = Arc::new(terms);
+        self.0.insert(Arc::clone(&terms));
+        terms
+    }
+}
+
+/// What is kept of an order.
+#[derive(Debug)]
+pub(super) struct OrderFact {
+    pub(super) hold: HoldId,
+    pub(super) terms: Arc<Terms>,
+    pub(super) ceiling_input: TokenCount,
+    pub(super) ceiling_output: TokenCount,
+    pub(super) max_charge: MicroUnits,
+    /// When the hold has to be released at the latest; `None` where the grant does not parse.
+    pub(super) settle_by: Option<UnixSeconds>,
+    /// Leaf of the delegation.
+    pub(super) delegation_leaf: Option<u64>,
+}
+
+/// All orders read so far.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    pub(super) by_digest: HashMap<Digest, OrderFact>,
+    pub(super) by_hold: HashMap<HoldId, Digest>,
+    delegations: HashMap<Digest, Option<Delegation>>,
+    pub(super) count: u64,
+}
+
+impl Orders {
+    /// Takes an order as it was granted.
+    pub(super) fn add(
+        &mut self,
+        sheet: &mut Sheet,
+        context: &Context,
+        root: &PublicKey,
+        pool: &mut TermsPool,
+        item: (u64, &Ordered),
+    ) {
+        let (number, ordered) = item;
+        self.count += 1;
+        let order = match peek::<Order>(&ordered.order.0) {
+            Ok(order) => order,
+            Err(reason) => {
+                return sheet.fail(CheckName::OrderSignature, Record::Item { number }, reason);
+            }
+        };
+        let digest = labelled(labels::ORDER, &ordered.order.0);
+        let record = || Record::Order { hold: order.hold, digest };
+        let signed = verify_order(&ordered.order.0);
+        sheet.judge(CheckName::OrderSignature, signed.is_ok(), record, || {
+            signed.as_ref().err().map_or_else(String::new, |e| e.to_string())
+        });
+        let other = self.by_hold.insert(order.hold, digest);
+        sheet.judge(CheckName::OrderSignature, other.is_none(), record, || {
+            "another order of the bundle names the same hold".to_owned()
+        });
+        let (settle_by, delegation_leaf) = self.grant(sheet, context, root, ordered, (&order, digest));
+        let terms = pool.share(Terms {
+            account: account_handle(&order.order_key),
+            keyset: order.keyset,
+            model: order.model,
+            unit: order.unit,
+            rates: order.rates,
+            price_book: order.price_book,
+        });
+        context.books.judge(sheet, &terms, order.issued_at, record);
+        let fact = OrderFact {
+            hold: order.hold,
+            terms,
+            ceiling_input: order.ceiling_input_tokens,
+            ceiling_output: order.ceiling_output_tokens,
+            max_charge: order.max_charge,
+            settle_by,
+            delegation_leaf,
+        };
+        self.by_digest.insert(digest, fact);
+    }
+
+    /// Judges grant and delegation; returns when the hold ends and where the delegation is logged.
+    fn grant(
+        &mut self,
+        sheet: &mut Sheet,
+        context: &Context,
+        root: &PublicKey,
+        ordered: &Ordered,
+        (order, digest): (&Order, Digest),
+    ) -> (Option<UnixSeconds>, Option<u64>) {
+        let record = || Record::Order { hold: order.hold, digest };
+        let delegation_digest = labelled(labels::RECORD, &ordered.delegation.0);
+        let leaf = context.delegations.get(&delegation_digest).copied();
+        let delegation = self
+            .delegations
+            .entry(delegation_digest)
+            .or_insert_with(|| judge_delegation(sheet, root, &ordered.delegation.0, leaf, record()));
+        let grant = match peek::<Grant>(&ordered.grant.0) {
+            Ok(grant) => grant,
+            Err(reason) => {
+                sheet.fail(CheckName::GrantSignature, record(), reason);
+                return (None, leaf);
+            }
+        };
+        match delegation {
+            Some(delegation) => {
+                let signed = verify::<Grant>(&ordered.grant.0, &delegation.grant_key);
+                sheet.judge(CheckName::GrantSignature, signed.is_ok(), record, || {
+                    signed.as_ref().err().map_or_else(String::new, |e| e.to_string())
+                });
+                let (from, until, at) =
+                    (delegation.issued_at, delegation.not_after, grant.issued_at);
+                sheet.judge(CheckName::Delegation, from <= at && at <= until, record, || {
+                    format!("granted at {at}, the delegation holds from {from} to {until}")
+                });
+            }
+            None => sheet.leave_open(CheckName::GrantSignature, "a delegation does not parse"),
+        }
+        judge_terms(sheet, &grant, order, digest);
+        (Some(grant.settle_by), leaf)
+    }
+}
+
+/// Each delegation is judged once, at the first order that brings it.
+fn judge_delegation(
+    sheet: &mut Sheet,
+    root: &PublicKey,
+    bytes: &[u8],
+    leaf: Option<u64>,
+    record: Record,
+) -> Option<Delegation> {
+    let signed = verify::<Delegation>(bytes, root);
+    sheet.judge(CheckName::Delegation, signed.is_ok(), || record.clone(), || {
+        signed.as_ref().err().map_or_else(String::new, |e| format!("delegation: {e}"))
+    });
+    sheet.judge(CheckName::Delegation, leaf.is_some(), || record.clone(), || {
+        "the delegation of its grant is not in the log".to_owned()
+    });
+    peek(bytes).ok()
+}
+
+fn judge_terms(sheet: &mut Sheet, grant: &Grant, order: &Order, digest: Digest) {
+    let record = || Record::Order { hold: order.hold, digest };
+    let check = CheckName::GrantTerms;
+    sheet.judge(check, grant.order == digest, record, || {
+        format!("the grant is for order {}", grant.order)
+    });
+    sheet.judge(check, grant.keyset == order.keyset, record, || {
+        format!("granted to keyset {}, ordered from {}", grant.keyset, order.keyset)
+    });
+    let in_time = order.issued_at <= order.not_after && grant.issued_at <= order.not_after;
+    sheet.judge(check, in_time, record, || {
+        format!("granted at {}, the order ended at {}", grant.issued_at, order.not_after)
+    });
+    let instants = [grant.issued_at, grant.admit_by, grant.run_until, grant.settle_by];
+    sheet.judge(check, instants.is_sorted(), record, || {
+        format!("its instants (signed, admit, run, settle) are out of order: {instants:?}")
+    });
+}

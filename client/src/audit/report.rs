@@ -1,0 +1,393 @@
+//! What an audit says: one line per check, one finding per thing that is wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bulla_wire::ids::{Digest, EpochId, HoldId, ReceiptId};
+use bulla_wire::units::Unit;
+use serde::{Serialize, Serializer};
+
+use super::checks::CheckName;
+
+/// Most findings kept, whatever a bundle holds; those beyond are counted.
+pub const MAX_FINDINGS: usize = 10_000;
+
+/// What part of the world a bundle shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum View {
+    /// Every leaf, receipt and transfer: gaps can be seen.
+    Full,
+    /// One account's own records, with proofs: says nothing about others.
+    Account,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Something is wrong.
+    Error,
+    /// Something is left open that time or another record may still settle.
+    Warning,
+}
+
+/// The record a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Record {
+    /// The bundle as a whole.
+    Bundle,
+    /// One item, counted from 0.
+    Item {
+        /// Its place in the bundle.
+        number: u64,
+    },
+    /// A checkpoint.
+    Checkpoint {
+        /// Leaves it covers.
+        size: u64,
+    },
+    /// A leaf of the log.
+    Leaf {
+        /// Its index, from 0.
+        index: u64,
+    },
+    /// An epoch.
+    Epoch {
+        /// Its id.
+        epoch: EpochId,
+    },
+    /// A place in an epoch's chain.
+    Place {
+        /// The epoch.
+        epoch: EpochId,
+        /// The place.
+        seq: u64,
+    },
+    /// A usage receipt.
+    Receipt {
+        /// Its id.
+        id: ReceiptId,
+        /// Its epoch.
+        epoch: EpochId,
+        /// Its place there.
+        seq: u64,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// An order with its grant.
+    Order {
+        /// The hold it names.
+        hold: HoldId,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// An archived attestation report.
+    Evidence {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A signed price book.
+    PriceBook {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A transfer of the ledger.
+    Transfer {
+        /// Its number.
+        number: u64,
+    },
+    /// A hold.
+    Hold {
+        /// Its id.
+        hold: HoldId,
+    },
+    /// A package.
+    Package {
+        /// Its number.
+        package: u64,
+    },
+    /// An account's claim in one unit.
+    Invoice {
+        /// The account.
+        account: u64,
+        /// The unit of account.
+        unit: Unit,
+    },
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Record::Bundle => f.write_str("bundle"),
+            Record::Item { number } => write!(f, "item {number}"),
+            Record::Checkpoint { size } => write!(f, "checkpoint of {size} leaves"),
+            Record::Leaf { index } => write!(f, "leaf {index}"),
+            Record::Epoch { epoch } => write!(f, "epoch {epoch}"),
+            Record::Place { epoch, seq } => write!(f, "epoch {epoch} place {seq}"),
+            Record::Receipt { id, epoch, seq, .. } => {
+                write!(f, "receipt {id} (epoch {epoch} place {seq})")
+            }
+            Record::Order { hold, .. } => write!(f, "order for hold {hold}"),
+            Record::Evidence { digest } => write!(f, "evidence {digest}"),
+            Record::PriceBook { digest } => write!(f, "price book {digest}"),
+            Record::Transfer { number } => write!(f, "transfer {number}"),
+            Record::Hold { hold } => write!(f, "hold {hold}"),
+            Record::Package { package } => write!(f, "package {package}"),
+            Record::Invoice { account, unit } => write!(f, "invoice of account {account} in {unit}"),
+        }
+    }
+}
+
+/// One thing that is wrong, or left open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// Which check found it.
+    pub check: CheckName,
+    /// What it is about.
+    pub record: Record,
+    /// What was expected and what was there.
+    pub message: String,
+}
+
+/// What a check found over the whole bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckResult {
+    /// Everything examined holds.
+    Pass,
+    /// At least one error.
+    Fail,
+    /// The bundle leaves it open.
+    Unknown,
+    /// Nothing of the kind in the bundle, or not asked in this view.
+    NotRequired,
+}
+
+impl fmt::Display for CheckResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            CheckResult::Pass => "pass",
+            CheckResult::Fail => "FAIL",
+            CheckResult::Unknown => "unknown",
+            CheckResult::NotRequired => "-",
+        })
+    }
+}
+
+/// One line of the verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Which.
+    pub name: CheckName,
+    /// What came out.
+    pub result: CheckResult,
+    /// How much was looked at, or why nothing could be said.
+    pub detail: String,
+}
+
+/// How many items of each kind were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Counts {
+    pub items: u64,
+    pub checkpoints: u64,
+    pub leaves: u64,
+    pub inclusions: u64,
+    pub epochs: u64,
+    pub receipts: u64,
+    pub orders: u64,
+    pub evidence: u64,
+    pub transfers: u64,
+    pub invoices: u64,
+}
+
+/// The verdict on one bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditReport {
+    /// What the bundle shows.
+    pub view: View,
+    /// Whether it could be read to its end.
+    pub readable: bool,
+    /// Whether an epoch rests on a simulated TEE: no hardware protects anything there.
+    pub simulated: bool,
+    /// What was read.
+    pub counts: Counts,
+    /// A line per check.
+    pub checks: Vec<Check>,
+    /// What is wrong, errors first.
+    pub findings: Vec<Finding>,
+    /// Findings beyond [`MAX_FINDINGS`].
+    pub findings_left_out: u64,
+}
+
+impl AuditReport {
+    /// The errors.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The warnings.
+    pub fn warnings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Warning)
+    }
+
+    /// Whether nothing is wrong. Warnings do not count: an epoch that still runs is one.
+    pub fn is_clean(&self) -> bool {
+        self.readable && self.errors().next().is_none()
+    }
+
+    /// 0 nothing wrong, 1 errors found, 2 not readable to the end.
+    pub fn exit_code(&self) -> u8 {
+        match (self.readable, self.is_clean()) {
+            (false, _) => 2,
+            (true, false) => 1,
+            (true, true) => 0,
+        }
+    }
+
+    /// The line of one check.
+    pub fn check(&self, name: CheckName) -> Option<&Check> {
+        self.checks.iter().find(|check| check.name == name)
+    }
+}
+
+impl fmt::Display for AuditReport {
+    /// A table for people: what was read, a line per check, a line per finding, the verdict.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { items, leaves, inclusions, epochs, receipts, transfers, .. } = self.counts;
+        let view = match self.view {
+            View::Full => "full view",
+            View::Account => "one account's view",
+        };
+        writeln!(
+            f,
+            "audit, {view}: {items} items, {leaves} leaves, {inclusions} inclusion proofs, \
+             {epochs} epochs, {receipts} receipts, {transfers} transfers"
+        )?;
+        if self.simulated {
+            writeln!(f, "SIMULATED TEE: no hardware protects anything here")?;
+        }
+        for check in &self.checks {
+            writeln!(f, "  {:<8}{:<22}{}", check.result, check.name, check.detail)?;
+        }
+        for finding in &self.findings {
+            let severity = match finding.severity {
+                Severity::Error => "ERROR",
+                Severity::Warning => "warning",
+            };
+            let Finding { check, record, message, .. } = finding;
+            writeln!(f, "{severity} {check}: {record}: {message}")?;
+        }
+        if self.findings_left_out > 0 {
+            writeln!(f, "... and {} more findings", self.findings_left_out)?;
+        }
+        let (errors, warnings) = (self.errors().count(), self.warnings().count());
+        match self.exit_code() {
+            0 => write!(f, "CLEAN: no error, {warnings} warnings"),
+            1 => write!(f, "FOUND: {errors} errors, {warnings} warnings"),
+            _ => write!(f, "UNREADABLE: {errors} errors, {warnings} warnings"),
+        }
+    }
+}
+
+/// Where checks write while the audit runs.
+#[derive(Debug, Default)]
+pub(super) struct Sheet {
+    examined: BTreeMap<CheckName, u64>,
+    left_open: BTreeMap<CheckName, String>,
+    findings: Vec<Finding>,
+    left_out: u64,
+}
+
+impl Sheet {
+    /// Notes that a record was examined, and a finding unless it holds.
+    pub(super) fn judge(
+        &mut self,
+        check: CheckName,
+        holds: bool,
+        record: impl FnOnce() -> Record,
+        message: impl FnOnce() -> String,
+    ) {
+        *self.examined.entry(check).or_default() += 1;
+        if !holds {
+            self.push(Severity::Error, check, record(), message());
+        }
+    }
+
+    /// Something is wrong.
+    pub(super) fn fail(&mut self, check: CheckName, record: Record, message: impl Into<String>) {
+        *self.examined.entry(check).or_default() += 1;
+        self.push(Severity::Error, check, record, message.into());
+    }
+
+    /// Something stays open for one record.
+    pub(super) fn warn(&mut self, check: CheckName, record: Record, message: impl Into<String>) {
+        *self.examined.entry(check).or_default() += 1;
+        self.push(Severity::Warning, check, record, message.into());
+    }
+
+    /// The bundle cannot answer, for this reason (the first one given is kept).
+    pub(super) fn leave_open(&mut self, check: CheckName, reason: &str) {
+        self.left_open.entry(check).or_insert_with(|| reason.to_owned());
+    }
+
+    fn push(&mut self, severity: Severity, check: CheckName, record: Record, message: String) {
+        if self.findings.len() >= MAX_FINDINGS {
+            self.left_out += 1;
+            // The cap never hides that a check failed.
+            if severity == Severity::Warning || self.has(check, severity) {
+                return;
+            }
+            self.left_out -= 1;
+        }
+        self.findings.push(Finding { severity, check, record, message });
+    }
+
+    fn has(&self, check: CheckName, severity: Severity) -> bool {
+        self.findings.iter().any(|f| f.check == check && f.severity == severity)
+    }
+
+    /// Writes the report.
+    pub(super) fn conclude(mut self, view: View, readable: bool, simulated: bool, counts: Counts) -> AuditReport {
+        self.findings.sort_by_key(|finding| finding.severity);
+        let checks = CheckName::ALL.iter().map(|name| self.line(*name)).collect();
+        AuditReport {
+            view,
+            readable,
+            simulated,
+            counts,
+            checks,
+            findings: self.findings,
+            findings_left_out: self.left_out,
+        }
+    }
+
+    fn line(&self, name: CheckName) -> Check {
+        let examined = self.examined.get(&name).copied().unwrap_or(0);
+        let of = |severity| {
+            self.findings.iter().filter(|f| f.check == name && f.severity == severity).count()
+        };
+        let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+        let open = self.left_open.get(&name);
+        let (result, detail) = match (errors, warnings, open, examined) {
+            (1.., ..) => (CheckResult::Fail, format!("{errors} wrong of {examined} examined")),
+            (0, 1.., ..) => {
+                (CheckResult::Unknown, format!("{warnings} left open of {examined} examined"))
+            }
+            (0, 0, Some(reason), _) => (CheckResult::Unknown, reason.clone()),
+            (0, 0, None, 0) => (CheckResult::NotRequired, "nothing to examine".to_owned()),
+            (0, 0, None, _) => (CheckResult::Pass, format!("{examined} examined")),
+        };
+        Check { name, result, detail }
+    }
+}
+
+impl Serialize for CheckName {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}

@@ -1,0 +1,79 @@
+//! What is told honestly is found clean.
+
+use super::story::{Lie, judge, judge_bytes, own_view, tell, trust};
+use crate::audit::{CheckName, CheckResult, View, audit_bytes};
+
+#[test]
+fn finds_nothing_in_an_honest_bundle() {
+    let report = judge(&tell(&Lie::none()));
+    assert_eq!(report.findings, [], "{report}");
+    assert_eq!((report.view, report.exit_code()), (View::Full, 0));
+    assert_eq!((report.counts.receipts, report.counts.epochs), (8, 2));
+    assert!(report.simulated);
+    for check in &report.checks {
+        let not_asked = check.name == CheckName::Inclusion;
+        let expected = if not_asked { CheckResult::NotRequired } else { CheckResult::Pass };
+        assert_eq!(check.result, expected, "{}", check.name);
+    }
+}
+
+#[test]
+fn finds_nothing_in_a_customers_own_view_and_claims_nothing_of_others() {
+    for customer in 0..2 {
+        let report = judge(&own_view(&tell(&Lie::none()), customer));
+        assert_eq!(report.findings, [], "{report}");
+        assert_eq!(report.view, View::Account);
+        for name in [CheckName::ChainGap, CheckName::LogConsistency, CheckName::LogCoverage] {
+            assert_eq!(report.check(name).unwrap().result, CheckResult::Unknown, "{name}");
+        }
+        let inclusion = report.check(CheckName::Inclusion).unwrap();
+        assert_eq!(inclusion.result, CheckResult::Pass);
+    }
+}
+
+#[test]
+fn reads_the_same_whatever_the_order_of_unordered_items() {
+    use bulla_wire::bundle::Item;
+    let mut items = tell(&Lie::none());
+    // Receipts, then orders, then evidence; leaves and transfers keep their order.
+    items[1..].sort_by_key(|item| match item {
+        Item::Transfer(_) => 0,
+        Item::Invoice(_) => 1,
+        Item::Receipt(_) => 2,
+        Item::Order(_) => 3,
+        Item::Leaf(_) => 4,
+        Item::Evidence(_) => 5,
+        _ => 6,
+    });
+    let report = judge(&items);
+    assert_eq!(report.findings, [], "{report}");
+}
+
+#[test]
+fn an_open_epoch_is_a_verdict_of_its_own() {
+    let lie = Lie { leaves: Box::new(|_, leaves| drop(leaves.pop())), ..Lie::none() };
+    let report = judge(&tell(&lie));
+    assert_eq!(report.exit_code(), 0, "{report}");
+    assert_eq!(report.warnings().map(|w| w.check).collect::<Vec<_>>(), [CheckName::EpochClosed]);
+    assert_eq!(report.check(CheckName::EpochClosed).unwrap().result, CheckResult::Unknown);
+}
+
+#[test]
+fn evidence_without_hardware_is_refused_by_the_shipped_appraisal() {
+    let bundle: Vec<u8> =
+        tell(&Lie::none()).iter().flat_map(bulla_wire::cbor::to_vec).collect();
+    let report = audit_bytes(&bundle, &trust());
+    assert_eq!(report.exit_code(), 1);
+    assert!(report.errors().all(|finding| finding.check == CheckName::EpochAppraisal), "{report}");
+}
+
+#[test]
+fn an_unreadable_bundle_is_told_from_a_wrong_one() {
+    let bundle: Vec<u8> =
+        tell(&Lie::none()).iter().flat_map(bulla_wire::cbor::to_vec).collect();
+    for bad in [&bundle[..bundle.len() - 1], &bundle[1..], &[]] {
+        let report = judge_bytes(bad);
+        assert_eq!(report.exit_code(), 2);
+        assert_eq!(report.check(CheckName::BundleFormat).unwrap().result, CheckResult::Fail);
+    }
+}
