@@ -200,7 +200,7 @@ impl Engine for CandleEngine {
             manifest_digest: self.model.manifest().digest(),
             context_tokens: self.model.context_tokens(),
             accel: format!("cpu:{}", std::env::consts::ARCH),
-            kernel_path: "f32/gemm".into(),
+            kernel_path: "f32/gemm+dot".into(),
         }
     }
 

@@ -48,7 +48,7 @@ pub struct EngineInfo {
     pub context_tokens: u32,
     /// Class of the accelerator: `cpu:x86_64`, `scripted`.
     pub accel: String,
-    /// Which arithmetic runs: `f32/gemm`, `none`.
+    /// Which arithmetic runs: `f32/gemm+dot`, `none`.
     pub kernel_path: String,
 }
 

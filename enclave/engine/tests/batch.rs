@@ -211,5 +211,5 @@ fn info_names_model_and_machine() {
     assert_eq!(info.model, "llama-tied-f32");
     assert_eq!(info.manifest_digest, model.manifest().digest());
     assert_eq!(info.accel, format!("cpu:{}", std::env::consts::ARCH));
-    assert_eq!((info.context_tokens, info.kernel_path.as_str()), (256, "f32/gemm"));
+    assert_eq!((info.context_tokens, info.kernel_path.as_str()), (256, "f32/gemm+dot"));
 }

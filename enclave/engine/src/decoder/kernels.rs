@@ -62,16 +62,22 @@ fn softmax(scores: &mut [f32]) {
     }
 }
 
+/// `out[i]` is row `i` of `matrix` times `row`.
+pub(super) fn dot_rows(matrix: &[f32], row: &[f32], out: &mut [f32]) {
+    for (out, weights) in out.iter_mut().zip(matrix.chunks_exact(row.len())) {
+        *out = dot(weights, row);
+    }
+}
+
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
-    let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(a, b)| a * b);
-    let rest: f32 = rest.sum();
-    for (a, b) in a_blocks.zip(b_blocks) {
+    let ((a_blocks, a_rest), (b_blocks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
         for lane in 0..LANES {
             lanes[lane] += a[lane] * b[lane];
         }
     }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     lanes.iter().sum::<f32>() + rest
 }
 

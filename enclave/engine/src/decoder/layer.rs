@@ -1,12 +1,18 @@
 //! One decoder layer: attention and a gated feed-forward network, each behind a normalisation
 //! and added to the residual stream.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Storage, Tensor};
+use rayon::prelude::*;
 
-use super::kernels::{add, attend, rms_norm, silu_times};
+use super::kernels::{add, attend, dot_rows, rms_norm, silu_times};
 use super::kv::KvCache;
 use super::rope::Angles;
 use super::{Shape, Weights};
+
+/// Multiplications that are worth waking another core for.
+const PARALLEL_WORK: usize = 1 << 18;
+/// Rows of a matrix that one core takes at a time when there is one token.
+const BAND_ROWS: usize = 256;
 
 /// `y = x Wᵀ + b`. The joint for packed weights and products of our own.
 pub(super) struct Linear {
@@ -28,18 +34,41 @@ impl Linear {
     ) -> Result<Linear, W::Error> {
         let weight = weights.take(&format!("{name}.weight"), &[out, inputs])?;
         let vector = bias.then(|| weights.take_vector(&format!("{name}.bias"), out));
-        Ok(Linear { weight, bias: vector.transpose()? })
+        Ok(Linear::new(weight, vector.transpose()?))
     }
 
     /// For each row of `rows`, one row of outputs.
     pub fn forward(&self, rows: &[f32]) -> candle_core::Result<Vec<f32>> {
         let (out, inputs) = self.weight.dims2()?;
-        let x = Tensor::from_slice(rows, (rows.len() / inputs, inputs), &Device::Cpu)?;
-        // The transpose is a view; nothing of the weight is copied.
-        let y = x.matmul(&self.weight.t()?)?;
-        let mut y = y.flatten_all()?.to_vec1::<f32>()?;
+        let mut y = match rows.len() / inputs {
+            1 => self.one_row(rows, out)?,
+            count => {
+                let x = Tensor::from_slice(rows, (count, inputs), &Device::Cpu)?;
+                // The transpose is a view; nothing of the weight is copied.
+                x.matmul(&self.weight.t()?)?.flatten_all()?.to_vec1::<f32>()?
+            }
+        };
         if let Some(bias) = &self.bias {
             y.chunks_exact_mut(out).for_each(|row| add(row, bias));
+        }
+        Ok(y)
+    }
+
+    /// A single row, as every generated token needs. candle asks the operating system for the
+    /// number of cores at every product and then uses one, which costs more than a small product.
+    fn one_row(&self, row: &[f32], out: usize) -> candle_core::Result<Vec<f32>> {
+        let (storage, layout) = self.weight.storage_and_layout();
+        let (Storage::Cpu(values), Some((from, to))) = (&*storage, layout.contiguous_offsets())
+        else {
+            candle_core::bail!("a weight is not contiguous in memory");
+        };
+        let weight = &values.as_slice::<f32>()?[from..to];
+        let mut y = vec![0.0; out];
+        if weight.len() > PARALLEL_WORK {
+            let bands = weight.par_chunks(BAND_ROWS * row.len());
+            y.par_chunks_mut(BAND_ROWS).zip(bands).for_each(|(y, band)| dot_rows(band, row, y));
+        } else {
+            dot_rows(weight, row, &mut y);
         }
         Ok(y)
     }
@@ -111,16 +140,20 @@ impl Layer {
 fn attention(shape: &Shape, queries: &[f32], layer: usize, cache: &KvCache) -> Vec<f32> {
     let Shape { heads, kv_heads, head_dim, .. } = *shape;
     let mut mixed = vec![0.0; queries.len()];
-    let mut scores = Vec::new();
-    let row_len = heads * head_dim;
-    let rows = queries.chunks_exact(row_len).zip(mixed.chunks_exact_mut(row_len));
-    for (at, (queries, mixed)) in rows.enumerate() {
-        let visible = (cache.len() + at + 1) * head_dim;
-        let by_head = queries.chunks_exact(head_dim).zip(mixed.chunks_exact_mut(head_dim));
-        for (head, (query, mixed)) in by_head.enumerate() {
-            let (keys, values) = cache.head(layer, kv_heads, head * kv_heads / heads);
-            attend(query, &keys[..visible], &values[..visible], &mut scores, mixed);
-        }
+    // Heads of all tokens, one after the other: each is computed by itself, on any core.
+    let one = |scores: &mut Vec<f32>, (at, mixed): (usize, &mut [f32])| {
+        let (token, head) = (at / heads, at % heads);
+        let visible = (cache.len() + token + 1) * head_dim;
+        let query = &queries[at * head_dim..][..head_dim];
+        let (keys, values) = cache.head(layer, kv_heads, head * kv_heads / heads);
+        attend(query, &keys[..visible], &values[..visible], scores, mixed);
+    };
+    let tokens = queries.len() / (heads * head_dim);
+    if queries.len() * (cache.len() + tokens) > PARALLEL_WORK {
+        mixed.par_chunks_exact_mut(head_dim).enumerate().for_each_init(Vec::new, one);
+    } else {
+        let mut scores = Vec::new();
+        mixed.chunks_exact_mut(head_dim).enumerate().for_each(|head| one(&mut scores, head));
     }
     mixed
 }
@@ -133,12 +166,12 @@ mod tests {
     #[test]
     fn products_are_the_same_bits_every_time() {
         let values = |count: usize| (0..count).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
-        let weight = Tensor::from_vec(values(512 * 384), (512, 384), &Device::Cpu).unwrap();
-        let linear = Linear::new(weight, Some(values(512)));
+        let weight = Tensor::from_vec(values(700 * 384), (700, 384), &Device::Cpu).unwrap();
+        let linear = Linear::new(weight, Some(values(700)));
         for rows in [1, 3, 64] {
             let input = values(rows * 384);
             let first = linear.forward(&input).unwrap();
-            assert_eq!(first.len(), rows * 512);
+            assert_eq!(first.len(), rows * 700);
             for _ in 0..5 {
                 assert_eq!(linear.forward(&input).unwrap(), first);
             }

@@ -1,7 +1,7 @@
 //! The decoder: one transformer described by a [`Shape`], the same code for every family.
 //!
-//! Arithmetic is f32. Large products go through candle's matrix multiplication, everything
-//! between is plain loops in a fixed order. Each sequence is computed on its own and a prompt is
+//! Arithmetic is f32. The products of a prompt go through candle's matrix multiplication,
+//! those of a single token and everything between are plain loops in a fixed order. Each sequence is computed on its own and a prompt is
 //! always cut at the same places, so no result depends on what runs beside it.
 
 mod kernels;
