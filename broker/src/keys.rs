@@ -1,6 +1,8 @@
 //! The broker's own keys: a root key that signs price books and delegations, a grant key made anew
 //! at each start, and the log's key.
 
+use std::sync::Arc;
+
 use bulla_attestation::sign::{Signed, SigningKey};
 use bulla_tlog::key::KeyError;
 use bulla_tlog::{SignerKey, VerifierKey};
@@ -18,8 +20,11 @@ pub const RENEW_SECONDS: u64 = 12 * 3600;
 pub struct BrokerKeys {
     root: SigningKey,
     grant: SigningKey,
-    log: SignerKey,
+    log: Arc<LogSigner>,
 }
+
+/// The log's key, shared with whoever signs checkpoints of an audit bundle.
+pub type LogSigner = SignerKey;
 
 impl BrokerKeys {
     /// From the seeds kept on disk. The grant key is new with every start and never stored: the
@@ -33,7 +38,7 @@ impl BrokerKeys {
         Ok(BrokerKeys {
             root: SigningKey::from_seed(root_seed),
             grant: SigningKey::generate(rng),
-            log: SignerKey::from_seed(origin, log_seed)?,
+            log: Arc::new(SignerKey::from_seed(origin, log_seed)?),
         })
     }
 
@@ -55,6 +60,11 @@ impl BrokerKeys {
     /// The log's key.
     pub fn log(&self) -> &SignerKey {
         &self.log
+    }
+
+    /// The log's key, shared.
+    pub fn log_signer(&self) -> Arc<LogSigner> {
+        self.log.clone()
     }
 
     /// What verifies the log's checkpoints.

@@ -14,8 +14,10 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod audit;
 pub mod broker;
 pub mod catalogue;
+pub mod config;
 pub mod hold;
 pub mod io;
 pub mod keys;
@@ -25,3 +27,6 @@ pub mod package;
 pub mod price;
 pub mod record;
 pub mod settlement;
+
+pub use io::run::{Ready, RunError, run};
+pub use io::setup::{Setup, SetupError};

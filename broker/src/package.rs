@@ -3,9 +3,13 @@
 use std::cmp::Ordering;
 
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::ledger::PackageNumber;
+use crate::ledger::{AccountNumber, IssuePackage, PackageNumber};
+use crate::price::Decimal;
+
+/// Seconds in a day.
+const DAY_SECONDS: u64 = 24 * 3600;
 
 /// A package as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -104,9 +108,100 @@ pub fn spend(shares: &[Share], spent: MicroUnits) -> Vec<(Share, MicroUnits, Mic
     parts
 }
 
+/// A catalogue of packages, as people write it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageCatalogue {
+    /// The packages.
+    pub package: Vec<PackageOffer>,
+}
+
+/// One package of a catalogue.
+///
+/// ```toml
+/// [[package]]
+/// memo = "welcome"
+/// unit = "TOK"
+/// amount = "1000000"       # whole units, exact decimals
+/// priority = 10            # lower burns first
+/// promotional = true       # burns before anything paid
+/// days = 30                # lapses then; never when left out
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageOffer {
+    /// What it is, for people.
+    pub memo: String,
+    /// Unit of account.
+    pub unit: Unit,
+    /// How much, in units.
+    pub amount: Decimal,
+    /// Lower numbers burn first.
+    #[serde(default = "usual_priority")]
+    pub priority: u8,
+    /// A gift.
+    #[serde(default)]
+    pub promotional: bool,
+    /// Lapses after so many days.
+    pub days: Option<u32>,
+}
+
+/// Priority of a package that names none.
+fn usual_priority() -> u8 {
+    100
+}
+
+impl PackageCatalogue {
+    /// Reads TOML; the error says what does not read.
+    pub fn from_toml(text: &str) -> Result<PackageCatalogue, String> {
+        toml::from_str(text).map_err(|e| format!("package catalogue does not read: {e}"))
+    }
+}
+
+impl PackageOffer {
+    /// A package that does not lapse.
+    pub fn plain(unit: Unit, amount: MicroUnits, memo: &str) -> PackageOffer {
+        PackageOffer {
+            memo: memo.to_owned(),
+            unit,
+            amount: Decimal(amount.0),
+            priority: usual_priority(),
+            promotional: false,
+            days: None,
+        }
+    }
+
+    /// The package for an account, effective from `now`.
+    pub fn issue(&self, key: [u8; 16], account: AccountNumber, now: UnixSeconds) -> IssuePackage {
+        let lapses =
+            |days: u32| now.saturating_add(UnixSeconds(u64::from(days).max(1) * DAY_SECONDS));
+        IssuePackage {
+            key,
+            account,
+            unit: self.unit.clone(),
+            amount: MicroUnits(self.amount.0),
+            priority: self.priority,
+            promotional: self.promotional,
+            effective_from: now,
+            expires_at: self.days.map(lapses),
+            memo: self.memo.clone(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shipped_catalogue_reads() {
+        let text = include_str!("../../policies/packages/demo.toml");
+        let catalogue = PackageCatalogue::from_toml(text).unwrap();
+        let issued = catalogue.package[0].issue([0; 16], AccountNumber(1), UnixSeconds(100));
+        assert_eq!(issued.amount, MicroUnits(1_000_000_000_000));
+        assert_eq!(issued.expires_at, Some(UnixSeconds(100 + 30 * DAY_SECONDS)));
+        assert!(PackageCatalogue::from_toml("[[package]]\nmemmo = 1").is_err());
+    }
 
     fn package(number: u64, priority: u8, expires: Option<u64>, promotional: bool) -> Package {
         Package {

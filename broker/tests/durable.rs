@@ -52,8 +52,7 @@ fn a_stop_at_any_command_leaves_the_same_ledger_and_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.sqlite");
     let mut steady = SqliteStore::in_memory().unwrap();
-    let mut load =
-        Workload::prepare(&mut steady, "node-1", 7, MicroUnits(2_000), NOW).unwrap();
+    let mut load = Workload::prepare(&mut steady, "node-1", 7, MicroUnits(2_000), NOW).unwrap();
     Workload::prepare(&mut open(&path), "node-1", 7, MicroUnits(2_000), NOW).unwrap();
     let keys = keys();
     let mut log = Log::resume(keys.log(), &steady).unwrap();

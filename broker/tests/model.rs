@@ -45,7 +45,14 @@ const SPENT: usize = 2;
 const LAPSED: usize = 3;
 
 impl Oracle {
-    fn hold(&mut self, key: (usize, u64), account: AccountNumber, amount: u64, by: u64, now: u64) -> bool {
+    fn hold(
+        &mut self,
+        key: (usize, u64),
+        account: AccountNumber,
+        amount: u64,
+        by: u64,
+        now: u64,
+    ) -> bool {
         if self.holds.contains_key(&key) {
             return true;
         }

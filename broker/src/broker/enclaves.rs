@@ -181,7 +181,7 @@ impl Broker {
             return Vec::new();
         };
         if result.is_err() {
-            self.failed(instance, false);
+            self.failed(instance, false, now);
             return Vec::new();
         }
         self.catalogue.set(instance, Stage::Opening(serving));
@@ -191,21 +191,19 @@ impl Broker {
         self.open_if_due(instance, now).into_iter().collect()
     }
 
-    /// Asks again after a while. An enclave whose evidence is refused serves nothing meanwhile;
-    /// one that is only out of reach keeps its place until its keyset ends.
-    pub(super) fn failed(&mut self, instance: &InstanceId, refused: bool) {
-        let times = self.settings.pulls;
+    /// Asks again after a while: an enclave that cannot be reached may have new keys. One whose
+    /// evidence is refused serves nothing meanwhile; one that is only out of reach keeps its place
+    /// until its keyset ends.
+    pub(super) fn failed(&mut self, instance: &InstanceId, refused: bool, now: UnixMillis) {
+        let retry = after(now, self.settings.pulls.retry_ms);
         if refused || !matches!(self.catalogue.stage(instance), Some(Stage::Ready(_))) {
             self.catalogue.set(instance, Stage::Unknown);
         }
         if let Some(round) = self.rounds.get_mut(instance) {
-            let retry = |at: UnixMillis| {
-                at.saturating_sub(UnixMillis(times.patience_ms.saturating_sub(times.retry_ms)))
-            };
             round.pulling = false;
-            round.appraise_at = retry(round.appraise_at);
-            round.pull_at = retry(round.pull_at);
-            round.open_at = UnixMillis(0);
+            round.told = None;
+            round.appraise_at = round.appraise_at.min(retry);
+            round.pull_at = retry;
         }
     }
 }

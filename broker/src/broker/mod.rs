@@ -28,6 +28,7 @@ use crate::log::{Log, LogError};
 use crate::price::PriceShelf;
 use enclaves::Rounds;
 use event::{Flight, Purpose};
+use records::Recorded;
 
 /// A checkpoint is kept for audits when the log has grown and this much time has passed.
 const KEEP_CHECKPOINT_EVERY_MS: u64 = 60_000;
@@ -91,12 +92,7 @@ impl Broker {
         keys: BrokerKeys,
         view: &dyn Queries,
     ) -> Result<Broker, BrokerError> {
-        let mut books = PriceShelf::default();
-        for (version, book) in (1..).zip(view.price_books()?) {
-            let book = verify(&book, &keys.root_public())
-                .map_err(|error| BrokerError::ForeignBook { version, error })?;
-            books.push(book);
-        }
+        let books = load_books(&keys, view)?;
         let log = Log::resume(keys.log(), view)?;
         let instances = settings.instances.clone();
         let rounds = instances.iter().map(|name| (name.clone(), Rounds::default()));
@@ -144,14 +140,14 @@ impl Broker {
                 effects.extend(self.appraised(&appraised, now));
             }
             Event::EpochOpened { instance, record } => {
-                effects.push(self.epoch_opened(&instance, &record, view)?);
+                effects.push(self.epoch_opened(&instance, &record, view, now)?);
             }
-            Event::EnclaveFailed { instance, refused } => self.failed(&instance, refused),
+            Event::EnclaveFailed { instance, refused } => self.failed(&instance, refused, now),
             Event::PriceBookSigned { book } => effects.extend(self.price_book(&book)),
             Event::Committed { batch, results } => {
                 effects.extend(self.committed(batch, results, view, now)?);
             }
-            Event::CommitFailed { batch } => effects.extend(self.commit_failed(batch)),
+            Event::CommitFailed { batch } => effects.extend(self.commit_failed(batch, now)),
             Event::Tick => effects.extend(self.tick(view, now)?),
         }
         Ok(effects)
@@ -199,6 +195,7 @@ impl Broker {
 
     fn tick(&mut self, view: &dyn Queries, now: UnixMillis) -> Result<Vec<Effect>, BrokerError> {
         let mut effects = Vec::new();
+        effects.extend(self.take_up_foreign(view)?);
         effects.extend(self.renew_delegation(now.seconds()));
         if !self.expiring && view.next_expiry()?.is_some_and(|due| due <= now) {
             self.expiring = true;
@@ -207,6 +204,15 @@ impl Broker {
         effects.extend(self.keep_checkpoint(now));
         effects.extend(self.look_after_enclaves(now));
         Ok(effects)
+    }
+
+    /// Takes up what a local operation on the data folder logged meanwhile.
+    fn take_up_foreign(&mut self, view: &dyn Queries) -> Result<Option<Effect>, BrokerError> {
+        if !self.log.catch_up(self.keys.log(), view)? {
+            return Ok(None);
+        }
+        self.books = load_books(&self.keys, view)?;
+        Ok(Some(Effect::PublishCheckpoint { note: self.log.checkpoint().to_bytes() }))
     }
 
     fn renew_delegation(&mut self, now: UnixSeconds) -> Option<Effect> {
@@ -289,7 +295,8 @@ impl Broker {
                 vec![self.held(request, instance, hold, order, result)]
             }
             Purpose::Record { request, opens, bytes } => {
-                self.recorded(request, opens, bytes, result, rejected)
+                let record = Recorded { request, opens, bytes };
+                self.recorded(record, result, rejected, now)
             }
             Purpose::OrderKey { request } => vec![match result {
                 Ok(_) => Effect::Done { request },
@@ -322,7 +329,7 @@ impl Broker {
         }
     }
 
-    fn commit_failed(&mut self, batch: BatchId) -> Vec<Effect> {
+    fn commit_failed(&mut self, batch: BatchId, now: UnixMillis) -> Vec<Effect> {
         let Some(flight) = self.flights.remove(&batch) else {
             return Vec::new();
         };
@@ -338,10 +345,20 @@ impl Broker {
                 Purpose::Delegation(_) => self.delegating = false,
                 Purpose::Expiry => self.expiring = false,
                 // Asked for again at a later tick.
-                Purpose::Keyset { instance } => self.failed(&instance, false),
+                Purpose::Keyset { instance } => self.failed(&instance, false, now),
                 Purpose::Record { .. } | Purpose::PriceBook { .. } | Purpose::Housekeeping => {}
             }
         }
         effects
     }
+}
+
+fn load_books(keys: &BrokerKeys, view: &dyn Queries) -> Result<PriceShelf, BrokerError> {
+    let mut books = PriceShelf::default();
+    for (version, book) in (1..).zip(view.price_books()?) {
+        let book = verify(&book, &keys.root_public())
+            .map_err(|error| BrokerError::ForeignBook { version, error })?;
+        books.push(book);
+    }
+    Ok(books)
 }

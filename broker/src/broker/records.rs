@@ -7,6 +7,7 @@ use bulla_wire::ids::InstanceId;
 use bulla_wire::problem::Problem;
 use bulla_wire::pull::{OutboxRecord, RecordPlace};
 use bulla_wire::receipt::UsageReceipt;
+use bulla_wire::units::UnixMillis;
 
 use super::event::Purpose;
 use super::{Broker, BrokerError, Effect, RequestId};
@@ -16,6 +17,16 @@ use crate::ledger::{
 };
 use crate::record::{RecordError, Verified, claimed_keyset, verify};
 use crate::settlement::{SettlementError, judge};
+
+/// A record the ledger has answered on.
+pub(super) struct Recorded {
+    /// Who waits for its settlement.
+    pub(super) request: Option<RequestId>,
+    /// The enclave whose epoch it opens.
+    pub(super) opens: Option<InstanceId>,
+    /// The record.
+    pub(super) bytes: Vec<u8>,
+}
 
 /// A record ready for the ledger, or why it is not believed.
 type Judged = Result<Command, String>;
@@ -79,6 +90,7 @@ impl Broker {
         instance: &InstanceId,
         bytes: &[u8],
         view: &dyn Queries,
+        now: UnixMillis,
     ) -> Result<Effect, BrokerError> {
         match self.judge_record(bytes, view)? {
             Ok(command) => {
@@ -87,7 +99,7 @@ impl Broker {
                 Ok(self.commit_one(command, purpose))
             }
             Err(what) => {
-                self.failed(instance, true);
+                self.failed(instance, true, now);
                 Ok(self.keep_anomaly(what, bytes))
             }
         }
@@ -147,12 +159,12 @@ impl Broker {
 
     pub(super) fn recorded(
         &mut self,
-        request: Option<RequestId>,
-        opens: Option<InstanceId>,
-        bytes: Vec<u8>,
+        record: Recorded,
         result: Result<Outcome, Rejection>,
         rejected: &mut Vec<Command>,
+        now: UnixMillis,
     ) -> Vec<Effect> {
+        let Recorded { request, opens, bytes } = record;
         match result {
             Ok(Outcome::Recorded { leaf_index, settlement, .. }) => {
                 if let (Some(instance), Some(_)) = (opens, leaf_index) {
@@ -163,7 +175,7 @@ impl Broker {
             Ok(_) => Vec::new(),
             Err(no) => {
                 if let Some(instance) = opens {
-                    self.failed(&instance, true);
+                    self.failed(&instance, true, now);
                 }
                 let what = no.to_string();
                 rejected.push(Command::KeepAnomaly { what: what.clone(), bytes });

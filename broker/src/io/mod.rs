@@ -1,6 +1,17 @@
 //! Everything of the broker that touches the world.
 
 pub mod clock;
+pub mod driver;
+pub mod enclave;
+pub mod export;
+pub mod folder;
+pub mod puller;
+pub mod relay;
+pub mod run;
+pub mod server;
+pub mod setup;
 pub mod store;
+pub mod tls;
+pub mod views;
 pub mod workload;
 pub mod writer;

@@ -206,6 +206,12 @@ pub trait Queries {
         after: u64,
         limit: usize,
     ) -> Answer<Vec<StoredRecord>>;
+    /// The last `limit` receipts, in order of arrival; one account's or all.
+    fn newest_receipts(
+        &self,
+        account: Option<AccountNumber>,
+        limit: usize,
+    ) -> Answer<Vec<StoredRecord>>;
     /// Leaves from index `from`, at most `limit`.
     fn leaves(&self, from: u64, limit: usize) -> Answer<Vec<Vec<u8>>>;
     /// How many leaves there are.

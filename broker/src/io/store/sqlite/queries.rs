@@ -145,6 +145,20 @@ impl Queries for SqliteStore {
         self.many(&sql, params![scope(account), int(after), page(limit)], rows::record)
     }
 
+    fn newest_receipts(
+        &self,
+        account: Option<AccountNumber>,
+        limit: usize,
+    ) -> Answer<Vec<StoredRecord>> {
+        let sql = format!(
+            "{} WHERE kind = 1 AND (?1 IS NULL OR account = ?1) ORDER BY number DESC LIMIT ?2",
+            rows::RECORD
+        );
+        let mut newest = self.many(&sql, params![scope(account), page(limit)], rows::record)?;
+        newest.reverse();
+        Ok(newest)
+    }
+
     fn leaves(&self, from: u64, limit: usize) -> Answer<Vec<Vec<u8>>> {
         let sql = "SELECT leaf FROM leaves WHERE place > ?1 ORDER BY place LIMIT ?2";
         self.many(sql, params![int(from), page(limit)], bytes)

@@ -1,0 +1,252 @@
+//! The audit bundle: everything a stranger needs to judge an account, or the whole, offline.
+//! Made item by item out of questions to the ledger, so memory stays bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulla_tlog::{Frontier, Hash, SignerKey, Tree};
+use bulla_wire::bundle::{
+    Archived, FORMAT, Header, Inclusion, Invoice, Item, Ordered, Transfer, TransferKind,
+};
+use bulla_wire::cbor::Bytes;
+use bulla_wire::ids::Digest;
+use bulla_wire::leaf::Leaf;
+use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
+
+use crate::ledger::{AccountNumber, Queries, StoreError};
+use crate::log::{LogError, PAGE_LEAVES, sign_checkpoint};
+
+/// Rows asked for at once.
+const PAGE_ROWS: usize = 256;
+
+/// What a bundle shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Full,
+    /// One account.
+    Account(AccountNumber),
+}
+
+/// Why a bundle breaks off.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// The ledger or the log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Whoever reads it went away.
+    #[error("the reader of the bundle went away")]
+    ReaderGone,
+}
+
+impl From<StoreError> for ExportError {
+    fn from(error: StoreError) -> ExportError {
+        ExportError::Log(LogError::Store(error))
+    }
+}
+
+/// Writes a bundle, item by item, to `write`. `view` must show one and the same state throughout.
+pub fn export(
+    view: &dyn Queries,
+    key: &SignerKey,
+    scope: Scope,
+    now: UnixSeconds,
+    write: &mut dyn FnMut(&Item) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let mut export = Export { view, scope, write };
+    export.header(key, now)?;
+    let keysets = export.receipts()?;
+    export.evidence(&keysets)?;
+    export.orders()?;
+    export.invoices()?;
+    for note in view.checkpoints()? {
+        export.item(Item::Checkpoint(Bytes(note)))?;
+    }
+    match scope {
+        Scope::Full => export.all_leaves(key),
+        Scope::Account(_) => export.own_leaves(key),
+    }
+}
+
+struct Export<'a> {
+    view: &'a dyn Queries,
+    scope: Scope,
+    write: &'a mut dyn FnMut(&Item) -> Result<(), ExportError>,
+}
+
+/// Sums of one account and unit.
+#[derive(Default)]
+struct Sums {
+    charged: u64,
+    refunded: u64,
+    available: u64,
+    held: u64,
+}
+
+impl Export<'_> {
+    fn item(&mut self, item: Item) -> Result<(), ExportError> {
+        (self.write)(&item)
+    }
+
+    fn account(&self) -> Option<AccountNumber> {
+        match self.scope {
+            Scope::Full => None,
+            Scope::Account(account) => Some(account),
+        }
+    }
+
+    fn header(&mut self, key: &SignerKey, now: UnixSeconds) -> Result<(), ExportError> {
+        let account = match self.account() {
+            Some(account) => self.view.order_keys(account)?.first().copied(),
+            None => None,
+        };
+        let origin = key.verifier().name().to_owned();
+        self.item(Item::Header(Header {
+            format: FORMAT.to_owned(),
+            created_at: now,
+            account,
+            origin,
+        }))
+    }
+
+    /// The receipts; answers with the keysets they were signed under.
+    fn receipts(&mut self) -> Result<BTreeSet<Digest>, ExportError> {
+        let (mut after, mut keysets) = (0, BTreeSet::new());
+        loop {
+            let page = self.view.receipts(self.account(), after, PAGE_ROWS)?;
+            let Some(last) = page.last() else { return Ok(keysets) };
+            after = last.number;
+            for record in page {
+                keysets.insert(record.keyset);
+                self.item(Item::Receipt(Bytes(record.bytes)))?;
+            }
+        }
+    }
+
+    fn evidence(&mut self, used: &BTreeSet<Digest>) -> Result<(), ExportError> {
+        for keyset in self.view.keysets()? {
+            if self.scope != Scope::Full && !used.contains(&keyset.digest) {
+                continue;
+            }
+            if let Some(report) = self.view.report(&keyset.digest)? {
+                let (appraised_at, report) = (keyset.appraised_at, Bytes(report));
+                self.item(Item::Evidence(Archived { appraised_at, report }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn orders(&mut self) -> Result<(), ExportError> {
+        let mut after = 0;
+        loop {
+            let page = self.view.holds(self.account(), after, PAGE_ROWS)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.number;
+            for hold in page {
+                self.item(Item::Order(Ordered {
+                    order: Bytes(hold.order),
+                    grant: Bytes(hold.grant),
+                    delegation: Bytes(hold.delegation),
+                }))?;
+            }
+        }
+    }
+
+    /// The transfers, and then what they come to.
+    fn invoices(&mut self) -> Result<(), ExportError> {
+        let mut sums: BTreeMap<(AccountNumber, Unit), Sums> = BTreeMap::new();
+        let mut after = 0;
+        loop {
+            let page = self.view.transfers(self.account(), after, PAGE_ROWS)?;
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            for transfer in page {
+                let account = AccountNumber(transfer.account_number);
+                let sum = sums.entry((account, transfer.unit.clone())).or_default();
+                tally(sum, &transfer);
+                self.item(Item::Transfer(transfer))?;
+            }
+        }
+        for ((account, unit), mut sum) in sums {
+            for package in self.view.packages(account)? {
+                if package.unit == unit {
+                    sum.available = sum.available.saturating_add(package.available.0);
+                    sum.held = sum.held.saturating_add(package.held.0);
+                }
+            }
+            self.item(Item::Invoice(Invoice {
+                unit,
+                account_number: account.0,
+                handles: self.view.order_keys(account)?,
+                charged: MicroUnits(sum.charged),
+                refunded: MicroUnits(sum.refunded),
+                available: MicroUnits(sum.available),
+                held: MicroUnits(sum.held),
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Every leaf, then the checkpoint that covers them all.
+    fn all_leaves(&mut self, key: &SignerKey) -> Result<(), ExportError> {
+        let mut tree = Frontier::new();
+        loop {
+            let page = self.view.leaves(tree.size(), PAGE_LEAVES)?;
+            let full = page.len() == PAGE_LEAVES;
+            for leaf in page {
+                tree.push(&leaf);
+                self.item(Item::Leaf(Bytes(leaf)))?;
+            }
+            if !full {
+                break;
+            }
+        }
+        let last = sign_checkpoint(key, tree.size(), tree.root())?;
+        self.item(Item::Checkpoint(Bytes(last.to_bytes())))
+    }
+
+    /// The checkpoint, then the account's own leaves and those that concern everybody, each with
+    /// its proof.
+    fn own_leaves(&mut self, key: &SignerKey) -> Result<(), ExportError> {
+        let mut own = BTreeSet::new();
+        let mut after = 0;
+        loop {
+            let page = self.view.receipts(self.account(), after, PAGE_ROWS)?;
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            own.extend(page.iter().filter_map(|record| record.leaf_index));
+        }
+        let mut tree = Tree::new();
+        let mut shown = Vec::new();
+        loop {
+            let page = self.view.leaves(tree.size(), PAGE_LEAVES)?;
+            for leaf in &page {
+                let index = tree.push_hash(Hash::leaf(leaf));
+                let is_receipt = matches!(Leaf::from_slice(leaf), Ok(Leaf::Receipt { .. }));
+                if own.contains(&index) || !is_receipt {
+                    shown.push((index, leaf.clone()));
+                }
+            }
+            if page.len() < PAGE_LEAVES {
+                break;
+            }
+        }
+        let last = sign_checkpoint(key, tree.size(), tree.root())?;
+        self.item(Item::Checkpoint(Bytes(last.to_bytes())))?;
+        for (index, leaf) in shown {
+            let hashes = tree.inclusion_proof(index, tree.size()).map_err(LogError::Prove)?;
+            let proof = hashes.iter().map(|hash| Digest(*hash.as_bytes())).collect();
+            self.item(Item::Inclusion(Inclusion { index, leaf: Bytes(leaf), proof }))?;
+        }
+        Ok(())
+    }
+}
+
+fn tally(sum: &mut Sums, transfer: &Transfer) {
+    let amount = transfer.amount.0;
+    match transfer.kind {
+        TransferKind::Settle => sum.charged = sum.charged.saturating_add(amount),
+        TransferKind::Refund => sum.refunded = sum.refunded.saturating_add(amount),
+        TransferKind::Issue | TransferKind::Hold | TransferKind::Release | TransferKind::Expire => {
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The broker's configuration file: TOML, every key known, every path relative to the data folder.
+//!
+//! ```toml
+//! data = "broker-data"              # relative to this file
+//! listen = "127.0.0.1:8443"
+//! policy = "appraisal.toml"         # which enclaves are routed to
+//! vendor_roots = true               # the roots of the hardware vendors, shipped with bulla
+//! simulated_roots = []              # DER files of simulated TEEs; the policy must allow them besides
+//!
+//! [[enclave]]
+//! instance = "node-1"
+//! url = "https://10.0.0.7:9443"
+//!
+//! [tls]                             # optional: else a certificate of our own is made
+//! certificate = "tls.pem"
+//! key = "tls.key"
+//! names = ["localhost"]             # names in a certificate of our own
+//!
+//! [limits]                          # optional
+//! concurrent_requests = 1024
+//! [times]                           # optional, seconds
+//! admit = 60
+//! run = 900
+//! settle = 600
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bulla_wire::ids::InstanceId;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::{PullTimes, Settings};
+use crate::hold::OrderTimes;
+
+/// Largest configuration file, in bytes.
+pub const MAX_CONFIG_BYTES: usize = 256 * 1024;
+/// Most enclaves one broker looks after.
+pub const MAX_ENCLAVES: usize = 1_000;
+/// Longest time a step of an order may be given, in seconds: a day.
+pub const MAX_STEP_SECONDS: u64 = 24 * 3600;
+
+/// Everything the broker is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The data folder: ledger, keys, certificate.
+    pub data: PathBuf,
+    /// Where to listen; port 0 picks one.
+    pub listen: SocketAddr,
+    /// The appraisal policy for enclaves.
+    pub policy: PathBuf,
+    /// Whether the hardware vendors' roots are trusted.
+    pub vendor_roots: bool,
+    /// Root certificates (DER) of simulated TEEs. They prove the protocol and protect nothing.
+    #[serde(default)]
+    pub simulated_roots: Vec<PathBuf>,
+    /// Enclaves to serve from.
+    #[serde(default, rename = "enclave")]
+    pub enclaves: Vec<EnclaveConfig>,
+    /// Our own TLS.
+    #[serde(default)]
+    pub tls: TlsConfig,
+    /// Limits.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// How long each step of an order may take.
+    #[serde(default)]
+    pub times: TimesConfig,
+}
+
+/// One enclave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnclaveConfig {
+    /// Its instance name, as in its keyset.
+    pub instance: InstanceId,
+    /// `https://HOST:PORT`.
+    pub url: String,
+}
+
+/// Our own TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// Certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Private key, PEM.
+    pub key: Option<PathBuf>,
+    /// Names in a certificate of our own.
+    pub names: Vec<String>,
+}
+
+impl Default for TlsConfig {
+    fn default() -> TlsConfig {
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        TlsConfig { certificate: None, key: None, names }
+    }
+}
+
+/// Limits an operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Sealed requests served at once; more are told to come later.
+    pub concurrent_requests: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> LimitsConfig {
+        LimitsConfig { concurrent_requests: 1024 }
+    }
+}
+
+/// Times in seconds; see [`OrderTimes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimesConfig {
+    /// Until the enclave must have admitted.
+    pub admit: u64,
+    /// Until generation stops.
+    pub run: u64,
+    /// From then until the receipt must be here.
+    pub settle: u64,
+}
+
+impl Default for TimesConfig {
+    fn default() -> TimesConfig {
+        let OrderTimes { admit_seconds, run_seconds, settle_seconds } = OrderTimes::default();
+        TimesConfig { admit: admit_seconds, run: run_seconds, settle: settle_seconds }
+    }
+}
+
+/// Why a text is not a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path:?} cannot be read: {reason}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// Longer than [`MAX_CONFIG_BYTES`].
+    #[error("configuration has {got_bytes} bytes, at most {MAX_CONFIG_BYTES} are allowed")]
+    TooLong {
+        /// Its length.
+        got_bytes: usize,
+    },
+    /// Not TOML, an unknown or missing key, or a value of the wrong kind.
+    #[error("configuration does not read: {reason}")]
+    Syntax {
+        /// What the reader says, with line and column.
+        reason: String,
+    },
+    /// No root at all would be trusted.
+    #[error("no root is trusted: set vendor_roots = true or name simulated_roots")]
+    NoRoots,
+    /// Two enclaves of one name, or too many.
+    #[error("[[enclave]] {what}")]
+    Enclaves {
+        /// What is wrong.
+        what: String,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("[tls] needs both certificate and key, or neither")]
+    Tls,
+    /// A time or limit that is zero or beyond reason.
+    #[error("{key} must be 1 to {most}, got {got}")]
+    Range {
+        /// Which.
+        key: &'static str,
+        /// Highest value.
+        most: u64,
+        /// Value given.
+        got: u64,
+    },
+}
+
+impl Config {
+    /// Reads a configuration from its text.
+    pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
+        if text.len() > MAX_CONFIG_BYTES {
+            return Err(ConfigError::TooLong { got_bytes: text.len() });
+        }
+        let config: Config =
+            toml::from_str(text).map_err(|e| ConfigError::Syntax { reason: e.to_string() })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Writes it.
+    pub fn to_toml(&self) -> String {
+        match toml::to_string_pretty(self) {
+            Ok(text) => text,
+            Err(never) => unreachable!("a configuration is texts, numbers and tables: {never}"),
+        }
+    }
+
+    /// The same with `data` taken relative to the folder the file stands in.
+    pub fn beside(mut self, file: &Path) -> Config {
+        if let Some(folder) = file.parent() {
+            self.data = folder.join(&self.data);
+        }
+        self
+    }
+
+    /// A path of this configuration: relative to the data folder.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.data.join(path)
+    }
+
+    /// What the state machine is told.
+    pub fn settings(&self) -> Settings {
+        let TimesConfig { admit, run, settle } = self.times;
+        Settings {
+            instances: self.enclaves.iter().map(|enclave| enclave.instance.clone()).collect(),
+            orders: OrderTimes { admit_seconds: admit, run_seconds: run, settle_seconds: settle },
+            pulls: PullTimes::default(),
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if !self.vendor_roots && self.simulated_roots.is_empty() {
+            return Err(ConfigError::NoRoots);
+        }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return Err(ConfigError::Tls);
+        }
+        self.check_enclaves()?;
+        let TimesConfig { admit, run, settle } = self.times;
+        let concurrent = self.limits.concurrent_requests as u64;
+        let ranges = [
+            ("times.admit", MAX_STEP_SECONDS, admit),
+            ("times.run", MAX_STEP_SECONDS, run),
+            ("times.settle", MAX_STEP_SECONDS, settle),
+            ("limits.concurrent_requests", 1 << 20, concurrent),
+        ];
+        match ranges.into_iter().find(|(_, most, got)| *got == 0 || got > most) {
+            Some((key, most, got)) => Err(ConfigError::Range { key, most, got }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_enclaves(&self) -> Result<(), ConfigError> {
+        let refused = |what: String| Err(ConfigError::Enclaves { what });
+        if self.enclaves.len() > MAX_ENCLAVES {
+            return refused(format!("lists {}, at most {MAX_ENCLAVES}", self.enclaves.len()));
+        }
+        for (at, enclave) in self.enclaves.iter().enumerate() {
+            let mut others = self.enclaves.iter().skip(at + 1);
+            if others.any(|other| other.instance == enclave.instance) {
+                return refused(format!("names {} twice", enclave.instance));
+            }
+            if !enclave.url.starts_with("https://") {
+                let EnclaveConfig { instance, url } = enclave;
+                return refused(format!("url of {instance} must begin with https://, got {url:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "
+        data = \"data\"
+        listen = \"127.0.0.1:0\"
+        policy = \"policy.toml\"
+        vendor_roots = true
+        [[enclave]]
+        instance = \"node-1\"
+        url = \"https://127.0.0.1:9443\"
+    ";
+
+    fn refusal(text: &str) -> ConfigError {
+        Config::from_toml(text).unwrap_err()
+    }
+
+    #[test]
+    fn accepts_the_short_form_and_writes_what_it_reads() {
+        let config = Config::from_toml(GOOD).unwrap();
+        assert_eq!(config.settings().orders, OrderTimes::default());
+        assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+        let beside = config.beside(Path::new("/etc/bulla/broker.toml"));
+        assert_eq!(beside.path(&beside.policy), Path::new("/etc/bulla/data/policy.toml"));
+    }
+
+    #[test]
+    fn refuses_unknown_keys_by_name() {
+        for bad in [format!("polcy = 1\n{GOOD}"), format!("{GOOD}\n[limits]\nconcurent = 1")] {
+            let ConfigError::Syntax { reason } = refusal(&bad) else { panic!("{bad}") };
+            assert!(reason.contains("polcy") || reason.contains("concurent"), "{reason}");
+            assert!(reason.contains("unknown field"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn refuses_no_roots_half_a_certificate_twins_and_zero_times() {
+        let rootless = GOOD.replace("vendor_roots = true", "vendor_roots = false");
+        assert_eq!(refusal(&rootless), ConfigError::NoRoots);
+        assert_eq!(refusal(&format!("{GOOD}\n[tls]\nkey = \"k\"")), ConfigError::Tls);
+        let twins = format!("{GOOD}\n[[enclave]]\ninstance = \"node-1\"\nurl = \"https://x\"");
+        assert!(matches!(refusal(&twins), ConfigError::Enclaves { .. }));
+        let plain = GOOD.replace("https", "http");
+        assert!(matches!(refusal(&plain), ConfigError::Enclaves { .. }));
+        let (key, most, got) = ("times.run", MAX_STEP_SECONDS, 0);
+        let zero = refusal(&format!("{GOOD}\n[times]\nrun = 0"));
+        assert_eq!(zero, ConfigError::Range { key, most, got });
+    }
+}

@@ -1,0 +1,81 @@
+//! The audit bundle as a stream: a connection of its own, one snapshot, pieces of bounded size.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bulla_wire::cbor;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::clock;
+use super::relay::Piece;
+use super::store::SqliteStore;
+use crate::audit::{ExportError, Scope, export};
+use crate::keys::LogSigner;
+use crate::ledger::AccountNumber;
+
+/// Size of the pieces a bundle is sent in, in bytes.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Pieces that wait for a slow reader.
+const MAX_WAITING_PIECES: usize = 4;
+
+/// Makes audit bundles.
+#[derive(Clone)]
+pub struct Exporter {
+    ledger: PathBuf,
+    signer: Arc<LogSigner>,
+}
+
+impl Exporter {
+    /// Of the ledger in this file, signed with the log's key.
+    pub fn new(ledger: PathBuf, signer: Arc<LogSigner>) -> Exporter {
+        Exporter { ledger, signer }
+    }
+
+    /// Starts a bundle.
+    pub fn start(
+        &self,
+        full: bool,
+        account: AccountNumber,
+        permit: OwnedSemaphorePermit,
+    ) -> mpsc::Receiver<Piece> {
+        let (pieces, answer) = mpsc::channel(MAX_WAITING_PIECES);
+        let (exporter, scope) = (
+            self.clone(),
+            match full {
+                true => Scope::Full,
+                false => Scope::Account(account),
+            },
+        );
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = exporter.write(scope, &pieces)
+                && error != ExportError::ReaderGone
+            {
+                tracing::error!(%error, "audit bundle");
+                let _ = pieces.blocking_send(Err(error.into()));
+            }
+            drop(permit);
+        });
+        answer
+    }
+
+    fn write(&self, scope: Scope, pieces: &mpsc::Sender<Piece>) -> Result<(), ExportError> {
+        let store = SqliteStore::open_reader(&self.ledger)?;
+        let mut buffer = Vec::with_capacity(PIECE_BYTES * 2);
+        let send = |bytes: Vec<u8>| {
+            pieces.blocking_send(Ok(Bytes::from(bytes))).map_err(|_| ExportError::ReaderGone)
+        };
+        let now = clock::now().seconds();
+        let exported = store.snapshot(|view| {
+            Ok(export(view, &self.signer, scope, now, &mut |item| {
+                buffer.extend(cbor::to_vec(item));
+                match buffer.len() < PIECE_BYTES {
+                    true => Ok(()),
+                    false => send(std::mem::take(&mut buffer)),
+                }
+            }))
+        })?;
+        exported?;
+        send(buffer)
+    }
+}

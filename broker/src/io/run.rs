@@ -1,0 +1,201 @@
+//! Starting and stopping the broker.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::tls_rustls::RustlsConfig;
+use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
+use bulla_attestation::policy::Policy;
+use bulla_wire::ids::Digest;
+use tokio::sync::oneshot;
+
+use super::clock;
+use super::driver::Driver;
+use super::enclave::Enclaves;
+use super::export::Exporter;
+use super::folder::{DataFolder, FolderError, read};
+use super::puller::Puller;
+use super::server::Service;
+use super::store::SqliteStore;
+use super::tls::{TlsError, server_config};
+use super::writer::Writer;
+use crate::broker::{Broker, BrokerError, Event};
+use crate::config::Config;
+use crate::ledger::StoreError;
+
+/// How often the state machine is told that time passed.
+const TICK_EVERY: Duration = Duration::from_millis(250);
+/// Answers in flight may take this long to end when the broker stops.
+const DRAIN: Duration = Duration::from_secs(10);
+/// A client must have sent its headers by then.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Most streams of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+/// Largest header block, in bytes: order and credential are the largest.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+
+/// Why the broker does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The ledger.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state machine.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The appraisal policy or a root.
+    #[error("{path:?}: {reason}")]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The socket.
+    #[error("cannot listen on {address}: {source}; choose another port or stop who uses it")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A thread or the server itself.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Where a running broker is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// The address it listens on.
+    pub address: SocketAddr,
+    /// Digest of its SubjectPublicKeyInfo, for clients to pin.
+    pub spki_sha256: Digest,
+}
+
+/// Runs the broker until `shutdown` ends. `ready` is told once it listens.
+pub async fn run(
+    config: Config,
+    ready: oneshot::Sender<Ready>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let folder = DataFolder::open(&config.data)?;
+    let (anchors, policy) = trust(&config)?;
+    let (tls, spki_sha256) = server_config(&config, &folder)?;
+    let listener = listen(config.listen)?;
+    let address = listener.local_addr()?;
+    let enclaves = Arc::new(Enclaves::new(&config.enclaves, anchors, policy));
+
+    let store = SqliteStore::open(&folder.ledger())?;
+    let reader = SqliteStore::open_reader(&folder.ledger())?;
+    let keys = folder.keys()?;
+    let exporter = Exporter::new(folder.ledger(), keys.log_signer());
+    let broker = Broker::resume(config.settings(), keys, &reader)?;
+    let (writer, writer_thread) = Writer::start(store, clock::now)?;
+    let puller = Puller::new(enclaves.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let (driver, driver_thread) = Driver::start(broker, reader, writer, puller, runtime)?;
+
+    let ticking = tokio::spawn(tick(driver.clone()));
+    let service = Service::new(driver, enclaves, exporter, config.limits.concurrent_requests);
+    let handle = axum_server::Handle::new();
+    let server = serve(listener, tls, service, handle.clone())?;
+    tracing::info!(%address, "broker listens");
+    // Whoever started us may not care.
+    let _ = ready.send(Ready { address, spki_sha256 });
+
+    tokio::pin!(server);
+    let served = tokio::select! {
+        served = &mut server => served,
+        () = shutdown => {
+            handle.graceful_shutdown(Some(DRAIN));
+            server.await
+        }
+    };
+    ticking.abort();
+    let _ = ticking.await;
+    // The threads end once the last handle is gone; what they took in is durable by then.
+    let join = tokio::task::spawn_blocking(move || {
+        let _ = driver_thread.join();
+        let _ = writer_thread.join();
+    });
+    if tokio::time::timeout(DRAIN, join).await.is_err() {
+        tracing::warn!("requests were still in flight when the broker stopped");
+    }
+    Ok(served?)
+}
+
+async fn tick(driver: Driver) {
+    let mut interval = tokio::time::interval(TICK_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        driver.tell(Event::Tick);
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, RunError> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| RunError::Listen { address, source })
+}
+
+async fn serve_on(
+    mut server: axum_server::Server<SocketAddr, axum_server::tls_rustls::RustlsAcceptor>,
+    service: Service,
+) -> std::io::Result<()> {
+    let builder = server.http_builder();
+    builder
+        .http1()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES as usize);
+    builder
+        .http2()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .keep_alive_interval(Some(HEADER_TIMEOUT))
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES);
+    server.serve(service.router().into_make_service()).await
+}
+
+fn serve(
+    listener: std::net::TcpListener,
+    tls: rustls::ServerConfig,
+    service: Service,
+    handle: axum_server::Handle<SocketAddr>,
+) -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
+    let tls = RustlsConfig::from_config(Arc::new(tls));
+    let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+    Ok(serve_on(server, service))
+}
+
+fn trust(config: &Config) -> Result<(TrustAnchors, Policy), RunError> {
+    let refused = |path: &PathBuf, reason: String| RunError::Trust { path: path.clone(), reason };
+    let path = config.path(&config.policy);
+    let text = std::fs::read_to_string(&path).map_err(|e| refused(&path, e.to_string()))?;
+    let policy = Policy::from_toml(&text).map_err(|e| refused(&path, e.to_string()))?;
+    let mut anchors = match config.vendor_roots {
+        true => TrustAnchors::vendors(),
+        false => TrustAnchors::none(),
+    };
+    for root in &config.simulated_roots {
+        let path = config.path(root);
+        let der = read(&path)?;
+        let anchor = TrustAnchor::simulated("simulated TEE", &der)
+            .map_err(|e| refused(&path, e.to_string()))?;
+        anchors = anchors.with(anchor);
+    }
+    Ok((anchors, policy))
+}

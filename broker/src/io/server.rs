@@ -1,0 +1,366 @@
+//! The HTTP surface: routes, limits, and nothing to decide.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bulla_wire::http::*;
+use bulla_wire::ids::{Digest, HoldId, InstanceId};
+use bulla_wire::order::MAX_ORDER_BYTES;
+use bulla_wire::problem::Problem;
+use bulla_wire::statement::parse_nonce;
+use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::clock;
+use super::driver::{Driver, Refusal};
+use super::enclave::{EnclaveError, Enclaves, header as text_header};
+use super::export::Exporter;
+use super::relay::{Piece, Relay};
+use super::views;
+use crate::account::{Account, CredentialError, authenticate};
+use crate::broker::Broker;
+use crate::ledger::Queries;
+use crate::log::LogError;
+
+/// Largest body of a short request (registration), in bytes.
+const MAX_SHORT_BODY_BYTES: usize = 64 * 1024;
+/// Longest wait for a short question to be answered.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most audit bundles made at once: each holds a snapshot of the ledger.
+const MAX_BUNDLES: usize = 4;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct Service {
+    driver: Driver,
+    relay: Relay,
+    enclaves: Arc<Enclaves>,
+    exporter: Exporter,
+    requests: Arc<Semaphore>,
+    bundles: Arc<Semaphore>,
+}
+
+type Answer = Result<Response, Refusal>;
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, axum::Json(self.problem.body(&self.message))).into_response()
+    }
+}
+
+impl Service {
+    /// The routes' state.
+    pub fn new(
+        driver: Driver,
+        enclaves: Arc<Enclaves>,
+        exporter: Exporter,
+        concurrent_requests: usize,
+    ) -> Service {
+        Service {
+            relay: Relay::new(driver.clone(), enclaves.clone()),
+            driver,
+            enclaves,
+            exporter,
+            requests: Arc::new(Semaphore::new(concurrent_requests)),
+            bundles: Arc::new(Semaphore::new(MAX_BUNDLES)),
+        }
+    }
+
+    /// All routes.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route(PATH_HEALTH, get(|| async { "ok\n" }))
+            .route(PATH_MODELS, get(models))
+            .route(PATH_ENCLAVES, get(enclaves))
+            .route(PATH_ATTESTATION, get(attestation))
+            .route(PATH_SEALED, post(sealed).layer(DefaultBodyLimit::disable()))
+            .route(&format!("{PATH_SEALED}/{{hold}}"), get(refetch))
+            .route(PATH_PRICE_BOOK, get(price_book))
+            .route(PATH_ACCOUNT, get(account))
+            .route(PATH_ORDER_KEYS, post(order_key))
+            .route(PATH_RECEIPTS, get(receipts))
+            .route("/v1/log/key", get(log_key))
+            .route(PATH_CHECKPOINT, get(checkpoint))
+            .route(&format!("{PATH_TILES}/{{*path}}"), get(tile))
+            .route("/v1/log/proof/{digest}", get(proof))
+            .route(PATH_AUDIT_BUNDLE, get(bundle))
+            .fallback(|| async { Refusal::new(Problem::NotFound, "no such path") })
+            .layer(DefaultBodyLimit::max(MAX_SHORT_BODY_BYTES))
+            .with_state(self)
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Broker, &super::store::SqliteStore) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.driver.ask(question)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Refusal::new(Problem::Busy, "the broker is busy: try again later")),
+        }
+    }
+
+    /// The account behind the request's credential.
+    async fn account(&self, headers: &HeaderMap) -> Result<Account, Refusal> {
+        let credential = text_header(headers, header::AUTHORIZATION.as_str())
+            .and_then(|text| text.strip_prefix("Bearer "))
+            .map(|text| text.trim().to_owned());
+        let now = clock::now().seconds();
+        let account =
+            self.ask(move |_, store| authenticate(store, credential.as_deref(), now)).await?;
+        account.map_err(|error| match error {
+            CredentialError::Store(error) => Refusal::new(Problem::Internal, error),
+            no => Refusal::new(Problem::Unauthorized, no),
+        })
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let full = |_| Refusal::new(Problem::Busy, "too many requests at once: try again later");
+        self.requests.clone().try_acquire_owned().map_err(full)
+    }
+}
+
+fn json(value: &Value) -> Response {
+    axum::Json(value).into_response()
+}
+
+fn typed(media: &'static str, bytes: impl Into<Body>) -> Response {
+    ([(header::CONTENT_TYPE, media)], bytes.into()).into_response()
+}
+
+fn streamed(media: &'static str, pieces: mpsc::Receiver<Piece>) -> Response {
+    let pieces = stream::unfold(pieces, |mut pieces| async move {
+        pieces.recv().await.map(|piece| (piece, pieces))
+    });
+    typed(media, Body::from_stream(pieces))
+}
+
+async fn models(State(service): State<Service>, headers: HeaderMap) -> Answer {
+    service.account(&headers).await?;
+    let view = service.ask(|broker, _| views::models(broker, clock::now().seconds())).await?;
+    Ok(json(&view))
+}
+
+async fn enclaves(State(service): State<Service>) -> Answer {
+    let view = service.ask(|broker, _| views::enclaves(broker, clock::now().seconds())).await?;
+    Ok(json(&view))
+}
+
+#[derive(Deserialize)]
+struct AttestationQuery {
+    nonce: Option<String>,
+    instance: Option<String>,
+}
+
+async fn attestation(
+    State(service): State<Service>,
+    Query(query): Query<AttestationQuery>,
+) -> Answer {
+    let bad = |error: String| Refusal::new(Problem::BadRequest, error);
+    let nonce = query.nonce.as_deref().map(parse_nonce).transpose();
+    let nonce = nonce.map_err(|e| bad(e.to_string()))?;
+    let instance = match query.instance {
+        Some(name) => name.parse::<InstanceId>().map_err(|e| bad(e.to_string()))?,
+        None => only_instance(&service).await?,
+    };
+    let report = service.enclaves.report(&instance, nonce.as_ref()).await.map_err(|error| {
+        let problem = match error {
+            EnclaveError::Unknown(_) => Problem::NotFound,
+            _ => Problem::Unavailable,
+        };
+        Refusal::new(problem, error)
+    })?;
+    Ok(typed("application/json", report))
+}
+
+/// Without a name, the first that serves.
+async fn only_instance(service: &Service) -> Result<InstanceId, Refusal> {
+    let first = service
+        .ask(|broker, _| {
+            let mut ready = broker.catalogue().all_ready(clock::now().seconds());
+            ready.next().map(|(instance, _)| instance.clone())
+        })
+        .await?;
+    first.ok_or_else(|| Refusal::new(Problem::Unavailable, "no enclave serves now: try later"))
+}
+
+async fn sealed(State(service): State<Service>, headers: HeaderMap, body: Body) -> Answer {
+    let account = service.account(&headers).await?;
+    let permit = service.permit()?;
+    let missing = |name: &str| {
+        Refusal::new(Problem::BadRequest, format!("header {name} is missing or malformed"))
+    };
+    let order = text_header(&headers, HEADER_ORDER)
+        .filter(|text| text.len() <= MAX_ORDER_BYTES * 2)
+        .and_then(|text| BASE64URL_NOPAD.decode(text.as_bytes()).ok())
+        .ok_or_else(|| missing(HEADER_ORDER))?;
+    let instance = text_header(&headers, HEADER_INSTANCE)
+        .and_then(|text| text.parse::<InstanceId>().ok())
+        .ok_or_else(|| missing(HEADER_INSTANCE))?;
+    check_length(&headers)?;
+    let granted = service.driver.order(account.number, instance, order).await?;
+    let pieces = service.relay.serve(granted, body, permit).await?;
+    Ok(streamed(MEDIA_SEALED_RESPONSE, pieces))
+}
+
+/// A length given is checked before anything is held.
+fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let length = text_header(headers, header::CONTENT_LENGTH.as_str())
+        .and_then(|text| text.parse::<u64>().ok());
+    match length {
+        Some(got) if got > MAX_SEALED_REQUEST_BYTES as u64 => {
+            let message = format!(
+                "sealed request has {got} bytes, at most {MAX_SEALED_REQUEST_BYTES} are allowed"
+            );
+            Err(Refusal::new(Problem::TooLarge, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn refetch(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path(hold): Path<String>,
+) -> Answer {
+    let account = service.account(&headers).await?;
+    let permit = service.permit()?;
+    let hold: HoldId = hold.parse().map_err(|error| Refusal::new(Problem::BadRequest, error))?;
+    let known = service.ask(move |_, store| store.hold(&hold)).await?;
+    let known = known.map_err(|error| Refusal::new(Problem::Internal, error))?;
+    // Another account's hold is as good as none.
+    let known = known.filter(|known| known.account == account.number);
+    let known = known.ok_or_else(|| Refusal::new(Problem::NotFound, format!("no hold {hold}")))?;
+    let pieces = service.relay.refetch(known.instance, hold, permit).await?;
+    Ok(streamed(MEDIA_SEALED_RESPONSE, pieces))
+}
+
+async fn price_book(State(service): State<Service>) -> Answer {
+    let book = service
+        .ask(|broker, _| {
+            let book = broker.price_book_in_force(clock::now().seconds());
+            book.map(|book| book.bytes().to_vec())
+        })
+        .await?;
+    match book {
+        Some(book) => Ok(typed(MEDIA_COSE, book)),
+        None => Err(Refusal::new(Problem::Unavailable, "no price book is in force")),
+    }
+}
+
+async fn account(State(service): State<Service>, headers: HeaderMap) -> Answer {
+    let account = service.account(&headers).await?;
+    let view = service.ask(move |_, store| views::account(store, &account)).await?;
+    Ok(json(&view.map_err(|error| Refusal::new(Problem::Internal, error))?))
+}
+
+async fn order_key(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> Answer {
+    let account = service.account(&headers).await?;
+    service.driver.register(account.number, body.to_vec()).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[derive(Deserialize)]
+struct ReceiptsQuery {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+async fn receipts(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Query(query): Query<ReceiptsQuery>,
+) -> Answer {
+    let account = service.account(&headers).await?;
+    let after = query.after.map(|text| text.parse::<Digest>()).transpose();
+    let after = after.map_err(|error| Refusal::new(Problem::BadRequest, error))?;
+    let limit = query.limit.unwrap_or(views::USUAL_RECEIPTS);
+    let own = Some(account.number);
+    let view = service.ask(move |_, store| views::receipts(store, own, after, limit)).await??;
+    Ok(json(&view))
+}
+
+async fn log_key(State(service): State<Service>) -> Answer {
+    let key = service.ask(|broker, _| broker.keys().log_verifier().to_string()).await?;
+    Ok(typed("text/plain; charset=utf-8", format!("{key}\n")))
+}
+
+async fn checkpoint(State(service): State<Service>) -> Answer {
+    let note = service.ask(|broker, _| broker.log().checkpoint().to_bytes()).await?;
+    Ok(typed("text/plain; charset=utf-8", note))
+}
+
+fn no_log(error: LogError) -> Refusal {
+    match error {
+        LogError::NoTile { .. } | LogError::Prove(_) => Refusal::new(Problem::NotFound, error),
+        error => Refusal::new(Problem::Internal, error),
+    }
+}
+
+async fn tile(State(service): State<Service>, Path(path): Path<String>) -> Answer {
+    let path = format!("tile/{path}");
+    let tile = service.ask(move |broker, store| broker.log().tile(&path, store)).await?;
+    let tile = tile.map_err(no_log)?;
+    // A tile of one width never changes.
+    let mut response = typed("application/octet-stream", tile);
+    let forever = header::HeaderValue::from_static("public, max-age=31536000, immutable");
+    response.headers_mut().insert(header::CACHE_CONTROL, forever);
+    Ok(response)
+}
+
+async fn proof(State(service): State<Service>, Path(digest): Path<String>) -> Answer {
+    let digest: Digest =
+        digest.parse().map_err(|error| Refusal::new(Problem::BadRequest, error))?;
+    let text = service
+        .ask(move |broker, store| {
+            let record = store.record(&digest).map_err(LogError::Store)?;
+            let index = record.and_then(|record| record.leaf_index);
+            index.map(|index| broker.log().prove(index)).transpose()
+        })
+        .await?
+        .map_err(no_log)?;
+    match text {
+        Some(text) => Ok(typed("text/plain; charset=utf-8", text)),
+        None => {
+            let message = format!("receipt {digest} is not in the log (yet)");
+            Err(Refusal::new(Problem::NotFound, message))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct BundleQuery {
+    view: Option<String>,
+}
+
+async fn bundle(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Query(query): Query<BundleQuery>,
+) -> Answer {
+    let account = service.account(&headers).await?;
+    let full = match query.view.as_deref() {
+        None => false,
+        Some("full") if account.operator => true,
+        Some("full") => {
+            let message = "the full view needs the credential of an operator's account";
+            return Err(Refusal::new(Problem::Forbidden, message));
+        }
+        Some(_) => return Err(Refusal::new(Problem::BadRequest, "view must be full or absent")),
+    };
+    let busy = |_| Refusal::new(Problem::Busy, "other bundles are being made: try again later");
+    let permit = service.bundles.clone().try_acquire_owned().map_err(busy)?;
+    let pieces = service.exporter.start(full, account.number, permit);
+    Ok(streamed(MEDIA_CBOR_SEQ, pieces))
+}

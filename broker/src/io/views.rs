@@ -1,0 +1,135 @@
+//! JSON views: what people and programs read. Nothing here is signed.
+
+use bulla_wire::http::PATH_RECEIPTS;
+use bulla_wire::ids::Digest;
+use bulla_wire::receipt::{MAX_RECEIPT_BYTES, SecurityMode, UsageReceipt};
+use bulla_wire::units::UnixSeconds;
+use bulla_wire::{cose::Sign1, labels};
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use super::driver::Refusal;
+use super::store::SqliteStore;
+use crate::account::Account;
+use crate::broker::Broker;
+use crate::catalogue::Serving;
+use crate::ledger::{AccountNumber, Queries, StoreError, StoredRecord};
+
+/// Most receipts in one answer.
+pub const MAX_RECEIPTS: usize = 1000;
+/// Receipts in an answer whose caller names no limit.
+pub const USUAL_RECEIPTS: usize = 100;
+
+fn security(serving: &Serving) -> SecurityMode {
+    match serving.simulated {
+        true => SecurityMode::Simulated,
+        false => SecurityMode::Hardware,
+    }
+}
+
+/// `GET /v1/enclaves`.
+pub fn enclaves(broker: &Broker, now: UnixSeconds) -> Value {
+    let view = |(instance, serving): (&bulla_wire::ids::InstanceId, &Serving)| {
+        json!({
+            "instance": instance,
+            "keyset_digest": serving.keyset,
+            "security": security(serving),
+            "models": serving.models,
+            "not_after": serving.not_after,
+        })
+    };
+    let enclaves: Vec<Value> = broker.catalogue().all_ready(now).map(view).collect();
+    json!({ "enclaves": enclaves })
+}
+
+/// `GET /v1/models`: OpenAI's list; one entry per name and manifest.
+pub fn models(broker: &Broker, now: UnixSeconds) -> Value {
+    let mut entries: Vec<(String, Digest, Value)> = Vec::new();
+    for (instance, serving) in broker.catalogue().all_ready(now) {
+        for model in &serving.models {
+            let known = entries
+                .iter_mut()
+                .find(|(name, manifest, _)| *name == model.name && *manifest == model.manifest);
+            match known {
+                Some((_, _, entry)) => {
+                    if let Some(list) = entry["bulla"]["instances"].as_array_mut() {
+                        list.push(json!(instance));
+                    }
+                }
+                None => {
+                    let entry = json!({
+                        "id": model.name,
+                        "object": "model",
+                        "created": 0,
+                        "owned_by": "bulla",
+                        "bulla": {
+                            "manifest": model.manifest,
+                            "context_tokens": model.context_tokens,
+                            "accelerator": model.accelerator,
+                            "instances": [instance],
+                            "security": security(serving),
+                            "prices": prices(broker, &model.manifest, now),
+                        },
+                    });
+                    entries.push((model.name.clone(), model.manifest, entry));
+                }
+            }
+        }
+    }
+    let data: Vec<Value> = entries.into_iter().map(|(_, _, entry)| entry).collect();
+    json!({ "object": "list", "data": data })
+}
+
+fn prices(broker: &Broker, model: &Digest, now: UnixSeconds) -> Vec<Value> {
+    let Some(book) = broker.price_book_in_force(now) else {
+        return Vec::new();
+    };
+    let mine = book.rows.iter().filter(|row| row.model == *model);
+    mine.map(|row| json!({ "unit": row.unit, "rates": row.rates })).collect()
+}
+
+/// `GET /v1/account`.
+pub fn account(store: &SqliteStore, account: &Account) -> Result<Value, StoreError> {
+    Ok(json!({
+        "account": account.number,
+        "name": account.name,
+        "packages": store.packages(account.number)?,
+        "order_keys": store.order_keys(account.number)?,
+    }))
+}
+
+/// `GET /v1/receipts`: the newest `limit`, or those that arrived after the receipt `after`.
+pub fn receipts(
+    store: &SqliteStore,
+    account: Option<AccountNumber>,
+    after: Option<Digest>,
+    limit: usize,
+) -> Result<Value, Refusal> {
+    let limit = limit.clamp(1, MAX_RECEIPTS);
+    let failed = |error: StoreError| Refusal::new(bulla_wire::problem::Problem::Internal, error);
+    let records = match after {
+        None => store.newest_receipts(account, limit).map_err(failed)?,
+        Some(digest) => {
+            let last = store.record(&digest).map_err(failed)?.ok_or_else(|| {
+                let message = format!("no receipt {digest}: list {PATH_RECEIPTS} without after");
+                Refusal::new(bulla_wire::problem::Problem::NotFound, message)
+            })?;
+            store.receipts(account, last.number, limit).map_err(failed)?
+        }
+    };
+    let views: Vec<Value> = records.iter().map(receipt).collect();
+    Ok(json!({ "receipts": views }))
+}
+
+fn receipt(record: &StoredRecord) -> Value {
+    let decoded = Sign1::parse(&record.bytes, labels::TYP_RECEIPT, MAX_RECEIPT_BYTES)
+        .ok()
+        .and_then(|message| message.decode::<UsageReceipt>().ok());
+    json!({
+        "digest": record.digest,
+        "leaf_index": record.leaf_index,
+        "flag": record.flag,
+        "receipt": decoded,
+        "cose": BASE64.encode(&record.bytes),
+    })
+}
