@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use crate::anchor::TrustAnchors;
 use crate::evidence;
 use crate::hash;
+use crate::hex::Hex;
 use crate::keys;
 use crate::policy::{Demand, Policy};
 use crate::result::{AttestationResult, Check, CheckName, Claims};
@@ -71,7 +72,7 @@ pub fn appraise(
         now,
         keyset_digest,
         slot: claims.report_data.0,
-        chip_id: (claims.chip_id.0 != [0; 64]).then(|| claims.chip_id.to_string()),
+        chip_id: claims.chip_id,
     };
     let mut checks = binding.checks();
     checks.push(keyset_keys(&keys));
@@ -79,7 +80,12 @@ pub fn appraise(
 }
 
 /// Evidence of a kind this version cannot judge: refused, never passed over.
-fn not_appraised(kind: TeeKind, named: &str, policy: &Policy, now: UnixSeconds) -> AttestationResult {
+fn not_appraised(
+    kind: TeeKind,
+    named: &str,
+    policy: &Policy,
+    now: UnixSeconds,
+) -> AttestationResult {
     let got: String = named.chars().take(MAX_SHOWN_CHARS).collect();
     let expected = "sev_snp, the only kind of evidence this version appraises";
     let check = Check::judge(CheckName::TeeType, false, expected, got);
@@ -96,8 +102,8 @@ struct Binding<'a> {
     keyset_digest: Digest,
     /// REPORT_DATA as the hardware signed it.
     slot: [u8; 64],
-    /// The chip the evidence names, if it names one.
-    chip_id: Option<String>,
+    /// The chip the evidence names; zero where it is hidden.
+    chip_id: Hex<64>,
 }
 
 impl Binding<'_> {
@@ -197,21 +203,22 @@ impl Binding<'_> {
     }
 
     /// A keyset that names a chip must name this one, asked or not: keys of one node shown with the
-    /// evidence of another are the relay of CVE-2026-33697.
+    /// evidence of another are the relay of CVE-2026-33697. Where the evidence hides its chip id,
+    /// naming zeros proves nothing: fine where nothing is asked, a failure where it is.
     fn keyset_chip_id(&self) -> Check {
         let name = CheckName::KeysetChipId;
         let subject = self.report.attestation.workload_keyset.subject.as_deref();
         let named = subject.and_then(Subject::parse).map(|subject| subject.chip_id);
-        let expected = self.chip_id.clone().unwrap_or("a chip id that is shown".to_owned());
+        let is_shown = self.chip_id.0 != [0; 64];
+        let expected = self.chip_id.to_string();
         match (named, self.policy.keyset().chip_id_in_subject) {
-            (Some(named), _) => {
-                let same = self.chip_id.as_ref() == Some(&named);
-                Check::judge(name, same, expected, named)
+            (Some(named), _) if named != expected => Check::judge(name, false, expected, named),
+            (Some(named), _) if is_shown => Check::judge(name, true, expected, named),
+            (_, Demand::Required) => {
+                let got = if is_shown { "subject names no chip" } else { "a hidden chip id" };
+                Check::judge(name, false, "a chip id shown and named", got)
             }
-            (None, Demand::Required) => {
-                Check::judge(name, false, expected, "subject names no chip")
-            }
-            (None, Demand::NotRequired) => Check::not_required(name, "subject names no chip"),
+            (_, Demand::NotRequired) => Check::not_required(name, "subject names no chip"),
         }
     }
 }

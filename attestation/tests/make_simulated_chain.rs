@@ -1,6 +1,11 @@
 //! Makes the worthless chain under `tests/vectors/simulated-chain`, once:
 //! `cargo test -p bulla-attestation --test make_simulated_chain -- --ignored`.
-#![allow(clippy::disallowed_methods, dead_code, unused_imports, reason = "a generator writes files and needs only a part of the simulated TEE")]
+#![allow(
+    clippy::disallowed_methods,
+    dead_code,
+    unused_imports,
+    reason = "a generator writes files and needs only a part of the simulated TEE"
+)]
 
 #[path = "../../enclave/src/simulated_tee/mod.rs"]
 mod simulated_tee;

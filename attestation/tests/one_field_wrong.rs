@@ -13,9 +13,7 @@ use bulla_attestation::tee::snp::product;
 use bulla_attestation::tee::snp::tcb::{RawTcb, Tcb};
 use bulla_wire::keyset::Subject;
 use bulla_wire::units::UnixSeconds;
-use simulated::{
-    Extension, NONCE, NOW, Name, Validity, World, YEAR, hex, now,
-};
+use simulated::{Extension, NONCE, NOW, Name, Validity, World, YEAR, hex, now};
 
 /// What is wrong, how to make it so, and the check that has to say so.
 type Row = (CheckName, &'static str, fn(&mut World));
@@ -257,7 +255,10 @@ fn lower(world: &mut World, which: fn(&mut simulated::ReportTemplate) -> &mut Ra
 fn mask(world: &mut World) {
     world.template.chip_id = [0; 64];
     world.keyset.subject = None;
-    world.change_policy("chip_id_in_subject = \"required\"", "chip_id_in_subject = \"not_required\"");
+    world.change_policy(
+        "chip_id_in_subject = \"required\"",
+        "chip_id_in_subject = \"not_required\"",
+    );
 }
 
 /// Checks that say nothing once this one has failed: they need what it found missing.

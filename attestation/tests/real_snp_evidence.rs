@@ -191,6 +191,40 @@ fn the_revocation_list_tells_only_inside_its_window() {
     }
 }
 
+/// What the shipped policies say of real machines, their measurement put on the list.
+#[test]
+fn the_shipped_policies_judge_real_machines() {
+    let Some(folder) = EvidenceFolder::open() else { return };
+    let standard = include_str!("../../policies/appraisal/standard.toml");
+    let strict = include_str!("../../policies/appraisal/strict.toml");
+    let judge = |text: &str, name: &str, line: &str| {
+        let report = folder.read(&format!("snp/{name}/report.bin"));
+        let measurement = data_encoding::HEXLOWER.encode(&report[0x90..0xc0]);
+        let list = format!("measurements = [\"{measurement}\"]");
+        let policy = Policy::from_toml(&text.replacen("measurements = []", &list, 1)).unwrap();
+        let leaf = format!("snp/{name}/vcek.der");
+        let ask = format!("snp/ca/{line}/ask.pem");
+        let given = folder.endorsements([leaf.as_str(), ask.as_str()]);
+        let anchors = TrustAnchors::vendors();
+        appraise_raw(&report, &given, &anchors, &policy, &Expectations::default(), NOW)
+    };
+    for (name, line) in
+        [("oak-genoa-v5", "genoa"), ("oak-turin-v5", "turin"), ("oak-cb-milan-v3", "milan")]
+    {
+        let result = judge(standard, name, line);
+        assert!(result.is_affirmed(), "{name}\n{result}");
+    }
+    let old = failed(&judge(standard, "virtee-milan-v2", "milan"));
+    assert!(
+        old.contains(&CheckName::ReportVersion) && old.contains(&CheckName::MinimumReportedTcb)
+    );
+    let milan = judge(strict, "oak-cb-milan-v3", "milan");
+    assert!(milan.is_genuine() && failed(&milan).contains(&CheckName::ProductBanned), "{milan}");
+    let unlisted = failed(&judge(strict, "oak-genoa-v5", "genoa"));
+    assert!(unlisted.contains(&CheckName::ChipIdPinned), "{unlisted:?}");
+    assert!(unlisted.contains(&CheckName::RevocationKnown), "{unlisted:?}");
+}
+
 #[test]
 fn the_negative_files_are_refused() {
     let Some(folder) = EvidenceFolder::open() else { return };

@@ -10,6 +10,8 @@ use x509_parser::prelude::{FromDer, ParsedExtension, X509Version};
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
 
+use super::frame::Frame;
+
 /// Why bytes are not a certificate we can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
@@ -22,9 +24,10 @@ pub enum CertificateError {
         /// Dotted object identifier.
         oid: String,
     },
-    /// The algorithm outside the signed part differs from the one inside (RFC 5280 §4.1.1.2).
-    #[error("the two signature algorithm fields differ")]
-    AlgorithmMismatch,
+    /// The frame around the signed part is not DER, or names another algorithm than the signed part
+    /// (RFC 5280 §4.1.1.2).
+    #[error("the frame around the signed part is altered")]
+    Frame,
 }
 
 /// A distinguished name: its exact bytes, and the common name to show.
@@ -144,9 +147,7 @@ impl Certificate {
         if !rest.is_empty() || tbs.version != X509Version::V3 {
             return Err(CertificateError::NotACertificate);
         }
-        if tbs.signature != parsed.signature_algorithm {
-            return Err(CertificateError::AlgorithmMismatch);
-        }
+        let frame = Frame::of(der).ok_or(CertificateError::Frame)?;
         let extensions = extensions_of(&parsed)?;
         Ok(Certificate {
             der: der.to_vec(),
@@ -160,8 +161,8 @@ impl Certificate {
             is_ca: is_ca(&parsed),
             key_usage: key_usage(&parsed),
             extensions,
-            signed: tbs.as_ref().to_vec(),
-            signature: parsed.signature_value.data.to_vec(),
+            signed: frame.signed.to_vec(),
+            signature: frame.signature.to_vec(),
             is_pss_sha384: is_pss_sha384(&parsed.signature_algorithm),
         })
     }

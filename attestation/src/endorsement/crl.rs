@@ -4,6 +4,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::certificate::{Name, PublicKey, is_pss_sha384};
+use super::frame::Frame;
 
 /// Extensions whose meaning we follow, so that they may be critical: authority key identifier and
 /// number. A delta list or one for part of an authority's certificates carries others.
@@ -43,9 +44,7 @@ impl Crl {
     pub fn from_der(der: &[u8]) -> Result<Crl, ()> {
         let (rest, parsed) = CertificateRevocationList::from_der(der).map_err(|_| ())?;
         let tbs = &parsed.tbs_cert_list;
-        if !rest.is_empty() || tbs.signature != parsed.signature_algorithm {
-            return Err(());
-        }
+        let frame = Frame::of(der).filter(|_| rest.is_empty()).ok_or(())?;
         let unknown = |oid: &str, critical: bool| critical && !UNDERSTOOD.contains(&oid);
         Ok(Crl {
             issuer: Name::of(&tbs.issuer),
@@ -62,8 +61,8 @@ impl Crl {
                 .extensions()
                 .iter()
                 .any(|extension| unknown(&extension.oid.to_id_string(), extension.critical)),
-            signed: tbs.as_ref().to_vec(),
-            signature: parsed.signature_value.data.to_vec(),
+            signed: frame.signed.to_vec(),
+            signature: frame.signature.to_vec(),
             is_pss_sha384: is_pss_sha384(&parsed.signature_algorithm),
         })
     }

@@ -8,6 +8,7 @@
 mod certificate;
 mod crl;
 mod dates;
+mod frame;
 
 pub use certificate::{Certificate, CertificateError, Extension, KeyUsages, Name, PublicKey};
 pub use crl::{Crl, Revoked};

@@ -1,4 +1,5 @@
 //! Where the real evidence lies, and how to read it.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::path::PathBuf;
 

@@ -54,7 +54,11 @@ pub struct LeafTemplate {
 
 impl LeafTemplate {
     /// A VCEK certificate that agrees with `report`.
-    pub fn for_report(line: ProductLine, report: &ReportTemplate, validity: Validity) -> LeafTemplate {
+    pub fn for_report(
+        line: ProductLine,
+        report: &ReportTemplate,
+        validity: Validity,
+    ) -> LeafTemplate {
         let hardware_id = match line {
             ProductLine::Turin => report.chip_id[..8].to_vec(),
             ProductLine::Milan | ProductLine::Genoa => report.chip_id.to_vec(),

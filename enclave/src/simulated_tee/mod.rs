@@ -3,25 +3,26 @@
 //! refuses it wherever nobody named its root.
 //!
 //! Pure: keys, instants and randomness are arguments, and no file is touched, so the simulated
-//! world uses it as it stands. [`io::attester::simulated`](crate::io::attester::simulated) keeps the
+//! world uses it as it stands. [`io::attester`](crate::io::attester) keeps the
 //! keys in a data folder.
 //!
 //! * [`Authority`]: an ARK and an ASK (RSA-4096) of its own, and what they sign: leaf certificates
 //!   and revocation lists.
 //! * [`Chip`]: a VCEK (P-384) with its certificate, and the reports it signs.
+//! * [`Node`]: a chip with what it reports and what endorses it: evidence for the asking.
 //! * [`ReportTemplate`], [`LeafTemplate`]: every field, so that a test can make one wrong.
 
 mod authority;
 mod chip;
 mod der;
+mod node;
 mod report;
 
 pub use authority::{Authority, AuthorityError, Validity};
-pub use chip::{Chip, ChipError};
+pub use chip::{Chip, ChipError, LeafTemplate};
 pub use der::{Certificate, Extension, Name, Serial};
+pub use node::Node;
 pub use report::{ReportTemplate, default_measurement};
-
-pub use chip::LeafTemplate;
 
 /// What every name, label and screen says of it.
 pub const SIMULATED_ORGANISATION: &str = "bulla simulated TEE (no hardware)";

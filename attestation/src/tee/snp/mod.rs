@@ -65,6 +65,7 @@ pub fn appraise_raw(
         endorsements,
         policy,
         expectations,
+        crls: checks::crls(&chain, endorsements),
         now: now_seconds,
     };
     let mut all = vec![tee_type, format];

@@ -55,7 +55,9 @@ pub enum AttesterError {
         reason: String,
     },
     /// Something else wrote to the same report entry meanwhile.
-    #[error("report entry was changed by another process: generation {expected} expected, got {got}")]
+    #[error(
+        "report entry was changed by another process: generation {expected} expected, got {got}"
+    )]
     Conflict {
         /// Generation after our own writes.
         expected: u64,

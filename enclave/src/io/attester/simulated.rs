@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 
 use bulla_attestation::tee::TeeKind;
 use bulla_attestation::tee::snp::product::ProductLine;
-use bulla_wire::evidence::{Endorsement, Evidence};
+use bulla_wire::evidence::Evidence;
 use bulla_wire::units::UnixSeconds;
-use data_encoding::HEXLOWER;
 use rand_core::CryptoRng;
 
 use super::{Attester, AttesterError};
 use crate::simulated_tee::{
-    Authority, AuthorityError, Chip, ChipError, LeafTemplate, ReportTemplate, Validity,
+    Authority, AuthorityError, Chip, ChipError, Node, ReportTemplate, Validity,
 };
 
 /// The product line it imitates.
@@ -72,11 +71,9 @@ pub enum SimulatedTeeError {
 
 /// A simulated TEE: it signs what it is asked to.
 pub struct SimulatedTee {
-    chip: Chip,
-    template: ReportTemplate,
+    node: Node,
     chip_id: String,
-    ark_certificate: Vec<u8>,
-    ask_certificate: Vec<u8>,
+    root_certificate: Vec<u8>,
 }
 
 impl SimulatedTee {
@@ -111,19 +108,16 @@ impl SimulatedTee {
         now: i64,
         rng: &mut impl CryptoRng,
     ) -> Result<SimulatedTee, SimulatedTeeError> {
-        let template = ReportTemplate::new(LINE, rng);
-        let leaf =
-            LeafTemplate::for_report(LINE, &template, Validity::years_from(now, LEAF_YEARS));
-        let chip = Chip::generate(authority, &leaf, rng);
+        let node = Node::new(authority, Validity::years_from(now, LEAF_YEARS), rng);
         let files = Folder(folder.to_owned());
         files.create()?;
         files.write("ark.key", &authority.ark_pkcs8()?)?;
         files.write("ask.key", &authority.ask_pkcs8()?)?;
-        files.write("vcek.key", &chip.scalar())?;
-        files.write("chip.id", &template.chip_id)?;
+        files.write("vcek.key", &node.chip.scalar())?;
+        files.write("chip.id", &node.template.chip_id)?;
         files.write("ark.der", authority.ark_certificate())?;
         files.write("ask.der", authority.ask_certificate())?;
-        files.write("vcek.der", chip.certificate())?;
+        files.write("vcek.der", node.chip.certificate())?;
         SimulatedTee::load(folder)
     }
 
@@ -132,35 +126,25 @@ impl SimulatedTee {
         let files = Folder(folder.to_owned());
         let mut chip_id = [0; CHIP_ID_BYTES];
         chip_id.copy_from_slice(&files.read_secret("chip.id", Some(CHIP_ID_BYTES))?);
-        let chip = Chip::from_stored(&files.read_secret("vcek.key", None)?, files.read("vcek.der")?)?;
-        Ok(SimulatedTee {
-            chip,
-            template: ReportTemplate::of_chip(LINE, chip_id),
-            chip_id: HEXLOWER.encode(&chip_id),
-            ark_certificate: files.read("ark.der")?,
-            ask_certificate: files.read("ask.der")?,
-        })
+        let leaf = files.read("vcek.der")?;
+        let chip = Chip::from_stored(&files.read_secret("vcek.key", None)?, leaf.clone())?;
+        let root_certificate = files.read("ark.der")?;
+        let endorsements = vec![leaf, files.read("ask.der")?, root_certificate.clone()];
+        let template = ReportTemplate::of_chip(LINE, chip_id);
+        let node = Node { chip, template, endorsements };
+        Ok(SimulatedTee { chip_id: node.chip_id(), node, root_certificate })
     }
 
     /// The root certificate, DER: what a relying party has to name before it believes anything
     /// signed here.
     pub fn root_certificate(&self) -> &[u8] {
-        &self.ark_certificate
+        &self.root_certificate
     }
 }
 
 impl Attester for SimulatedTee {
     fn report(&self, report_data: &[u8; 64]) -> Result<Evidence, AttesterError> {
-        let certificate =
-            |data: &[u8]| Endorsement { kind: "certificate".to_owned(), data: data.to_vec() };
-        Ok(Evidence {
-            report: self.chip.report(&self.template, report_data),
-            endorsements: vec![
-                certificate(self.chip.certificate()),
-                certificate(&self.ask_certificate),
-                certificate(&self.ark_certificate),
-            ],
-        })
+        Ok(self.node.evidence(report_data))
     }
 
     fn kind(&self) -> TeeKind {

@@ -9,7 +9,7 @@ mod signature;
 use super::chain::Chain;
 use super::product::ProductLine;
 use super::report::Report;
-use crate::endorsement::Endorsements;
+use crate::endorsement::{Crl, Endorsements};
 use crate::policy::Policy;
 use crate::result::Check;
 use crate::tee::TeeKind;
@@ -21,6 +21,8 @@ pub(super) struct Case<'a> {
     pub endorsements: &'a Endorsements,
     pub policy: &'a Policy,
     pub expectations: &'a super::Expectations,
+    /// Revocation lists that carry the name of this chain's root, and whether it signed them.
+    pub crls: Vec<(&'a Crl, bool)>,
     /// Seconds since 1970, the instant the evidence is judged at.
     pub now: i64,
 }
@@ -33,6 +35,11 @@ impl Case<'_> {
             None => self.chain.line(),
         }
     }
+}
+
+/// The revocation lists about this chain, each verified once.
+pub(super) fn crls<'a>(chain: &Chain<'a>, endorsements: &'a Endorsements) -> Vec<(&'a Crl, bool)> {
+    revocation::lists(chain, endorsements)
 }
 
 /// Got-text for what depends on a missing piece.

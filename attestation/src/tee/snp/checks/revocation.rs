@@ -2,31 +2,28 @@
 //! issued (ASK, ASVK); leaves have serial number 0 and are never listed.
 
 use super::{Case, NO_INTERMEDIATE};
-use crate::endorsement::{Crl, rfc3339};
+use crate::endorsement::{Crl, Endorsements, rfc3339};
 use crate::policy::Demand;
 use crate::result::{Check, CheckName};
+use crate::tee::snp::chain::Chain;
 
-/// Lists that carry the name of this chain's root.
-fn lists<'a>(case: &'a Case<'_>) -> impl Iterator<Item = &'a Crl> {
-    let root = case.chain.root.map(|root| root.certificate);
-    let is_ours = move |crl: &&Crl| root.is_some_and(|root| crl.issuer == root.subject);
-    case.endorsements.crls.iter().filter(is_ours)
-}
-
-fn is_genuine(case: &Case<'_>, crl: &Crl) -> bool {
-    let root = case.chain.root.map(|root| root.certificate);
-    root.is_some_and(|root| {
-        root.key_usage.is_some_and(|usage| usage.signs_crls) && crl.is_signed_by(&root.public_key)
-    })
+/// Lists that carry the name of this chain's root, and whether it signed them.
+pub(super) fn lists<'a>(chain: &Chain<'a>, endorsements: &'a Endorsements) -> Vec<(&'a Crl, bool)> {
+    let Some(root) = chain.root.map(|root| root.certificate) else {
+        return Vec::new();
+    };
+    let may_sign = root.key_usage.is_some_and(|usage| usage.signs_crls);
+    let named = endorsements.crls.iter().filter(|crl| crl.issuer == root.subject);
+    named.map(|crl| (crl, may_sign && crl.is_signed_by(&root.public_key))).collect()
 }
 
 pub(super) fn crl_signature(case: &Case<'_>) -> Check {
     let name = CheckName::CrlSignature;
     let expected = "signed by the root";
-    if lists(case).next().is_none() {
+    if case.crls.is_empty() {
         return Check::not_required(name, "no revocation list for this chain given");
     }
-    let verifies = lists(case).all(|crl| is_genuine(case, crl));
+    let verifies = case.crls.iter().all(|(_, is_genuine)| *is_genuine);
     Check::judge(name, verifies, expected, if verifies { "verifies" } else { "does not verify" })
 }
 
@@ -44,8 +41,8 @@ fn finding(case: &Case<'_>) -> Finding {
     let Some(intermediate) = case.chain.intermediate else {
         return Finding::Unknown(NO_INTERMEDIATE.to_owned());
     };
-    let usable: Vec<&Crl> =
-        lists(case).filter(|crl| !crl.has_unknown_critical && is_genuine(case, crl)).collect();
+    let genuine = case.crls.iter().filter(|(_, is_genuine)| *is_genuine).map(|(crl, _)| *crl);
+    let usable: Vec<&Crl> = genuine.filter(|crl| !crl.has_unknown_critical).collect();
     if usable.iter().any(|crl| crl.revokes(&intermediate.serial, case.now)) {
         return Finding::Revoked;
     }

@@ -53,7 +53,8 @@ fn what_it_signs_passes_the_development_policy_under_its_named_root_only() {
     let evidence = tee.report(&[5; 64]).unwrap();
     let endorsements = Endorsements::sort(evidence.endorsements.iter().map(|e| e.data.as_slice()));
     let development =
-        Policy::from_toml(include_str!("../../../../../policies/appraisal/development.toml")).unwrap();
+        Policy::from_toml(include_str!("../../../../../policies/appraisal/development.toml"))
+            .unwrap();
     let judge = |anchors: TrustAnchors| {
         let expectations = Expectations { report_data: Some([5; 64]), measurement: None };
         appraise_raw(&evidence.report, &endorsements, &anchors, &development, &expectations, NOW)

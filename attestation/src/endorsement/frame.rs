@@ -1,0 +1,115 @@
+//! The frame around what a certificate or revocation list signs (RFC 5280 §4.1, §5.1): to-be-signed
+//! part, algorithm, signature. The frame itself is signed by nobody, so it is read in the one way
+//! DER allows; otherwise bytes could change under a signature that still holds.
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const EXPLICIT_VERSION: u8 = 0xa0;
+
+/// The three parts, as received.
+pub(super) struct Frame<'a> {
+    /// What the signature covers, header included.
+    pub signed: &'a [u8],
+    /// The signature.
+    pub signature: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Takes `der` apart; `None` where it is no such structure, has a byte too many anywhere, or
+    /// names another algorithm outside the signed part than inside it.
+    pub fn of(der: &'a [u8]) -> Option<Frame<'a>> {
+        let (outer, rest) = Element::read(der)?;
+        let (signed, after) = Element::read(outer.content_of(SEQUENCE)?)?;
+        let (algorithm, after) = Element::read(after)?;
+        let (signature, end) = Element::read(after)?;
+        let ([], []) = (rest, end) else { return None };
+        if algorithm.whole != inner_algorithm(signed.content_of(SEQUENCE)?)? {
+            return None;
+        }
+        // The first byte counts unused bits of the last: a signature has none.
+        let [0, signature @ ..] = signature.content_of(BIT_STRING)? else { return None };
+        Some(Frame { signed: signed.whole, signature })
+    }
+}
+
+/// The algorithm named inside the signed part: after version and serial number in a certificate,
+/// after the version in a revocation list.
+fn inner_algorithm(mut content: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (element, rest) = Element::read(content)?;
+        match element.tag {
+            EXPLICIT_VERSION | INTEGER => content = rest,
+            SEQUENCE => return Some(element.whole),
+            _ => return None,
+        }
+    }
+}
+
+/// One tag, length and value.
+struct Element<'a> {
+    tag: u8,
+    whole: &'a [u8],
+    content: &'a [u8],
+}
+
+impl<'a> Element<'a> {
+    /// Reads the first element of `bytes`, its length in the shortest form; returns what follows.
+    fn read(bytes: &'a [u8]) -> Option<(Element<'a>, &'a [u8])> {
+        let (&tag, after_tag) = bytes.split_first()?;
+        let (&first, after_first) = after_tag.split_first()?;
+        let (length, header) = match first {
+            0..=0x7f => (usize::from(first), 2),
+            0x81 => (number(after_first.get(..1)?, 0x80)?, 3),
+            0x82 => (number(after_first.get(..2)?, 0x100)?, 4),
+            0x83 => (number(after_first.get(..3)?, 0x1_0000)?, 5),
+            _ => return None,
+        };
+        let end = header + length;
+        let (whole, rest) = bytes.split_at_checked(end)?;
+        Some((Element { tag, whole, content: whole.get(header..)? }, rest))
+    }
+
+    fn content_of(&self, tag: u8) -> Option<&'a [u8]> {
+        (self.tag == tag).then_some(self.content)
+    }
+}
+
+/// A length, which in its shortest form is at least `minimum`.
+fn number(bytes: &[u8], minimum: usize) -> Option<usize> {
+    let value = bytes.iter().fold(0, |value, byte| value << 8 | usize::from(*byte));
+    (value >= minimum).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARK_MILAN: &[u8] = include_bytes!("../tee/snp/roots/ark-milan.der");
+
+    #[test]
+    fn refuses_every_flipped_bit_of_the_frame_itself() {
+        let frame = Frame::of(ARK_MILAN).unwrap();
+        let signed_at = 4..4 + frame.signed.len();
+        let signature_at = ARK_MILAN.len() - frame.signature.len()..ARK_MILAN.len();
+        for at in 0..ARK_MILAN.len() {
+            if signed_at.contains(&at) || signature_at.contains(&at) {
+                continue;
+            }
+            for bit in 0..8 {
+                let mut changed = ARK_MILAN.to_vec();
+                changed[at] ^= 1 << bit;
+                assert!(Frame::of(&changed).is_none(), "byte {at} bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_lengths_in_a_longer_form_than_needed() {
+        assert!(Element::read(&[4, 0x81, 1, 0]).is_none());
+        assert!(Element::read(&[4, 0x82, 0, 0x80]).is_none());
+        assert!(Element::read(&[4, 0x80]).is_none());
+        assert!(Element::read(&[4, 2, 0]).is_none());
+        assert!(Element::read(&[4, 1, 0]).is_some());
+    }
+}
