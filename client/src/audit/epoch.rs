@@ -138,4 +138,7 @@ pub(super) fn judge_close(sheet: &mut Sheet, bytes: &[u8], close: &EpochClose, e
     sheet.judge(CheckName::EpochIdentity, same, record, || {
         format!("closed by {} under keyset {}, opened by {}", close.issuer, close.keyset, epoch.issuer)
     });
+    sheet.judge(CheckName::ChainTime, close.issued_at >= epoch.opened_at, record, || {
+        format!("closed at {}, opened at {}", close.issued_at, epoch.opened_at)
+    });
 }

@@ -176,7 +176,8 @@ impl Join<'_> {
     }
 
     fn has_hold(&self, sheet: &mut Sheet, digest: Digest, receipt: &ReceiptFact) {
-        let held = self.ledger.holds.contains_key(&receipt.hold);
+        let free = self.orders.by_digest.get(&receipt.order).is_some_and(|o| o.to_hold == 0);
+        let held = free || self.ledger.holds.contains_key(&receipt.hold);
         sheet.judge(CheckName::LedgerHold, held, || receipt.record(digest), || {
             format!("its hold {} is not in the ledger", receipt.hold)
         });
@@ -205,6 +206,11 @@ impl Join<'_> {
         let vouched = any.is_some_and(|receipt| receipt.mode == OrderMode::BrokerVouched);
         sheet.judge(CheckName::LedgerHold, order.is_some() || vouched, record, || {
             "no granted order names it".to_owned()
+        });
+        let (held, to_hold) = (hold.held(), order.map(|order| order.to_hold));
+        let exact = to_hold.is_none_or(|to_hold| held == u128::from(to_hold));
+        sheet.judge(CheckName::LedgerHold, exact, record, || {
+            format!("holds {held}, the order can cost {} at most", to_hold.unwrap_or_default())
         });
         let terms = order.map(|order| &order.terms).or(any.map(|receipt| &receipt.terms));
         let Some(Terms { account, unit, .. }) = terms.map(|terms| &**terms) else { return };
@@ -291,7 +297,8 @@ impl Join<'_> {
         orders.sort_by_key(|(digest, order)| (order.hold, **digest));
         for (digest, order) in orders {
             let record = || Record::Order { hold: order.hold, digest: *digest };
-            let held = self.ledger.holds.contains_key(&order.hold);
+            // An order that can cost nothing holds nothing, and the ledger moves no zeros.
+            let held = order.to_hold == 0 || self.ledger.holds.contains_key(&order.hold);
             sheet.judge(CheckName::LedgerHold, held, record, || {
                 "granted, but its hold is not in the ledger".to_owned()
             });

@@ -31,7 +31,7 @@ pub(super) struct HoldFact {
     pub(super) account: u64,
     pub(super) unit: Unit,
     parts: Vec<Part>,
-    /// Receipts its settlements name; one, if all is well.
+    /// Receipts its settlements and releases name; one, if all is well.
     pub(super) receipts: Vec<Digest>,
 }
 
@@ -41,10 +41,15 @@ impl HoldFact {
         self.parts.iter().map(|part| u128::from(part.left())).sum()
     }
 
-    /// What was spent; `None` while nothing was settled.
+    /// What was spent; `None` while no receipt has ended it.
     pub(super) fn settled(&self) -> Option<u128> {
         let settled = self.parts.iter().filter_map(|part| part.settled);
         (!self.receipts.is_empty()).then(|| settled.map(u128::from).sum())
+    }
+
+    /// What was set aside.
+    pub(super) fn held(&self) -> u128 {
+        self.parts.iter().map(|part| u128::from(part.held)).sum()
     }
 }
 
@@ -53,6 +58,7 @@ struct Package {
     account: u64,
     unit: Unit,
     available: u64,
+    spent: u64,
     lapsed: bool,
 }
 
@@ -117,12 +123,12 @@ impl Ledger {
     /// Whether the package is the one it was; opens it at its first issue.
     fn package(&mut self, sheet: &mut Sheet, transfer: &Transfer) -> bool {
         let Transfer { number, account_number, package_number, kind, .. } = *transfer;
-        let enters = matches!(kind, TransferKind::Issue | TransferKind::Refund);
-        if enters {
+        if kind == TransferKind::Issue {
             self.packages.entry(package_number).or_insert_with(|| Package {
                 account: account_number,
                 unit: transfer.unit.clone(),
                 available: 0,
+                spent: 0,
                 lapsed: false,
             });
         }
@@ -173,9 +179,23 @@ impl Ledger {
         self.add(sheet, transfer);
         let amount = u128::from(transfer.amount.0);
         match transfer.kind {
-            TransferKind::Refund => self.sums(transfer).refunded += amount,
+            TransferKind::Refund => {
+                self.sums(transfer).refunded += amount;
+                self.unspend(sheet, transfer);
+            }
             _ => self.sums(transfer).issued += amount,
         }
+    }
+
+    /// No more comes back than was spent.
+    fn unspend(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
+        let Transfer { number, package_number, amount, .. } = *transfer;
+        let Some(package) = self.packages.get_mut(&package_number) else { return };
+        let before = package.spent;
+        package.spent = before.saturating_sub(amount.0);
+        sheet.judge(CheckName::LedgerPackage, amount.0 <= before, || Record::Transfer { number }, || {
+            format!("refunds {amount} of {before} spent from package {package_number}")
+        });
     }
 
     fn hold(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
@@ -209,7 +229,7 @@ impl Ledger {
         let Some(id) = transfer.hold else { return };
         let hold = self.holds.get_mut(&id);
         let part = hold.and_then(|hold| {
-            if let (TransferKind::Settle, Some(receipt)) = (kind, receipt)
+            if let Some(receipt) = receipt
                 && !hold.receipts.contains(&receipt)
             {
                 hold.receipts.push(receipt);
@@ -237,6 +257,9 @@ impl Ledger {
                     format!("hold {id} is settled a second time from package {package_number}")
                 });
                 self.settle_once(sheet, transfer);
+                if let Some(package) = self.packages.get_mut(&package_number) {
+                    package.spent = package.spent.saturating_add(taken);
+                }
                 self.sums(transfer).charged += u128::from(amount.0);
             }
         }
@@ -348,18 +371,22 @@ impl Ledger {
 fn judge_fields(sheet: &mut Sheet, transfer: &Transfer) {
     let Transfer { number, kind, hold, receipt, memo, .. } = transfer;
     let of_hold = matches!(kind, TransferKind::Hold | TransferKind::Settle | TransferKind::Release);
-    let settles = *kind == TransferKind::Settle;
+    let settled = match kind {
+        TransferKind::Settle => receipt.is_some(),
+        TransferKind::Release => true,
+        _ => receipt.is_none(),
+    };
     let explained = match kind {
         TransferKind::Refund => memo.as_ref().is_some_and(|memo| !memo.is_empty()),
         TransferKind::Issue => true,
         _ => memo.is_none(),
     };
-    let holds = hold.is_some() == of_hold && receipt.is_some() == settles && explained;
+    let holds = hold.is_some() == of_hold && settled && explained;
     sheet.judge(CheckName::LedgerFields, holds, || Record::Transfer { number: *number }, || {
         format!(
             "{kind:?} with hold {}, receipt {}, memo {}: \
-             hold, settle and release name a hold, only settle a receipt, only issue and refund a \
-             memo, refund always",
+             hold, settle and release name a hold; settle names a receipt, release may; \
+             refund has a memo, issue may",
             hold.is_some(), receipt.is_some(), memo.is_some()
         )
     });

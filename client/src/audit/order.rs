@@ -19,6 +19,9 @@ use super::report::Sheet;
 use super::survey::Context;
 use super::{CheckName, Record};
 
+/// How far a customer's clock may run ahead of the broker's, in seconds.
+pub const MAX_CLOCK_SKEW_SECONDS: u64 = 300;
+
 /// What order and receipt must agree on beside the hold; shared, for many requests have the same.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -59,6 +62,8 @@ pub(super) struct OrderFact {
     pub(super) ceiling_input: TokenCount,
     pub(super) ceiling_output: TokenCount,
     pub(super) max_charge: MicroUnits,
+    /// What has to be held: the most the order can cost, within its own maximum.
+    pub(super) to_hold: u64,
     /// When the hold has to be released at the latest; `None` where the grant does not parse.
     pub(super) settle_by: Option<UnixSeconds>,
     /// Leaf of the delegation.
@@ -102,7 +107,9 @@ impl Orders {
         sheet.judge(CheckName::OrderSignature, other.is_none(), record, || {
             "another order of the bundle names the same hold".to_owned()
         });
-        let (settle_by, delegation_leaf) = self.grant(sheet, context, root, ordered, (&order, digest));
+        let (grant, delegation_leaf) = self.grant(sheet, context, root, ordered, (&order, digest));
+        let granted_at = grant.as_ref().map_or(order.issued_at, |grant| grant.issued_at);
+        let most = order.rates.most(order.ceiling_input_tokens, order.ceiling_output_tokens);
         let terms = pool.share(Terms {
             account: account_handle(&order.order_key),
             keyset: order.keyset,
@@ -111,20 +118,21 @@ impl Orders {
             rates: order.rates,
             price_book: order.price_book,
         });
-        context.books.judge(sheet, &terms, order.issued_at, record);
+        context.books.judge(sheet, &terms, granted_at, record);
         let fact = OrderFact {
             hold: order.hold,
             terms,
             ceiling_input: order.ceiling_input_tokens,
             ceiling_output: order.ceiling_output_tokens,
             max_charge: order.max_charge,
-            settle_by,
+            to_hold: most.map_or(order.max_charge, |most| most.min(order.max_charge)).0,
+            settle_by: grant.map(|grant| grant.settle_by),
             delegation_leaf,
         };
         self.by_digest.insert(digest, fact);
     }
 
-    /// Judges grant and delegation; returns when the hold ends and where the delegation is logged.
+    /// Judges grant and delegation; returns the grant and where the delegation is logged.
     fn grant(
         &mut self,
         sheet: &mut Sheet,
@@ -132,7 +140,7 @@ impl Orders {
         root: &PublicKey,
         ordered: &Ordered,
         (order, digest): (&Order, Digest),
-    ) -> (Option<UnixSeconds>, Option<u64>) {
+    ) -> (Option<Grant>, Option<u64>) {
         let record = || Record::Order { hold: order.hold, digest };
         let delegation_digest = labelled(labels::RECORD, &ordered.delegation.0);
         let leaf = context.delegations.get(&delegation_digest).copied();
@@ -162,7 +170,7 @@ impl Orders {
             None => sheet.leave_open(CheckName::GrantSignature, "a delegation does not parse"),
         }
         judge_terms(sheet, &grant, order, digest);
-        (Some(grant.settle_by), leaf)
+        (Some(grant), leaf)
     }
 }
 
@@ -196,6 +204,10 @@ fn judge_terms(sheet: &mut Sheet, grant: &Grant, order: &Order, digest: Digest) 
     let in_time = order.issued_at <= order.not_after && grant.issued_at <= order.not_after;
     sheet.judge(check, in_time, record, || {
         format!("granted at {}, the order ended at {}", grant.issued_at, order.not_after)
+    });
+    let latest = UnixSeconds(grant.issued_at.0.saturating_add(MAX_CLOCK_SKEW_SECONDS));
+    sheet.judge(check, order.issued_at <= latest, record, || {
+        format!("granted at {}, ordered later, at {}", grant.issued_at, order.issued_at)
     });
     let instants = [grant.issued_at, grant.admit_by, grant.run_until, grant.settle_by];
     sheet.judge(check, instants.is_sorted(), record, || {

@@ -14,9 +14,6 @@ use super::order::Terms;
 use super::report::Sheet;
 use super::{CheckName, Record};
 
-/// How far the customer's clock may be off when an order is judged against a book's first instant.
-pub const CLOCK_TOLERANCE_SECONDS: u64 = 60;
-
 /// A logged price book.
 #[derive(Debug)]
 struct Book {
@@ -83,7 +80,8 @@ impl Books {
         self.by_digest.get(digest).map(|book| book.leaf)
     }
 
-    /// Judges the prices of an order, or of a receipt that has none, at the instant it was signed.
+    /// Judges the prices of an order at the instant of its grant (the broker's clock, like the
+    /// book's own dates), or those of a receipt that has no order at the instant it was signed.
     pub(super) fn judge(
         &self,
         sheet: &mut Sheet,
@@ -107,17 +105,15 @@ impl Books {
     }
 
     fn not_in_force(&self, book: &Book, at: UnixSeconds) -> Option<String> {
-        let latest = UnixSeconds(at.0.saturating_add(CLOCK_TOLERANCE_SECONDS));
-        if book.effective_from > latest {
+        if book.effective_from > at {
             let from = book.effective_from;
-            return Some(format!("ordered at {at}, the book holds from {from}"));
+            return Some(format!("granted at {at}, the book holds from {from}"));
         }
-        let earliest = at.saturating_sub(UnixSeconds(CLOCK_TOLERANCE_SECONDS));
         let later = self.by_version.range(book.version.saturating_add(1)..);
         let next = later
             .filter_map(|(_, digest)| self.by_digest.get(digest))
-            .find(|next| next.effective_from <= earliest)?;
+            .find(|next| next.effective_from <= at)?;
         let (version, from) = (next.version, next.effective_from);
-        Some(format!("ordered at {at}, version {version} of the book replaced it at {from}"))
+        Some(format!("granted at {at}, version {version} of the book replaced it at {from}"))
     }
 }

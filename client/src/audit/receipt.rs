@@ -186,11 +186,9 @@ fn judge_usage(sheet: &mut Sheet, receipt: &UsageReceipt, record: &Record) {
 fn judge_charge(sheet: &mut Sheet, receipt: &UsageReceipt, record: &Record) {
     let expected = expected_charge(receipt.outcome, &receipt.rates, &receipt.usage);
     let charge = receipt.charge;
-    // A customer's error found before anything ran is free.
-    let free = receipt.outcome == Outcome::CustomerError
-        && receipt.usage == TokenUsage::default()
-        && charge == MicroUnits(0);
-    let holds = free || expected.as_ref().is_ok_and(|expected| *expected == charge);
+    // An enclave may waive a customer's error.
+    let waived = receipt.outcome == Outcome::CustomerError && charge == MicroUnits(0);
+    let holds = waived || expected.as_ref().is_ok_and(|expected| *expected == charge);
     sheet.judge(CheckName::ReceiptCharge, holds, || record.clone(), || match expected {
         Ok(expected) => format!("outcome {} costs {expected}, got {charge}", receipt.outcome),
         Err(reason) => reason,

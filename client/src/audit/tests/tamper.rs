@@ -128,7 +128,7 @@ world! {
     order_unit_not_in_the_book: PriceRow, order, |n, o| if n == 1 { o.unit = "TOK".parse().unwrap() };
     order_unit_is_not_the_holds: LedgerHold, order, |n, o| if n == 1 { o.unit = "TOK".parse().unwrap() };
     order_under_a_book_nobody_logged: PriceInForce, order, |n, o| if n == 1 { o.price_book = OTHER };
-    order_before_the_book_holds: PriceInForce, order, |n, o| if n == 1 { o.issued_at.0 -= 1000 };
+    order_from_the_future: GrantTerms, order, |n, o| if n == 1 { (o.issued_at.0, o.not_after.0) = (o.issued_at.0 + 400, o.not_after.0 + 400) };
     order_below_the_charge: ReceiptCharge, order, |n, o| if n == 0 { o.max_charge = MicroUnits(10) };
     order_ceiling_below_the_input: ReceiptUsage, order, |n, o| if n == 0 { o.ceiling_input_tokens = TokenCount(999) };
     order_ceiling_below_the_output: ReceiptUsage, order, |n, o| if n == 0 { o.ceiling_output_tokens = TokenCount(199) };
@@ -187,6 +187,7 @@ world! {
     };
     close_by_another_instance: EpochIdentity, close, |n, c| if n == 0 { c.issuer = "enclave-2".parse().unwrap() };
     close_with_another_keyset: EpochIdentity, close, |n, c| if n == 0 { c.keyset = OTHER };
+    close_before_it_opened: ChainTime, close, |n, c| if n == 0 { c.issued_at = UnixSeconds(1) };
     close_of_another_epoch: ChainStart, close, |n, c| if n == 0 { c.epoch = EpochId([5; 16]) };
     close_hides_a_record: ChainGap, close, |n, c| if n == 0 { c.seq += 1 };
     close_takes_a_place_again: ChainFork, close, |n, c| if n == 0 { c.seq -= 1 };
@@ -258,7 +259,7 @@ world! {
     transfer_of_another_package: LedgerHold, transfers, |_, t| transfer(t, TransferKind::Settle).package_number = 2;
     transfer_of_no_package: LedgerPackage, transfers, |_, t| transfer(t, TransferKind::Hold).package_number = 9;
     transfer_in_another_unit: LedgerPackage, transfers, |_, t| transfer(t, TransferKind::Hold).unit = "TOK".parse().unwrap();
-    transfer_of_another_kind: LedgerFields, transfers, |_, t| transfer(t, TransferKind::Settle).kind = TransferKind::Release;
+    transfer_of_another_kind: LedgerSettlement, transfers, |_, t| transfer(t, TransferKind::Settle).kind = TransferKind::Release;
     transfer_holds_for_nobody: LedgerFields, transfers, |_, t| transfer(t, TransferKind::Hold).hold = None;
     transfer_settles_without_receipt: LedgerFields, transfers, |_, t| transfer(t, TransferKind::Settle).receipt = None;
     transfer_refunds_without_reason: LedgerFields, transfers, |_, t| transfer(t, TransferKind::Refund).memo = None;
@@ -270,6 +271,11 @@ world! {
     transfer_expire_left_out: Invoice, transfers, |_, t| remove(t, TransferKind::Expire);
     transfer_issues_less: Invoice, transfers, |_, t| t[1].amount.0 -= 1;
     transfer_holds_more_than_there_is: LedgerPackage, transfers, |_, t| transfer(t, TransferKind::Hold).amount.0 += 10_000;
+    transfer_holds_less_than_the_order_can_cost: LedgerHold, transfers, |_, t| {
+        transfer(t, TransferKind::Hold).amount.0 -= 1;
+        transfer(t, TransferKind::Release).amount.0 -= 1;
+    };
+    transfer_refunds_more_than_was_spent: LedgerPackage, transfers, |_, t| transfer(t, TransferKind::Refund).amount.0 += 1_000_000;
     transfer_settles_more_than_the_receipt: LedgerSettlement, transfers, |_, t| transfer(t, TransferKind::Settle).amount.0 += 1;
     transfer_settles_more_than_was_held: LedgerHold, transfers, |_, t| transfer(t, TransferKind::Settle).amount.0 += 1_000_000;
     transfer_settles_less_than_the_receipt: LedgerSettlement, transfers, |_, t| transfer(t, TransferKind::Settle).amount.0 -= 1;
