@@ -26,11 +26,13 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use ring::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 
-const ARK: &[u8] = include_bytes!("../tests/fixtures/ark.der");
+/// The simulated root.
+pub const ARK: &[u8] = include_bytes!("../tests/fixtures/ark.der");
 const ASK: &[u8] = include_bytes!("../tests/fixtures/ask.der");
 const VCEK: &[u8] = include_bytes!("../tests/fixtures/vcek.der");
 const VCEK_KEY: &[u8] = include_bytes!("../tests/fixtures/vcek.pk8");
-const POLICY: &str = include_str!("../../policies/appraisal/development.toml");
+/// A policy that takes it.
+pub const POLICY: &str = include_str!("../../policies/appraisal/development.toml");
 
 /// The instant of every test: inside the certificates' dates.
 pub const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -62,6 +64,11 @@ pub type Tamper = fn(&mut UsageReceipt);
 
 impl Enclave {
     pub fn new(instance: &str, seed: u8) -> Enclave {
+        Enclave::at(instance, seed, NOW)
+    }
+
+    /// With a keyset that begins `now`.
+    pub fn at(instance: &str, seed: u8, now: UnixMillis) -> Enclave {
         let sealing = SealingKey::generate(1, Kem::X25519, Aead::Aes128Gcm, &mut rng(seed));
         let receipts = SigningKey::from_seed([seed; 32]);
         let instance: InstanceId = instance.parse().unwrap();
@@ -73,7 +80,7 @@ impl Enclave {
         };
         let keyset = Keyset {
             subject: Some(Subject { instance: instance.clone(), chip_id }.to_string()),
-            not_after: UnixSeconds(NOW.seconds().0 + 3600),
+            not_after: UnixSeconds(now.seconds().0 + 3600),
             receipt_signing_keys: vec![entry("r", ALGO_ED25519, receipts.public().to_string())],
             e2ee_public_keys: vec![entry(
                 "s",
@@ -137,7 +144,7 @@ impl Enclave {
         let terms = BASE64URL_NOPAD.decode(terms.as_bytes()).unwrap();
         let terms: SealedTerms = cbor::from_slice(&terms, MAX_TERMS_BYTES).unwrap();
         let mut request = Commitment::new(labels::COMMIT_REQUEST, &terms.salt);
-        request.update(&opened.plaintext);
+        request.update(&opened.request.body);
         let mut response = Commitment::new(labels::COMMIT_RESPONSE, &terms.salt);
         let mut sealer = opened.answer;
         let mut pieces = vec![sealer.seal(&AnswerWriter::head(200, &[("content-type", media)]))];

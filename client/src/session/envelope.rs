@@ -11,7 +11,7 @@
 
 use bulla_attestation::hash::Commitment;
 use bulla_attestation::keys::AttestedKeys;
-use bulla_attestation::seal::{AnswerOpener, InnerRequest, Padding, SealError, SealedRequest};
+use bulla_attestation::seal::{AnswerOpener, InnerRequest, SealError, SealedRequest};
 use bulla_attestation::sign::Signed;
 use bulla_wire::cbor::{self, Bytes};
 use bulla_wire::http::HEADER_TERMS;
@@ -22,7 +22,6 @@ use bulla_wire::terms::SealedTerms;
 use bulla_wire::units::UnixMillis;
 use data_encoding::BASE64URL_NOPAD;
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
 
 use super::plan::Plan;
 
@@ -36,10 +35,8 @@ pub struct Envelope {
     pub opener: AnswerOpener,
     /// Key of the commitments; sealed inside.
     pub salt: Digest,
-    /// Commitment to the request as sealed.
+    /// Commitment to the sealed request's body.
     pub commit_request: Digest,
-    /// Size of the request before padding and sealing, in bytes.
-    pub plain_bytes: usize,
 }
 
 /// Draws a hold, seals the request to `keys` and signs the order.
@@ -53,13 +50,11 @@ pub fn prepare(
     let salt = Digest(random(rng));
     let request = inner_request(plan, hold, salt, rng);
     let (sealed, opener) = keys.seal(&request, plan.padding, rng)?;
-    let plain = Zeroizing::new(request.to_bhttp());
     let mut commitment = Commitment::new(labels::COMMIT_REQUEST, &salt);
-    commitment.update(&plain);
-    commitment.update(&vec![0; padding_bytes(plan.padding, plain.len())]);
+    commitment.update(&request.body);
     let order = plan.payer.order_key().sign(order(plan, keys, hold, sealed.digest(), now));
     let commit_request = commitment.finish();
-    Ok(Envelope { order, sealed, opener, salt, commit_request, plain_bytes: plain.len() })
+    Ok(Envelope { order, sealed, opener, salt, commit_request })
 }
 
 fn inner_request(plan: &Plan, hold: HoldId, salt: Digest, rng: &mut dyn CryptoRng) -> InnerRequest {
@@ -105,17 +100,6 @@ fn order(
         rates: *plan.offer.rates(),
         price_book: plan.offer.price_book(),
         max_charge: plan.ceilings.max_charge,
-    }
-}
-
-/// Zeros that sealing puts behind a request of `plain_bytes`: the enclave commits to what it
-/// opened, padding included.
-fn padding_bytes(padding: Padding, plain_bytes: usize) -> usize {
-    match padding {
-        Padding::None => 0,
-        Padding::PowerOfTwo { least_bytes } => {
-            plain_bytes.max(least_bytes).next_power_of_two() - plain_bytes
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use rand_core::CryptoRng;
 
 use super::envelope;
 use super::plan::Plan;
-use super::receipt::{self, Expected, ReceiptError, VerifiedReceipt};
+use super::receipt::{self, Answer, Expected, ReceiptError, VerifiedReceipt};
 use super::release::Release;
 use super::resume::Delivered;
 use super::{Piece, SessionError};
@@ -27,7 +27,6 @@ pub struct Exchange {
     account: AccountHandle,
     order: Signed<Order>,
     sealed: SealedRequest,
-    plain_bytes: usize,
     salt: Digest,
     commit_request: Digest,
     opener: AnswerOpener,
@@ -39,6 +38,7 @@ pub struct Exchange {
 /// What was opened since the answer (re)started.
 struct Telling {
     commitment: Commitment,
+    has_body: bool,
     release: Option<Release>,
     receipt: Option<Vec<u8>>,
     bytes: u64,
@@ -47,7 +47,7 @@ struct Telling {
 impl Telling {
     fn new(salt: &Digest) -> Telling {
         let commitment = Commitment::new(labels::COMMIT_RESPONSE, salt);
-        Telling { commitment, release: None, receipt: None, bytes: 0 }
+        Telling { commitment, has_body: false, release: None, receipt: None, bytes: 0 }
     }
 }
 
@@ -69,7 +69,6 @@ impl Exchange {
             delivered: Delivered::nothing(envelope.salt),
             order: envelope.order,
             sealed: envelope.sealed,
-            plain_bytes: envelope.plain_bytes,
             salt: envelope.salt,
             commit_request: envelope.commit_request,
             opener: envelope.opener,
@@ -83,10 +82,6 @@ impl Exchange {
 
     pub fn sealed(&self) -> &SealedRequest {
         &self.sealed
-    }
-
-    pub fn plain_bytes(&self) -> usize {
-        self.plain_bytes
     }
 
     pub fn instance(&self) -> &InstanceId {
@@ -122,8 +117,8 @@ impl Exchange {
         let events = self.opener.finish()?;
         let mut pieces = self.take(events)?;
         let bytes = self.telling.receipt.take().ok_or(SessionError::NoReceipt)?;
-        let commitment = self.telling.commitment.finish();
-        let receipt = self.verify(&bytes, Some(commitment))?;
+        let commit_response = self.telling.has_body.then(|| self.telling.commitment.finish());
+        let receipt = self.verify(&bytes, Answer::Opened { commit_response })?;
         let rest = self.telling.release.take().map(Release::finish).unwrap_or_default();
         self.deliver(&rest, &mut pieces)?;
         self.delivered.finish()?;
@@ -132,20 +127,16 @@ impl Exchange {
 
     /// Verifies the receipt that came with a problem, in place of an answer.
     pub fn verify_refusal(&self, bytes: &[u8]) -> Result<VerifiedReceipt, ReceiptError> {
-        self.verify(bytes, None)
+        self.verify(bytes, Answer::Problem)
     }
 
-    fn verify(
-        &self,
-        bytes: &[u8],
-        commit_response: Option<Digest>,
-    ) -> Result<VerifiedReceipt, ReceiptError> {
+    fn verify(&self, bytes: &[u8], answer: Answer) -> Result<VerifiedReceipt, ReceiptError> {
         let expected = Expected {
             keys: &self.keys,
             order: &self.order,
             account: self.account,
             commit_request: self.commit_request,
-            commit_response,
+            answer,
         };
         receipt::verify(bytes, &expected)
     }
@@ -162,6 +153,7 @@ impl Exchange {
                 }
                 AnswerEvent::Body(bytes) => {
                     self.telling.commitment.update(&bytes);
+                    self.telling.has_body = true;
                     let release = self.telling.release.as_mut().ok_or(SessionError::NoHead)?;
                     let free = release.push(&bytes)?;
                     self.deliver(&free, &mut pieces)?;

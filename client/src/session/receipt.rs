@@ -33,6 +33,18 @@ impl std::ops::Deref for VerifiedReceipt {
     }
 }
 
+/// What came back for a sealed request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// A sealed answer, opened; the commitment to its body, if it had one.
+    Opened {
+        /// Recomputed over the bytes as opened.
+        commit_response: Option<Digest>,
+    },
+    /// A problem in place of an answer.
+    Problem,
+}
+
 /// What the customer knows and the receipt must repeat.
 pub struct Expected<'a> {
     /// The keys the request was sealed to.
@@ -41,10 +53,10 @@ pub struct Expected<'a> {
     pub order: &'a Signed<Order>,
     /// Who pays.
     pub account: AccountHandle,
-    /// Commitment to the request as sealed.
+    /// Commitment to the body of the request as sealed.
     pub commit_request: Digest,
-    /// Commitment to the answer as opened; `None` when a problem came in its place.
-    pub commit_response: Option<Digest>,
+    /// What came back.
+    pub answer: Answer,
 }
 
 /// Why a receipt is not believed.
@@ -294,17 +306,21 @@ fn check_amounts(receipt: &UsageReceipt, order: &Order) -> Result<(), ReceiptErr
     Ok(())
 }
 
-/// With an answer both commitments must stand. Where a problem came instead, the enclave may have
-/// opened the request or not, but it sent no sealed answer.
+/// With an answer the request's commitment must stand. Where a problem came instead, the enclave may
+/// have opened the request or not, but it sent no sealed answer.
 fn check_commitments(receipt: &UsageReceipt, expected: &Expected<'_>) -> Result<(), ReceiptError> {
-    let request = match (receipt.commit_request, expected.commit_response) {
-        (Some(got), _) => got == expected.commit_request,
-        (None, answered) => answered.is_none(),
+    let (must_commit, commit_response) = match expected.answer {
+        Answer::Opened { commit_response } => (true, commit_response),
+        Answer::Problem => (false, None),
+    };
+    let request = match receipt.commit_request {
+        Some(got) => got == expected.commit_request,
+        None => !must_commit,
     };
     if !request {
         return Err(ReceiptError::RequestCommitment);
     }
-    if receipt.commit_response != expected.commit_response {
+    if receipt.commit_response != commit_response {
         return Err(ReceiptError::ResponseCommitment);
     }
     Ok(())

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use bulla_attestation::sign::SigningKey;
-use bulla_wire::ids::Digest;
+use bulla_attestation::sign::{Signed, SigningKey};
+use bulla_wire::ids::{Digest, HoldId};
+use bulla_wire::order::Order;
 use bulla_wire::price::{PriceBook, PriceRow, Rates};
 use bulla_wire::receipt::{OrderMode, Outcome, SecurityMode, UsageReceipt};
 use bulla_wire::units::{MicroUnits, TokenCount, Unit};
@@ -264,7 +265,7 @@ fn a_truncated_answer_is_fetched_again_and_not_repeated() {
     let pieces = enclave.answer(sent.order.bytes(), &sent.sealed, |_| ());
     run.feed(sent.stream, &pieces[..2]).unwrap();
     assert_eq!(run.delivered, SSE[0].as_bytes());
-    let Some(Effect::Refetch { stream, hold }) = run.end(sent.stream).unwrap() else {
+    let Some(Effect::Refetch { stream, hold, .. }) = run.end(sent.stream).unwrap() else {
         panic!("no refetch")
     };
     assert_eq!(hold, sent.order.hold);

@@ -1,0 +1,312 @@
+//! Asks one question: performs a session's effects and passes its answer on.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulla_attestation::sign::Signed;
+use bulla_wire::ids::{HoldId, InstanceId};
+use bulla_wire::order::Order;
+use bulla_wire::problem::Problem;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+
+use super::broker::BrokerError;
+use super::client::{Client, PlanError};
+use super::collateral::{Appraisal, AppraisalError};
+use super::records::{Record, RecordError};
+use super::system::{SystemRng, now};
+use super::transport::TransportError;
+use crate::request::ChatRequest;
+use crate::session::{Effect, Event, Piece, Session, SessionError, Settled, StreamId};
+
+/// Pieces of an answer that wait for a slow reader.
+const BUFFERED_PIECES: usize = 32;
+
+/// What happens while a question is asked, in order.
+#[derive(Clone)]
+pub enum Progress {
+    /// Keys stand: appraised now, or earlier and still good.
+    Appraised {
+        /// The verdict and its keys.
+        appraisal: Appraisal,
+        /// True when no new evidence was fetched.
+        cached: bool,
+    },
+    /// Sealed, ordered, on its way.
+    Ordered {
+        /// To whom it is sealed.
+        instance: InstanceId,
+        /// The signed order.
+        order: Signed<Order>,
+        /// Size of the request, in bytes.
+        plain_bytes: usize,
+        /// Size of the sealed request, in bytes.
+        sealed_bytes: usize,
+    },
+    /// The answer was lost and is fetched again.
+    Refetching {
+        /// The hold it goes by.
+        hold: HoldId,
+    },
+    /// Part of the answer.
+    Answer(Piece),
+    /// The answer is whole; its receipt is verified and kept.
+    Done(Box<Settled>),
+}
+
+/// Why a question has no (whole) answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It could not be ordered; nothing was sealed or sent.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The session failed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The receipt could not be kept.
+    #[error("usage receipt could not be kept: {0}")]
+    Record(#[from] RecordError),
+    /// An internal task ended early.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl AskError {
+    /// Whether the broker wants newer prices: asking again may do.
+    fn wants_newer_prices(&self) -> bool {
+        let stale = Problem::StalePrices;
+        matches!(self, AskError::Session(SessionError::Problem { problem, .. }) if *problem == stale)
+    }
+}
+
+/// Asks. The channel ends after [`Progress::Done`] or an error; dropping it gives the question up.
+pub fn ask(
+    client: Arc<Client>,
+    request: ChatRequest,
+) -> mpsc::Receiver<Result<Progress, AskError>> {
+    let (sender, receiver) = mpsc::channel(BUFFERED_PIECES);
+    tokio::spawn(async move {
+        let mut result = run(&client, &request, &sender).await;
+        if result.as_ref().err().is_some_and(AskError::wants_newer_prices) {
+            client.collateral().forget_prices().await;
+            result = run(&client, &request, &sender).await;
+        }
+        if let Err(error) = result {
+            // A reader that went away needs no error.
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    receiver
+}
+
+type Sender = mpsc::Sender<Result<Progress, AskError>>;
+
+async fn run(client: &Arc<Client>, request: &ChatRequest, out: &Sender) -> Result<(), AskError> {
+    let plan = client.plan(request).await?;
+    let first = plan.instances.first().cloned();
+    let mut asking = Asking {
+        client,
+        out,
+        model: request.model(),
+        plain_bytes: request.body().len(),
+        session: Session::new(plan),
+        source: Source::Idle,
+        rng: SystemRng::new(),
+    };
+    let cached = match &first {
+        Some(instance) => client.collateral().appraisal(instance).await,
+        None => None,
+    };
+    if let Some(appraisal) = cached.clone() {
+        asking.tell(Progress::Appraised { appraisal, cached: true }).await;
+    }
+    let mut event = Event::Start { cached: cached.map(|found| found.keys) };
+    while !asking.session.is_over() && !out.is_closed() {
+        asking.step(event).await?;
+        event = asking.next_event().await;
+    }
+    Ok(())
+}
+
+/// Where the next bytes come from.
+enum Source {
+    Idle,
+    /// A request under way.
+    Waiting(StreamId, Pin<Box<dyn Future<Output = Result<Incoming, TransportError>> + Send>>),
+    /// An answer being read.
+    Reading(StreamId, Incoming),
+    /// An event that is already there.
+    Ready(Event),
+}
+
+struct Asking<'a> {
+    client: &'a Arc<Client>,
+    out: &'a Sender,
+    model: &'a str,
+    plain_bytes: usize,
+    session: Session,
+    source: Source,
+    rng: SystemRng,
+}
+
+impl Asking<'_> {
+    async fn step(&mut self, event: Event) -> Result<(), AskError> {
+        let effects = match self.session.handle(event, now(), &mut self.rng) {
+            Ok(effects) => effects,
+            Err(error) => {
+                self.keep_failure(&error).await?;
+                return Err(error.into());
+            }
+        };
+        // The receipt is durable before the last bytes are let go.
+        for effect in &effects {
+            if let Effect::Done(settled) = effect {
+                self.keep(Record::settled(now(), self.model, settled)).await?;
+            }
+        }
+        for effect in effects {
+            self.perform(effect).await;
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::FetchAttestation { instance, nonce } => {
+                self.source = Source::Ready(self.appraise(instance, nonce).await);
+            }
+            Effect::Send { stream, instance, order, sealed } => {
+                let (plain_bytes, sealed_bytes) = (self.plain_bytes, sealed.len());
+                let (to, signed) = (instance.clone(), order.clone());
+                let client = self.client.clone();
+                let answer =
+                    async move { client.broker().send(&to, &signed, Bytes::from(sealed)).await };
+                self.source = Source::Waiting(stream, Box::pin(answer));
+                self.tell(Progress::Ordered { instance, order, plain_bytes, sealed_bytes }).await;
+            }
+            Effect::Refetch { stream, hold, pause_ms } => {
+                let client = self.client.clone();
+                let answer = async move {
+                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                    client.broker().refetch(&hold).await
+                };
+                self.source = Source::Waiting(stream, Box::pin(answer));
+                self.tell(Progress::Refetching { hold }).await;
+            }
+            Effect::Deliver(piece) => self.tell(Progress::Answer(piece)).await,
+            Effect::Done(settled) => self.tell(Progress::Done(settled)).await,
+        }
+    }
+
+    async fn appraise(&mut self, instance: InstanceId, nonce: [u8; 32]) -> Event {
+        let client = self.client;
+        match client.collateral().appraise(client.broker(), client.folder(), &instance, nonce).await
+        {
+            Ok(appraisal) => {
+                let keys = appraisal.keys.clone();
+                self.tell(Progress::Appraised { appraisal, cached: false }).await;
+                Event::Appraised { keys }
+            }
+            Err(AppraisalError::Refused { why, .. }) => Event::Refused { why: *why },
+            Err(AppraisalError::Broker(BrokerError::Transport(error))) => failed(None, error),
+            Err(other) => Event::Problem {
+                stream: None,
+                problem: Some(Problem::Internal),
+                message: other.to_string(),
+                receipt: None,
+            },
+        }
+    }
+
+    /// The next thing that happens: bytes, an end, a problem, or the deadline.
+    async fn next_event(&mut self) -> Event {
+        if self.session.is_over() {
+            return Event::Timeout;
+        }
+        let wait_ms = self.session.deadline().map_or(0, |at| at.saturating_sub(now()).0);
+        // Bytes that are there go first: a slow reader of ours must not look like a silent broker.
+        tokio::select! {
+            biased;
+            event = self.source.next() => event,
+            () = self.out.closed() => Event::Timeout,
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => Event::Timeout,
+        }
+    }
+
+    async fn keep_failure(&mut self, error: &SessionError) -> Result<(), AskError> {
+        match error {
+            SessionError::Problem { settled: Some(settled), .. } => {
+                self.keep(Record::settled(now(), self.model, settled)).await
+            }
+            SessionError::AnswerLost { order, .. } => {
+                self.keep(Record::lost(now(), self.model, order)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn keep(&mut self, record: Record) -> Result<(), AskError> {
+        let client = self.client.clone();
+        let kept = tokio::task::spawn_blocking(move || client.records().append(&record)).await;
+        kept.map_err(|e| AskError::Internal(e.to_string()))?.map_err(AskError::from)
+    }
+
+    /// Passes something on; a reader that went away is noticed by the loop.
+    async fn tell(&mut self, progress: Progress) {
+        let _ = self.out.send(Ok(progress)).await;
+    }
+}
+
+impl Source {
+    /// Waits for the next event. Safe to abandon and call again.
+    async fn next(&mut self) -> Event {
+        loop {
+            match self {
+                Source::Idle => std::future::pending::<()>().await,
+                Source::Ready(_) => {
+                    if let Source::Ready(event) = std::mem::replace(self, Source::Idle) {
+                        return event;
+                    }
+                }
+                Source::Waiting(stream, answer) => {
+                    let (stream, answer) = (*stream, answer.await);
+                    match answer {
+                        Ok(body) => *self = Source::Reading(stream, body),
+                        Err(error) => {
+                            *self = Source::Idle;
+                            return failed(Some(stream), error);
+                        }
+                    }
+                }
+                Source::Reading(stream, body) => {
+                    let stream = *stream;
+                    let Some(Ok(frame)) = body.frame().await else {
+                        *self = Source::Idle;
+                        return Event::AnswerEnded { stream };
+                    };
+                    if let Ok(bytes) = frame.into_data() {
+                        return Event::AnswerBytes { stream, bytes: bytes.to_vec() };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A failed request as an event. Without a connection nothing was sent: another enclave, or
+/// another time, may do. A connection that broke leaves open what happened.
+fn failed(stream: Option<StreamId>, error: TransportError) -> Event {
+    let message = error.to_string();
+    let (problem, message, receipt) = match error {
+        TransportError::Problem(refusal) => {
+            (Some(refusal.problem), refusal.message, refusal.receipt)
+        }
+        TransportError::Connect { .. } => (Some(Problem::Unavailable), message, None),
+        TransportError::Request { .. } => (Some(Problem::Internal), message, None),
+        _ => (None, message, None),
+    };
+    Event::Problem { stream, problem, message, receipt }
+}

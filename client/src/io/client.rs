@@ -1,0 +1,240 @@
+//! A client ready to work: configuration, keys, policy, and the way to the broker.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
+use bulla_attestation::endorsement::CertificateError;
+use bulla_attestation::policy::{MAX_POLICY_BYTES, Policy, PolicyError};
+use bulla_attestation::sign::{Signed, SigningKey};
+use bulla_wire::ids::AccountHandle;
+use bulla_wire::order::OrderKeyRegistration;
+use zeroize::Zeroizing;
+
+use super::broker::{Broker, BrokerError};
+use super::collateral::{BookError, Collateral};
+use super::folder::{Folder, FolderError, read_limited};
+use super::records::Records;
+use super::system::{SystemRng, now};
+use super::tls::ServerIdentity;
+use super::transport::{Transport, TransportError};
+use crate::catalogue::CatalogueError;
+use crate::config::{AppraisalConfig, BrokerConfig, ClientConfig};
+use crate::price::{self, PriceError};
+use crate::request::{ChatRequest, RequestError};
+use crate::session::{Limits, Payer, Plan};
+
+/// Path of the inner request, the only one enclaves serve.
+pub const PATH_CHAT: &str = "/v1/chat/completions";
+/// Largest certificate or authority file, in bytes.
+const MAX_CERTIFICATES_BYTES: usize = 1 << 20;
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file is missing or wrong.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The appraisal policy does not hold.
+    #[error("{}: {source}", .path.display())]
+    Policy {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PolicyError,
+    },
+    /// A simulated root is no certificate.
+    #[error("{}: {source}", .path.display())]
+    Root {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CertificateError,
+    },
+    /// The broker's address cannot be used.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+/// Why a request cannot be ordered.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The request itself.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// No price, or above the cap.
+    #[error(transparent)]
+    Price(#[from] PriceError),
+    /// No price book.
+    #[error(transparent)]
+    Book(BookError),
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Nobody serves the model.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
+
+impl From<BookError> for PlanError {
+    fn from(error: BookError) -> Self {
+        match error {
+            BookError::Price(price) => PlanError::Price(price),
+            other => PlanError::Book(other),
+        }
+    }
+}
+
+/// A relying party and payer.
+pub struct Client {
+    config: ClientConfig,
+    folder: Folder,
+    order_key: Arc<SigningKey>,
+    payer: Payer,
+    broker: Broker,
+    collateral: Collateral,
+    records: Records,
+    limits: Limits,
+}
+
+impl Client {
+    /// The client of a data folder, configured by `config`, else by the folder's own file.
+    pub fn open(folder: &Path, config: Option<&Path>) -> Result<Client, OpenError> {
+        let folder = Folder::open(folder)?;
+        let path = config.map_or_else(|| folder.config_path(), Path::to_owned);
+        let config = folder.config(&path)?;
+        Client::new(folder, config)
+    }
+
+    /// A client from its parts. Makes the order key at first use.
+    pub fn new(folder: Folder, config: ClientConfig) -> Result<Client, OpenError> {
+        let mut rng = SystemRng::new();
+        let credential = folder.credential()?;
+        let order_key = folder.order_key(&mut rng)?;
+        let cache_secret = match config.privacy.prefix_cache {
+            true => Some(folder.cache_secret(&mut rng)?),
+            false => None,
+        };
+        let policy = policy(&config.appraisal.policy)?;
+        let anchors = anchors(&config.appraisal)?;
+        let transport = transport(&config.broker, Some(credential))?;
+        let records = Records::at(folder.file("receipts.jsonl"));
+        Ok(Client {
+            payer: Payer::new(order_key.clone(), cache_secret),
+            collateral: Collateral::new(policy, anchors, config.broker.root_key),
+            broker: Broker::new(transport),
+            limits: Limits::default(),
+            config,
+            folder,
+            order_key,
+            records,
+        })
+    }
+
+    /// What it is told.
+    pub fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    /// Its data folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Its broker.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Appraisals, prices and the enclave list.
+    pub fn collateral(&self) -> &Collateral {
+        &self.collateral
+    }
+
+    /// Orders and receipts kept.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The handle it pays under.
+    pub fn account(&self) -> AccountHandle {
+        self.payer.account()
+    }
+
+    /// A fresh claim on the order key.
+    pub fn registration(&self) -> Signed<OrderKeyRegistration> {
+        let (issued_at, order_key) = (now().seconds(), self.order_key.public());
+        self.order_key.sign(OrderKeyRegistration { issued_at, order_key })
+    }
+
+    /// Registers the order key with the account, unless it is. True when it was new.
+    pub async fn ensure_registered(&self) -> Result<bool, BrokerError> {
+        if self.broker.account().await?.order_keys.contains(&self.account()) {
+            return Ok(false);
+        }
+        self.broker.register(&self.registration()).await?;
+        Ok(true)
+    }
+
+    /// What asking `request` takes: price, ceilings, enclaves. Nothing is sealed or sent yet.
+    pub async fn plan(&self, request: &ChatRequest) -> Result<Plan, PlanError> {
+        let (config, cap) = (&self.config, self.config.cap());
+        let book = self.collateral.price_book(&self.broker, &self.folder).await?;
+        let name = request.model();
+        let offer = price::choose(&book, name, config.pinned(name), &config.spending.unit, &cap)?;
+        let catalogue = self.collateral.catalogue(&self.broker).await?;
+        let (instances, context) = catalogue.serving(name, &offer.model())?;
+        let ceilings = price::ceilings(request, context, config.default_output(), &offer, &cap)?;
+        Ok(Plan {
+            path: PATH_CHAT.to_owned(),
+            body: request.body().to_vec(),
+            offer,
+            ceilings,
+            instances,
+            payer: self.payer.clone(),
+            padding: config.padding(),
+            limits: self.limits.clone(),
+        })
+    }
+}
+
+/// Reads an appraisal policy.
+pub fn policy(path: &Path) -> Result<Policy, OpenError> {
+    let bytes = read_limited(path, MAX_POLICY_BYTES)?;
+    let text = String::from_utf8(bytes).map_err(|_| FolderError::Content {
+        path: path.to_owned(),
+        expected: "a policy in UTF-8",
+    })?;
+    Policy::from_toml(&text).map_err(|source| OpenError::Policy { path: path.to_owned(), source })
+}
+
+/// The roots a configuration names.
+pub fn anchors(config: &AppraisalConfig) -> Result<TrustAnchors, OpenError> {
+    let mut anchors = match config.vendor_roots {
+        true => TrustAnchors::vendors(),
+        false => TrustAnchors::none(),
+    };
+    for path in &config.simulated_roots {
+        let der = read_limited(path, MAX_CERTIFICATES_BYTES)?;
+        let label = path.display().to_string();
+        let anchor = TrustAnchor::simulated(&label, &der)
+            .map_err(|source| OpenError::Root { path: path.clone(), source })?;
+        anchors = anchors.with(anchor);
+    }
+    Ok(anchors)
+}
+
+/// The way to a configured broker.
+pub fn transport(
+    config: &BrokerConfig,
+    credential: Option<Zeroizing<String>>,
+) -> Result<Transport, OpenError> {
+    let identity = match (&config.spki_sha256, &config.ca_file) {
+        (Some(key), _) => Some(ServerIdentity::Key(*key)),
+        (None, Some(path)) => {
+            Some(ServerIdentity::Authorities(read_limited(path, MAX_CERTIFICATES_BYTES)?))
+        }
+        (None, None) => None,
+    };
+    Ok(Transport::new(&config.url, identity.as_ref(), credential)?)
+}

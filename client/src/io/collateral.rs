@@ -1,0 +1,233 @@
+//! What is fetched once and used for many requests: appraised keys until they end, the price book
+//! and the enclave list for a short while.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bulla_attestation::anchor::TrustAnchors;
+use bulla_attestation::appraise::{Freshness, appraise};
+use bulla_attestation::keys::AttestedKeys;
+use bulla_attestation::policy::Policy;
+use bulla_attestation::result::{AttestationResult, Refused};
+use bulla_attestation::sign::Signed;
+use bulla_wire::evidence::{AttestationReport, ReportError};
+use bulla_wire::ids::{InstanceId, PublicKey};
+use bulla_wire::price::PriceBook;
+use bulla_wire::statement::Nonce;
+use bulla_wire::units::UnixMillis;
+use tokio::sync::Mutex;
+
+use super::broker::{Broker, BrokerError};
+use super::folder::{Folder, FolderError};
+use super::system::now;
+use crate::catalogue::Catalogue;
+use crate::price::{self, PriceError};
+
+/// How long an enclave list is used, in milliseconds.
+const CATALOGUE_LIFE_MS: u64 = 15_000;
+/// How long a price book is used without asking again, in milliseconds.
+const PRICE_BOOK_LIFE_MS: u64 = 60_000;
+/// Keys are appraised again when they end sooner than this, in milliseconds: longer than the
+/// session's own margin, so that a request never meets it.
+const KEYS_MARGIN_MS: u64 = 360_000;
+/// Most instances whose keys are remembered.
+const MAX_INSTANCES: usize = 1_000;
+
+/// One appraisal.
+#[derive(Clone)]
+pub struct Appraisal {
+    /// The verdict, check by check.
+    pub result: Arc<AttestationResult>,
+    /// The keys it affirmed.
+    pub keys: Arc<AttestedKeys>,
+}
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum AppraisalError {
+    /// The report could not be fetched.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// It is no attestation report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// It was refused. Carries the whole verdict.
+    #[error("{why}")]
+    Refused {
+        /// Every check.
+        result: Box<AttestationResult>,
+        /// Why no keys came of it.
+        why: Box<Refused>,
+    },
+}
+
+/// Why there are no prices.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// The book could not be fetched.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// It is refused.
+    #[error(transparent)]
+    Price(#[from] PriceError),
+    /// It could not be kept.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+}
+
+#[derive(Clone)]
+struct Kept<T> {
+    value: T,
+    until: UnixMillis,
+}
+
+impl<T: Clone> Kept<T> {
+    fn fresh(slot: &Option<Kept<T>>) -> Option<T> {
+        slot.as_ref().filter(|kept| now() < kept.until).map(|kept| kept.value.clone())
+    }
+}
+
+/// The cache. Each part is fetched by one task at a time; the others wait for it.
+pub struct Collateral {
+    policy: Policy,
+    anchors: TrustAnchors,
+    root_key: PublicKey,
+    appraisals: Mutex<HashMap<InstanceId, Appraisal>>,
+    catalogue: Mutex<Option<Kept<Arc<Catalogue>>>>,
+    book: Mutex<BookSlot>,
+}
+
+#[derive(Default)]
+struct BookSlot {
+    kept: Option<Kept<Arc<Signed<PriceBook>>>>,
+    /// Highest version ever accepted; `None` until the folder has been asked.
+    seen: Option<u64>,
+}
+
+impl Collateral {
+    /// An empty cache that appraises under `policy` and `anchors` and takes price books of
+    /// `root_key`.
+    pub fn new(policy: Policy, anchors: TrustAnchors, root_key: PublicKey) -> Collateral {
+        Collateral {
+            policy,
+            anchors,
+            root_key,
+            appraisals: Mutex::default(),
+            catalogue: Mutex::default(),
+            book: Mutex::default(),
+        }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The trust anchors in force.
+    pub fn anchors(&self) -> &TrustAnchors {
+        &self.anchors
+    }
+
+    /// An appraisal of `instance` that still stands for a while.
+    pub async fn appraisal(&self, instance: &InstanceId) -> Option<Appraisal> {
+        let appraisals = self.appraisals.lock().await;
+        let until = |found: &&Appraisal| {
+            let end = found.keys.not_after().millis();
+            now().saturating_add(UnixMillis(KEYS_MARGIN_MS)) < end
+        };
+        appraisals.get(instance).filter(until).cloned()
+    }
+
+    /// Fetches the report of `instance` under `nonce` and appraises it. Evidence that is affirmed
+    /// is archived and its keys remembered.
+    pub async fn appraise(
+        &self,
+        broker: &Broker,
+        folder: &Folder,
+        instance: &InstanceId,
+        nonce: Nonce,
+    ) -> Result<Appraisal, AppraisalError> {
+        let bytes = broker.attestation(instance, &nonce).await?;
+        let appraisal = self.judge(&bytes, Freshness::Nonce(nonce))?;
+        let keyset = appraisal.keys.keyset_digest();
+        if let Err(error) = folder.archive_evidence(&keyset, &bytes) {
+            tracing::warn!(%error, "evidence could not be archived");
+        }
+        let mut appraisals = self.appraisals.lock().await;
+        if appraisals.len() >= MAX_INSTANCES {
+            appraisals.clear();
+        }
+        appraisals.insert(instance.clone(), appraisal.clone());
+        Ok(appraisal)
+    }
+
+    /// Appraises a report under the policy in force.
+    pub fn judge(&self, report: &[u8], freshness: Freshness) -> Result<Appraisal, AppraisalError> {
+        let report = AttestationReport::from_json(report)?;
+        let (policy, anchors) = (&self.policy, &self.anchors);
+        let result = appraise(&report, anchors, policy, freshness, now().seconds());
+        match result.clone().into_keys() {
+            Ok(keys) => Ok(Appraisal { result: Arc::new(result), keys: Arc::new(keys) }),
+            Err(why) => {
+                Err(AppraisalError::Refused { result: Box::new(result), why: Box::new(why) })
+            }
+        }
+    }
+
+    /// Forgets the keys of `instance`.
+    pub async fn forget(&self, instance: &InstanceId) {
+        self.appraisals.lock().await.remove(instance);
+    }
+
+    /// Enclaves and models.
+    pub async fn catalogue(&self, broker: &Broker) -> Result<Arc<Catalogue>, BrokerError> {
+        let mut slot = self.catalogue.lock().await;
+        if let Some(catalogue) = Kept::fresh(&slot) {
+            return Ok(catalogue);
+        }
+        let value = Arc::new(broker.enclaves().await?);
+        let until = now().saturating_add(UnixMillis(CATALOGUE_LIFE_MS));
+        *slot = Some(Kept { value: value.clone(), until });
+        Ok(value)
+    }
+
+    /// The verified price book in force.
+    pub async fn price_book(
+        &self,
+        broker: &Broker,
+        folder: &Folder,
+    ) -> Result<Arc<Signed<PriceBook>>, BookError> {
+        let mut slot = self.book.lock().await;
+        if let Some(book) = Kept::fresh(&slot.kept) {
+            return Ok(book);
+        }
+        let seen = match slot.seen {
+            Some(seen) => seen,
+            None => self.version_seen(folder)?,
+        };
+        let bytes = broker.price_book().await?;
+        let book = price::read_book(&bytes, &self.root_key, seen, now().seconds())?;
+        if book.version > seen {
+            folder.store_price_book(&bytes)?;
+        }
+        slot.seen = Some(book.version);
+        let value = Arc::new(book);
+        let until = now().saturating_add(UnixMillis(PRICE_BOOK_LIFE_MS));
+        slot.kept = Some(Kept { value: value.clone(), until });
+        Ok(value)
+    }
+
+    /// Asks for the price book again at the next request.
+    pub async fn forget_prices(&self) {
+        self.book.lock().await.kept = None;
+    }
+
+    /// Version of the stored book; 0 when there is none, or one of another broker.
+    fn version_seen(&self, folder: &Folder) -> Result<u64, FolderError> {
+        let stored = folder.price_book()?;
+        let book = stored.and_then(|bytes| {
+            bulla_attestation::sign::verify::<PriceBook>(&bytes, &self.root_key).ok()
+        });
+        Ok(book.map_or(0, |book| book.version))
+    }
+}

@@ -1,0 +1,13 @@
+//! The shell: files, network and the local endpoint. Decides nothing that [`crate::session`] or
+//! [`crate::price`] could decide.
+
+pub mod ask;
+pub mod broker;
+pub mod client;
+pub mod collateral;
+pub mod folder;
+pub mod proxy;
+pub mod records;
+pub mod system;
+pub mod tls;
+pub mod transport;
