@@ -70,6 +70,11 @@ impl ChatRequest {
         ChatRequest { messages: vec![ChatMessage::new(Role::User, content)] }
     }
 
+    /// UTF-8 bytes of all messages together.
+    pub(crate) fn content_bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.content.len()).sum()
+    }
+
     /// The limits that hold for every engine, checked before any template runs.
     pub(crate) fn check(&self) -> Result<(), PromptError> {
         if self.messages.is_empty() {
@@ -79,7 +84,7 @@ impl ChatRequest {
         if messages > MAX_MESSAGES {
             return Err(PromptError::TooManyMessages { limit: MAX_MESSAGES, got: messages });
         }
-        let bytes: usize = self.messages.iter().map(|message| message.content.len()).sum();
+        let bytes = self.content_bytes();
         if bytes > MAX_CHAT_BYTES {
             return Err(PromptError::TooManyBytes { limit: MAX_CHAT_BYTES, got: bytes });
         }
@@ -150,10 +155,10 @@ pub enum PromptError {
         /// Messages in the request.
         got: usize,
     },
-    /// More text than [`MAX_CHAT_BYTES`].
+    /// More text than [`MAX_CHAT_BYTES`], or than the context could ever hold.
     #[error("the chat has {got} bytes of text, at most {limit} are accepted; shorten it")]
     TooManyBytes {
-        /// [`MAX_CHAT_BYTES`].
+        /// The lower of the two.
         limit: usize,
         /// Bytes in the request.
         got: usize,

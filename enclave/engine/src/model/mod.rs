@@ -27,6 +27,9 @@ use template::ChatTemplate;
 use tokenizer::TextCodec;
 use weights::Tensors;
 
+/// Bytes of text that a tokenizer's normaliser may turn into one, at the very most: composing a
+/// letter with its accents.
+const NORMALISED_BYTES: usize = 4;
 const GENERATION_CONFIG: &str = "generation_config.json";
 
 /// Weights, tokenizer, chat template and settings of one model. Immutable, shared by sequences.
@@ -100,9 +103,20 @@ impl Model {
     /// text (`tokenizer.rs` says how); one that cannot is refused.
     pub fn prompt(&self, chat: &ChatRequest) -> Result<Prompt, PromptError> {
         chat.check()?;
+        self.refuse_hopeless(chat)?;
         let (messages, mark) = self.codec.mark(&chat.messages)?;
         let text = self.template.render(&messages)?;
         self.own(self.codec.encode_chat(&text, mark)?)
+    }
+
+    /// Refuses a chat that cannot fit the context, before any work is done on it.
+    fn refuse_hopeless(&self, chat: &ChatRequest) -> Result<(), PromptError> {
+        let context_tokens = self.context_tokens as usize;
+        let limit = context_tokens * self.codec.longest_token_bytes() * NORMALISED_BYTES;
+        match chat.content_bytes() {
+            got if got > limit => Err(PromptError::TooManyBytes { limit, got }),
+            _ => Ok(()),
+        }
     }
 
     /// Tokenizes plain text for a model to continue. Control tokens in `text` count as such: this

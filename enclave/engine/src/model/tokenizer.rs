@@ -25,11 +25,14 @@ pub(super) struct TextCodec {
     plain: OnceLock<Tokenizer>,
     /// Longest first, so that the first match at a place is the longest.
     controls: Vec<Control>,
+    longest_token_bytes: usize,
 }
 
 struct Control {
     text: String,
     id: u32,
+    /// Looked for after normalisation, which may make it out of other text.
+    normalized: bool,
 }
 
 impl TextCodec {
@@ -40,22 +43,32 @@ impl TextCodec {
         // Training settings that some files carry; a prompt is never cut or filled silently.
         tokenizer.with_truncation(None).map_err(refused)?;
         tokenizer.with_padding(None);
-        let highest_id = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
+        let tokens = tokenizer.get_vocab(true);
+        let longest_token_bytes = tokens.keys().map(String::len).max().unwrap_or(0);
+        let highest_id = tokens.into_values().max().unwrap_or(0);
         if highest_id as usize >= vocab {
             return Err(LoadError::Vocabulary { highest_id, vocab });
         }
         let added = tokenizer.get_added_tokens_decoder().into_iter();
         let special = added.filter(|(_, token)| token.special && !token.content.is_empty());
-        let control =
-            |(id, token): (u32, tokenizers::AddedToken)| Control { text: token.content, id };
+        let control = |(id, token): (u32, tokenizers::AddedToken)| Control {
+            text: token.content,
+            id,
+            normalized: token.normalized,
+        };
         let mut controls: Vec<Control> = special.map(control).collect();
         controls.sort_by(|a, b| (b.text.len(), &a.text).cmp(&(a.text.len(), &b.text)));
-        Ok(TextCodec { tokenizer, plain: OnceLock::new(), controls })
+        Ok(TextCodec { tokenizer, plain: OnceLock::new(), controls, longest_token_bytes })
     }
 
     /// The id of a token by its text.
     pub fn id(&self, text: &str) -> Option<u32> {
         self.tokenizer.token_to_id(text)
+    }
+
+    /// No token stands for more text than this.
+    pub fn longest_token_bytes(&self) -> usize {
+        self.longest_token_bytes
     }
 
     /// Ids of plain text, with the beginning token where the tokenizer adds one.
@@ -103,7 +116,7 @@ impl TextCodec {
     /// Ids of a rendered chat whose messages were marked with `mark`.
     pub fn encode_chat(&self, text: &str, mark: Option<char>) -> Result<Vec<u32>, PromptError> {
         let Some(mark) = mark else {
-            return encode(&self.tokenizer, text, false);
+            return self.encode_trusted(text);
         };
         let mut ids = Vec::new();
         // What is left over: `trusted` of it has no mark and is not yet encoded.
@@ -111,7 +124,7 @@ impl TextCodec {
         while trusted < rest.len() {
             let stretch = self.find(&rest[trusted..]).map_or(rest.len(), |(at, _)| trusted + at);
             if rest[trusted..stretch].contains(mark) {
-                ids.extend(encode(&self.tokenizer, &rest[..trusted], false)?);
+                ids.extend(self.encode_trusted(&rest[..trusted])?);
                 ids.extend(self.encode_plain(&rest[trusted..stretch], mark)?);
                 (rest, trusted) = (&rest[stretch..], 0);
             } else {
@@ -121,7 +134,19 @@ impl TextCodec {
                 trusted += control.text.len();
             }
         }
-        ids.extend(encode(&self.tokenizer, rest, false)?);
+        ids.extend(self.encode_trusted(rest)?);
+        Ok(ids)
+    }
+
+    /// Text in which every control token was written by the template.
+    fn encode_trusted(&self, text: &str) -> Result<Vec<u32>, PromptError> {
+        let ids = encode(&self.tokenizer, text, false)?;
+        for control in self.controls.iter().filter(|control| control.normalized) {
+            let found = ids.iter().filter(|id| **id == control.id).count();
+            if found > text.matches(&control.text).count() {
+                return Err(PromptError::ControlToken { token: control.text.clone() });
+            }
+        }
         Ok(ids)
     }
 
