@@ -51,3 +51,17 @@ pub struct HexError {
     /// Length found, in characters.
     pub got_chars: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_prints_and_nothing_else() {
+        let two = Hex([0xab, 1]);
+        assert_eq!(two.to_string().parse(), Ok(two));
+        for bad in ["AB01", "ab0", "ab0102", "", "0xab"] {
+            assert!(bad.parse::<Hex<2>>().is_err(), "{bad}");
+        }
+    }
+}

@@ -178,6 +178,24 @@ fn everything_at_once_in_any_order_changes_nothing() {
     }
 }
 
+/// AMD's key server gives intermediate and root as one PEM text.
+#[test]
+fn a_chain_in_one_pem_text_is_taken_apart() {
+    let Some(folder) = EvidenceFolder::open() else { return };
+    let [ask, ark] = ["ask", "ark"].map(|name| folder.read(&format!("snp/ca/genoa/{name}.pem")));
+    let chain = [ask, b"\n".to_vec(), ark].concat();
+    let leaf = folder.read("snp/oak-genoa-v5/vcek.der");
+    let result = appraise_raw(
+        &folder.read("snp/oak-genoa-v5/report.bin"),
+        &bulla_attestation::endorsement::Endorsements::sort([&chain[..], &leaf]),
+        &TrustAnchors::vendors(),
+        &authentic(),
+        &Expectations::default(),
+        NOW,
+    );
+    assert!(result.is_affirmed(), "{result}");
+}
+
 #[test]
 fn the_revocation_list_tells_only_inside_its_window() {
     use bulla_attestation::result::CheckResult;

@@ -30,6 +30,11 @@ const TABLE_ENTRY_BYTES: usize = 24;
 /// `ENXIO`: the kernel's answer where no driver has registered as a provider.
 const ENXIO: i32 = 6;
 
+/// `kind` beside an endorsement: where it comes from, a hint for people.
+const FROM_HOST: &str = "certificate from the host";
+/// See [`FROM_HOST`].
+const CONFIGURED: &str = "configured";
+
 /// The TEE this machine is a guest of.
 #[derive(Debug)]
 pub struct ConfigfsTsm {
@@ -37,6 +42,7 @@ pub struct ConfigfsTsm {
     kind: TeeKind,
     chip_id: String,
     entries: AtomicU64,
+    endorsements: Vec<Vec<u8>>,
 }
 
 impl ConfigfsTsm {
@@ -48,11 +54,19 @@ impl ConfigfsTsm {
             kind: TeeKind::Snp,
             chip_id: String::new(),
             entries: AtomicU64::new(0),
+            endorsements: Vec::new(),
         };
         let answer = tsm.ask(&Kernel, &[0; 64])?;
         tsm.kind = answer.kind;
         tsm.chip_id = chip_id(&answer)?;
         Ok(tsm)
+    }
+
+    /// Sends `endorsements` (certificates and revocation lists, DER or PEM) along with every report:
+    /// many hosts give none, and no verifier fetches any.
+    pub fn with_endorsements(mut self, endorsements: Vec<Vec<u8>>) -> ConfigfsTsm {
+        self.endorsements = endorsements;
+        self
     }
 
     fn ask(&self, tree: &impl Tree, report_data: &[u8; 64]) -> Result<Answer, AttesterError> {
@@ -81,10 +95,11 @@ impl Attester for ConfigfsTsm {
                 return Err(AttesterError::BadReport { reason });
             }
         }
-        let endorsements = answer
-            .endorsements
-            .into_iter()
-            .map(|data| Endorsement { kind: "certificate".to_owned(), data })
+        let from_host = answer.endorsements.into_iter().map(|data| (FROM_HOST, data));
+        let configured = self.endorsements.iter().map(|data| (CONFIGURED, data.clone()));
+        let endorsements = from_host
+            .chain(configured)
+            .map(|(kind, data)| Endorsement { kind: kind.to_owned(), data })
             .collect();
         Ok(Evidence { report: answer.report, endorsements })
     }
@@ -217,10 +232,9 @@ fn certificates(table: &[u8]) -> Vec<Vec<u8>> {
             break;
         }
         let end = offset.saturating_add(length);
-        if let Some(certificate) = table.get(offset..end) {
-            if !certificate.is_empty() {
-                found.push(certificate.to_vec());
-            }
+        let certificate = table.get(offset..end).unwrap_or_default();
+        if !certificate.is_empty() {
+            found.push(certificate.to_vec());
         }
     }
     found

@@ -68,6 +68,7 @@ fn tsm() -> ConfigfsTsm {
         kind: TeeKind::Snp,
         chip_id: String::new(),
         entries: AtomicU64::new(0),
+        endorsements: Vec::new(),
     }
 }
 
