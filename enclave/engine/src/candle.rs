@@ -14,7 +14,7 @@ use crate::sampler::Sampler;
 
 /// Tokens of a prompt computed in one pass. Every prompt is cut at multiples of it, whatever runs
 /// beside: another cut may round differently in the last bit.
-const PASS_TOKENS: usize = 128;
+const PASS_TOKENS: usize = 64;
 
 /// What an engine may hold at once.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! From logits to the next token, by the request's own random stream.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_core::{Rng, SeedableRng};
 
 use crate::request::Sampling;
 

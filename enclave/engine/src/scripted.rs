@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_core::{Rng, SeedableRng};
 
 use crate::answer::Answer;
 use crate::chat::{ChatRequest, Prompt, PromptError};
