@@ -17,6 +17,7 @@ pub mod account;
 pub mod audit;
 pub mod broker;
 pub mod catalogue;
+pub mod commands;
 pub mod config;
 pub mod hold;
 pub mod io;

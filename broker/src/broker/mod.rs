@@ -5,6 +5,8 @@ mod enclaves;
 mod event;
 mod orders;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
