@@ -11,9 +11,17 @@ use bulla_wire::receipt::{Outcome, SecurityMode};
 use bulla_wire::units::{MicroUnits, TokenCount, UnixMillis, UnixSeconds};
 
 use super::story::{Lie, checkpoint, judge, judge_bytes, key, own_view, seed, tell};
-use crate::audit::{AuditReport, CheckName};
+use crate::audit::CheckName;
 
-fn assert_named(report: &AuditReport, expected: CheckName) {
+/// With `BULLA_WRITE_LIES` set to a folder, the bundle is kept there for other verifiers to judge
+/// (`tests/independent/verify_bundle.py lies`).
+fn assert_named(name: &str, items: &[Item], expected: CheckName) {
+    if let Some(folder) = std::env::var_os("BULLA_WRITE_LIES") {
+        let bytes: Vec<u8> = items.iter().flat_map(cbor::to_vec).collect();
+        let path = std::path::Path::new(&folder).join(format!("{name}.cborseq"));
+        std::fs::write(path, bytes).unwrap();
+    }
+    let report = judge(items);
     assert!(report.exit_code() > 0, "nothing was found\n{report}");
     let named = report.errors().any(|finding| finding.check == expected);
     assert!(named, "expected an error of {expected}\n{report}");
@@ -25,7 +33,7 @@ macro_rules! world {
         $(#[test]
         fn $name() {
             let lie = Lie { $hook: Box::new($lie), ..Lie::none() };
-            assert_named(&judge(&tell(&lie)), CheckName::$check);
+            assert_named(stringify!($name), &tell(&lie), CheckName::$check);
         })+
     };
 }
@@ -38,7 +46,7 @@ macro_rules! items {
             let mut items = tell(&Lie::none());
             let lie: fn(&mut Vec<Item>) = $lie;
             lie(&mut items);
-            assert_named(&judge(&items), CheckName::$check);
+            assert_named(stringify!($name), &items, CheckName::$check);
         })+
     };
 }
@@ -49,7 +57,7 @@ macro_rules! keys {
         $(#[test]
         fn $name() {
             let lie = Lie { $field: $seed, ..Lie::none() };
-            assert_named(&judge(&tell(&lie)), CheckName::$check);
+            assert_named(stringify!($name), &tell(&lie), CheckName::$check);
         })+
     };
 }
@@ -402,7 +410,7 @@ macro_rules! own {
             assert!(inclusions > 8);
             let lie: fn(&mut Vec<Item>) = $lie;
             lie(&mut items);
-            assert_named(&judge(&items), CheckName::$check);
+            assert_named(stringify!($name), &items, CheckName::$check);
         })+
     };
 }
