@@ -5,14 +5,17 @@
 //! usage receipt that repeats the order.
 //!
 //! * [`session`]: one request as a state machine; [`price`], [`request`], [`config`],
-//!   [`catalogue`], [`listing`]: what it is made of. All pure: no clock, files, network or randomness of their
-//!   own.
+//!   [`catalogue`], [`listing`]: what it is made of. All pure: no clock, files, network or
+//!   randomness of their own.
 //! * [`io`]: files, network, the local OpenAI-compatible endpoint.
+//! * [`commands`]: what people type.
+//! * [`audit`]: judging a log and a ledger.
 
 #![forbid(unsafe_code)]
 
 pub mod audit;
 pub mod catalogue;
+pub mod commands;
 pub mod config;
 pub mod io;
 pub mod listing;

@@ -1,0 +1,98 @@
+//! What people type: each command a struct, run by the appliance (and by anyone else who mounts
+//! [`ClientCommand`]).
+//!
+//! Results go to standard output, what is said about them to standard error; `--json` puts one JSON
+//! document on standard output. Colours appear on terminals only.
+
+mod account;
+mod audit;
+mod chat;
+mod events;
+mod models;
+mod proxy;
+mod receipts;
+mod show;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+
+pub use account::Account;
+pub use audit::Audit;
+pub use chat::Chat;
+pub use models::Models;
+pub use proxy::Proxy;
+pub use receipts::Receipts;
+pub use show::amount;
+pub use verify::Verify;
+
+use crate::io::client::Client;
+
+/// Everything is well.
+pub const EXIT_OK: u8 = 0;
+/// Judged, and found wrong.
+pub const EXIT_REFUSED: u8 = 1;
+/// Could not be judged or done.
+pub const EXIT_FAILED: u8 = 2;
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// Data folder; the client's own files are in its subfolder `client`
+    #[arg(long, global = true, value_name = "DIR", default_value = "data", env = "BULLA_DATA")]
+    pub data: PathBuf,
+    /// Configuration file [default for client commands: DATA/client/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl GlobalArgs {
+    /// The client's data folder.
+    pub fn client_folder(&self) -> PathBuf {
+        self.data.join("client")
+    }
+
+    /// The configured client.
+    fn client(&self) -> anyhow::Result<Arc<Client>> {
+        Ok(Arc::new(Client::open(&self.client_folder(), self.config.as_deref())?))
+    }
+}
+
+/// The client's commands.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Appraise the evidence of a live service, ours or another that speaks aci/1
+    Verify(Verify),
+    /// Ask a model, sealed, ordered and receipted
+    Chat(Chat),
+    /// List, show or export the usage receipts kept on this machine
+    Receipts(Receipts),
+    /// Show packages and balances, register or replace the order key
+    Account(Account),
+    /// List the models you can ask, with prices
+    Models(Models),
+    /// Serve the local OpenAI-compatible endpoint
+    Proxy(Proxy),
+    /// Judge the broker's log and ledger, or a bundle kept in a file
+    Audit(Audit),
+}
+
+/// Runs a command. The exit code says what was found; an error, that it could not be done.
+pub async fn run(command: ClientCommand, global: GlobalArgs) -> anyhow::Result<ExitCode> {
+    let code = match command {
+        ClientCommand::Verify(verify) => verify.run(&global).await?,
+        ClientCommand::Chat(chat) => chat.run(&global).await?,
+        ClientCommand::Receipts(receipts) => receipts.run(&global)?,
+        ClientCommand::Account(account) => account.run(&global).await?,
+        ClientCommand::Models(models) => models.run(&global).await?,
+        ClientCommand::Proxy(proxy) => proxy.run(&global).await?,
+        ClientCommand::Audit(audit) => audit.run(&global).await?,
+    };
+    Ok(ExitCode::from(code))
+}
