@@ -1,1 +1,60 @@
-fn main() {}
+//! `bulla`: one binary for people, every role as a subcommand.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod completions;
+mod signal;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(&cli);
+    match run(cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("bulla: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Up(args) => up::execute(args, cli.json).await,
+        Command::Enclave(args) => {
+            bulla_enclave::command::execute(args, signal::stopped()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Broker(args) => {
+            args.execute(cli.json, signal::interrupted()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Client(command) => {
+            let global = bulla_client::commands::GlobalArgs { data: cli.data, json: cli.json };
+            Ok(ExitCode::from(bulla_client::commands::run(command, global).await))
+        }
+        Command::Completions(args) => {
+            completions::print(&args);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Logs go to standard error; `BULLA_LOG` chooses what, `up` is quiet because it tells a story.
+fn start_logging(cli: &Cli) {
+    let quiet = match cli.command {
+        Command::Enclave(_) | Command::Broker(_) => "info",
+        _ => "error",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BULLA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(quiet));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,260 @@
+//! Starts enclave, broker and local endpoint in the right order, and stops them in the reverse.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bulla_broker::Setup;
+use bulla_broker::config::{Config as BrokerConfig, EnclaveConfig as BrokerEnclave};
+use bulla_broker::price::PricedModel;
+use bulla_client::config::{
+    AppraisalConfig, BrokerConfig as ClientBroker, ClientConfig, PrivacyConfig, ProxyConfig,
+    SpendingConfig,
+};
+use bulla_client::io::client::Client;
+use bulla_client::io::folder::Folder;
+use bulla_client::io::proxy;
+use bulla_enclave::command::load_engine;
+use bulla_enclave::config::{EnclaveConfig, TeeChoice};
+use bulla_enclave::io::Ready as EnclaveReady;
+use bulla_wire::receipt::SecurityMode;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::folders::{Folders, set_up};
+use super::paper::Paper;
+
+/// How long the broker may take to appraise the enclave and open its epoch.
+const ROUTABLE_WITHIN: Duration = Duration::from_secs(60);
+/// Name of the one enclave.
+const INSTANCE: &str = "enclave-1";
+
+/// Everything that runs.
+pub struct Roles {
+    /// The customer.
+    pub client: Arc<Client>,
+    /// Sees the whole log and ledger.
+    pub operator: Client,
+    /// The enclave.
+    pub enclave: EnclaveReady,
+    /// Name of the model.
+    pub model: String,
+    endpoint: SocketAddr,
+    stop_enclave: watch::Sender<bool>,
+    stop_rest: watch::Sender<bool>,
+    enclave_task: JoinHandle<anyhow::Result<()>>,
+    broker_task: JoinHandle<anyhow::Result<()>>,
+    proxy_task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Roles {
+    /// Starts all roles; the enclave first, because its keys are what the others look for.
+    pub async fn start(
+        folders: &Folders,
+        model: &Path,
+        port: u16,
+        any_port: bool,
+        paper: &mut Paper,
+    ) -> anyhow::Result<Roles> {
+        let (stop_enclave, enclave_stopped) = watch::channel(false);
+        let (stop_rest, rest_stopped) = watch::channel(false);
+        paper.step("Boot: the enclave makes its keys and asks its TEE to sign them");
+        let (enclave, model_name, enclave_task) =
+            start_enclave(folders, model, enclave_stopped).await?;
+        tell_boot(&enclave, &model_name, paper);
+        let simulated = enclave.identity.security == SecurityMode::Simulated;
+        let policy = folders.write_policy(simulated)?;
+        let roots = match simulated {
+            true => vec![folders.simulated_root()],
+            false => Vec::new(),
+        };
+
+        paper.step("Publish: the broker appraises the enclave, opens its epoch and logs it");
+        let priced = PricedModel { name: model_name.clone(), manifest: enclave.model };
+        set_up(folders, &[priced])?;
+        let broker_config = BrokerConfig {
+            data: folders.broker(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            policy: policy.clone(),
+            vendor_roots: !simulated,
+            simulated_roots: roots.clone(),
+            enclaves: vec![BrokerEnclave {
+                instance: enclave.identity.instance.clone(),
+                url: format!("https://{}", enclave.address),
+            }],
+            tls: Default::default(),
+            limits: Default::default(),
+            times: Default::default(),
+        };
+        let (broker, broker_task) = start_broker(broker_config, rest_stopped.clone()).await?;
+        let setup = Setup::open(&folders.broker())?;
+        let listen = match any_port {
+            true => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            false => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        };
+        let config = ClientConfig {
+            broker: ClientBroker {
+                url: format!("https://{}", broker.address),
+                spki_sha256: Some(broker.spki_sha256),
+                ca_file: None,
+                root_key: setup.root_public_key(),
+                log_key: Some(setup.log_verifier().to_string()),
+            },
+            appraisal: AppraisalConfig {
+                policy,
+                vendor_roots: !simulated,
+                simulated_roots: roots,
+            },
+            spending: SpendingConfig::default(),
+            privacy: PrivacyConfig::default(),
+            proxy: ProxyConfig { listen, local_credential: None },
+            models: Default::default(),
+        };
+        let client = Arc::new(open_client(&folders.client(), &config)?);
+        let operator = open_client(&folders.operator(), &config)?;
+        wait_until_routable(&client).await?;
+        client.ensure_registered().await.context("registering the order key")?;
+        paper.fact("broker", format!("https://{}", broker.address));
+        paper.fact("log", setup.log_verifier().name());
+
+        let (endpoint, proxy_task) = start_proxy(Arc::clone(&client), rest_stopped).await?;
+        Ok(Roles {
+            client,
+            operator,
+            enclave,
+            model: model_name,
+            endpoint,
+            stop_enclave,
+            stop_rest,
+            enclave_task,
+            broker_task,
+            proxy_task,
+        })
+    }
+
+    /// Base address of the local endpoint.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}/v1", self.endpoint)
+    }
+
+    /// Stops all roles: the enclave first, so that the broker still fetches its last records.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.stop_enclave.send_replace(true);
+        (&mut self.enclave_task).await.context("enclave")??;
+        self.stop_rest.send_replace(true);
+        (&mut self.proxy_task).await.context("local endpoint")??;
+        (&mut self.broker_task).await.context("broker")??;
+        Ok(())
+    }
+}
+
+async fn start_enclave(
+    folders: &Folders,
+    model: &Path,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<(EnclaveReady, String, JoinHandle<anyhow::Result<()>>)> {
+    let setup = Setup::open(&folders.broker())?;
+    let config = EnclaveConfig {
+        instance: INSTANCE.parse()?,
+        listen: "127.0.0.1:0".to_owned(),
+        data: folders.enclave(),
+        model: model.to_owned(),
+        broker_root_key: setup.root_public_key(),
+        log_key: setup.log_verifier().to_string(),
+        tee: TeeChoice::Auto,
+        ..EnclaveConfig::default()
+    };
+    let path = model.to_owned();
+    let engine = tokio::task::spawn_blocking(move || load_engine(&path)).await??;
+    let name = engine.info().model;
+    let (ready, is_ready) = oneshot::channel();
+    let base = folders.root().to_owned();
+    let task = tokio::spawn(async move {
+        bulla_enclave::io::run(config, base, engine, ready, stop).await.map_err(Into::into)
+    });
+    match is_ready.await {
+        Ok(ready) => Ok((ready, name, task)),
+        Err(_) => {
+            task.await??;
+            bail!("the enclave ended before it served")
+        }
+    }
+}
+
+async fn start_broker(
+    config: BrokerConfig,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<(bulla_broker::Ready, JoinHandle<anyhow::Result<()>>)> {
+    let (ready, is_ready) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        bulla_broker::run(config, ready, turned_true(stop)).await.map_err(Into::into)
+    });
+    match is_ready.await {
+        Ok(ready) => Ok((ready, task)),
+        Err(_) => {
+            task.await??;
+            bail!("the broker ended before it served")
+        }
+    }
+}
+
+async fn start_proxy(
+    client: Arc<Client>,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<(SocketAddr, JoinHandle<anyhow::Result<()>>)> {
+    let (ready, is_ready) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        proxy::serve(client, ready, turned_true(stop)).await.map_err(Into::into)
+    });
+    match is_ready.await {
+        Ok(address) => Ok((address, task)),
+        Err(_) => {
+            task.await??;
+            bail!("the local endpoint ended before it served")
+        }
+    }
+}
+
+async fn turned_true(mut stop: watch::Receiver<bool>) {
+    // A dropped sender means that nobody can ask any more: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The configuration is written too, so that `bulla chat`, `bulla audit` and the others find it.
+fn open_client(path: &Path, config: &ClientConfig) -> anyhow::Result<Client> {
+    let folder = Folder::open(path)?;
+    let file = folder.config_path();
+    std::fs::write(&file, toml::to_string(config)?)
+        .with_context(|| format!("writing {}", file.display()))?;
+    Ok(Client::new(folder, config.clone())?)
+}
+
+async fn wait_until_routable(client: &Client) -> anyhow::Result<()> {
+    let started = Instant::now();
+    loop {
+        let problem = match client.broker().enclaves().await {
+            Ok(catalogue) if !catalogue.enclaves.is_empty() => return Ok(()),
+            Ok(_) => "the broker routes to no enclave yet".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if started.elapsed() > ROUTABLE_WITHIN {
+            bail!("{problem}; run with BULLA_LOG=info to see why");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn tell_boot(enclave: &EnclaveReady, model: &str, paper: &mut Paper) {
+    let identity = &enclave.identity;
+    if identity.security == SecurityMode::Simulated {
+        paper.warning("SIMULATED TEE: no hardware protects anything here. For development only.");
+    }
+    paper.fact("instance", &identity.instance);
+    paper.fact("security", identity.security);
+    paper.fact("keyset digest", identity.keyset_digest);
+    paper.fact("epoch", identity.epoch);
+    paper.fact("model", format!("{model}, manifest {}", enclave.model));
+    paper.fact("address", format!("https://{}", enclave.address));
+}
