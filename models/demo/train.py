@@ -1,6 +1,7 @@
 """Trains bulla-demo on generated conversations; resumable, one CPU core with AMX or AVX-512 bf16 is enough.
 
     python tokenizer.py && python train.py --steps 5000 --work checkpoints
+    torchrun --nproc-per-node 2 train.py …      # two processes, each its own data, gradients averaged
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 import safetensors.torch
 import tokenizers
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 import data
@@ -45,12 +47,12 @@ def shard(index, folder, batch_tokens):
     return batches
 
 
-def stream(first, folder, batch_tokens):
-    """Endless batches from shard `first` on; the next shard is made by another process meanwhile."""
+def stream(first, stride, folder, batch_tokens):
+    """Endless batches of every `stride`-th shard from `first` on; the next is made by another process meanwhile."""
     with concurrent.futures.ProcessPoolExecutor(1) as pool:
         ahead = pool.submit(shard, first, folder, batch_tokens)
         while True:
-            batches, first = ahead.result(), first + 1
+            batches, first = ahead.result(), first + stride
             ahead = pool.submit(shard, first, folder, batch_tokens)
             for ids, learn in batches:
                 yield first, torch.from_numpy(ids), torch.from_numpy(learn)
@@ -78,6 +80,9 @@ def main():
     cli.add_argument("--stop-at", type=int, default=0, help="stop after this step of the schedule")
     cli.add_argument("--minutes", type=float, default=0, help="schedule by wall-clock time instead of --steps")
     args = cli.parse_args()
+    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    if world > 1:
+        dist.init_process_group("gloo")
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     work = pathlib.Path(args.work)
@@ -109,8 +114,12 @@ def main():
 
     shown, began, losses = time.time(), time.time(), []
     used = seconds
-    for first, ids, learn in stream(first, args.folder, args.batch_tokens):
+    for first, ids, learn in stream(first + rank, world, args.folder, args.batch_tokens):
         seconds = used + time.time() - began
+        if world > 1:  # the first process's clock decides for all
+            clock = torch.tensor([seconds], dtype=torch.float64)
+            dist.broadcast(clock, 0)
+            seconds = clock.item()
         done = seconds / 60 / args.minutes if args.minutes else step / args.steps
         if done >= 1 or (args.stop_at and step >= args.stop_at):
             break
@@ -123,6 +132,11 @@ def main():
         for name, p in net.named_parameters():
             master[name].grad = p.grad.float()
             p.grad = None
+        if world > 1:
+            flat = torch.cat([p.grad.flatten() for p in master.values()])
+            dist.all_reduce(flat)
+            for p, part in zip(master.values(), flat.div_(world).split([p.numel() for p in master.values()])):
+                p.grad.copy_(part.view_as(p))
         norm = torch.nn.utils.clip_grad_norm_(master.values(), 1.0)
         for optimiser in optimisers:
             for group in optimiser.param_groups:
@@ -131,17 +145,19 @@ def main():
         with torch.no_grad():
             for name, p in net.named_parameters():
                 p.copy_(master[name])
-        step, tokens = step + 1, tokens + ids.numel()
+        step, tokens = step + 1, tokens + world * ids.numel()
         losses.append(loss.item())
-        if step % 25 == 0:
-            speed = sum(1 for _ in losses) * args.batch_tokens / (time.time() - shown)
+        if step % 25 == 0 and rank == 0:
+            speed = world * len(losses) * args.batch_tokens / (time.time() - shown)
             print(f"step {step} loss {sum(losses) / len(losses):.4f} norm {norm:.2f} lr {rate:.5f} tokens {tokens} tokens/s {speed:.0f} minutes {seconds / 60:.1f}", flush=True)
             shown, losses = time.time(), []
-        if step % 250 == 0:
+        if step % 250 == 0 and rank == 0:
             state = {"step": step, "shard": first, "tokens": tokens, "seconds": seconds, "master": master, "optimisers": [o.state_dict() for o in optimisers]}
             torch.save(state, work / "next.pt")
             os.replace(work / "next.pt", latest)
             save(master, args.folder)
+    if rank:
+        return
     save(master, args.folder)
     print(f"done: step {step}, tokens {tokens}, minutes {seconds / 60:.1f}", flush=True)
 
