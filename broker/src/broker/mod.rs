@@ -6,7 +6,7 @@ mod event;
 mod orders;
 mod records;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 

@@ -27,20 +27,20 @@ use crate::ledger::{
 use crate::price::{PricedModel, SourceBook, sign_book};
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
-const MODEL: Digest = Digest([0x11; 32]);
-const KEYSET: Digest = Digest([0x22; 32]);
+pub(crate) const MODEL: Digest = Digest([0x11; 32]);
+pub(crate) const KEYSET: Digest = Digest([0x22; 32]);
 const REQUEST: RequestId = RequestId(1);
 
 /// An enclave's chain of records.
-struct Enclave {
-    key: SigningKey,
-    seq: u64,
-    tip: Option<Digest>,
-    records: Vec<OutboxRecord>,
+pub(crate) struct Enclave {
+    pub(crate) key: SigningKey,
+    pub(crate) seq: u64,
+    pub(crate) tip: Option<Digest>,
+    pub(crate) records: Vec<OutboxRecord>,
 }
 
 impl Enclave {
-    fn epoch() -> EpochId {
+    pub(crate) fn epoch() -> EpochId {
         EpochId::of_keyset(&KEYSET)
     }
 
@@ -51,7 +51,7 @@ impl Enclave {
         self.tip = Some(digest);
     }
 
-    fn open(&mut self, parent: &[u8]) -> Vec<u8> {
+    pub(crate) fn open(&mut self, parent: &[u8]) -> Vec<u8> {
         if let Some(first) = self.records.first() {
             return first.record.0.clone();
         }
@@ -69,7 +69,7 @@ impl Enclave {
     }
 
     /// A receipt for an order, changed by `alter` before it is signed.
-    fn receipt(
+    pub(crate) fn receipt(
         &mut self,
         order: &Signed<Order>,
         output: u64,
@@ -130,7 +130,7 @@ struct Town {
     out: Vec<Effect>,
 }
 
-fn instance() -> InstanceId {
+pub(crate) fn instance() -> InstanceId {
     "node-1".parse().unwrap()
 }
 
@@ -143,14 +143,14 @@ fn settings() -> Settings {
     Settings { instances: vec![instance()], ..Settings::default() }
 }
 
-fn appraised(enclave: &SigningKey) -> Appraised {
+pub(crate) fn appraised(enclave: &SigningKey, now: UnixMillis) -> Appraised {
     let keyset = ArchivedKeyset {
         digest: KEYSET,
         instance: instance(),
         receipt_keys: vec![enclave.public()],
         simulated: true,
-        not_after: START.seconds().saturating_add(UnixSeconds(6 * 3600)),
-        appraised_at: START.seconds(),
+        not_after: now.seconds().saturating_add(UnixSeconds(6 * 3600)),
+        appraised_at: now.seconds(),
         leaf_index: 0,
     };
     let model = ServedModel {
@@ -242,7 +242,7 @@ impl Town {
     fn start(&mut self) {
         self.happen(Event::Tick);
         self.take(|effect| matches!(effect, Effect::Appraise { .. }).then_some(()));
-        self.happen(Event::EnclaveAppraised(Box::new(appraised(&self.enclave.key))));
+        self.happen(Event::EnclaveAppraised(Box::new(appraised(&self.enclave.key, START))));
         let checkpoint = self.take(|effect| match effect {
             Effect::OpenEpoch { checkpoint, .. } => Some(checkpoint.clone()),
             _ => None,
@@ -613,7 +613,7 @@ fn an_epoch_with_a_stale_or_foreign_parent_is_not_opened() {
     town.happen(Event::Tick);
     let other = Digest([0x33; 32]);
     let key = SigningKey::from_seed([8; 32]);
-    let mut keyset = appraised(&key).archive().keyset.clone();
+    let mut keyset = appraised(&key, START).archive().keyset.clone();
     keyset.digest = other;
     let moved = Appraised::unappraised(keyset, Vec::new());
     town.happen(Event::EnclaveAppraised(Box::new(moved)));

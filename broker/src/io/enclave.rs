@@ -347,6 +347,15 @@ impl Enclaves {
         link.fetch(&pinned.client, &path, MAX_REPORT_BYTES).await
     }
 
+    /// Pins a key nobody attested, for tests of what happens after an appraisal.
+    #[cfg(test)]
+    pub(super) fn pin_unappraised(&self, instance: &InstanceId, tls_key: Digest) {
+        let client = client(EnclaveKeys::Pinned(BTreeSet::from([tls_key]))).unwrap();
+        let (keyset, passport) = (Digest([0; 32]), Bytes::new());
+        let pinned = Arc::new(Pinned { keyset, client, passport });
+        *self.links[instance].pinned.write().unwrap() = Some(pinned);
+    }
+
     fn pinned(&self, instance: &InstanceId) -> Result<(&Link, Arc<Pinned>), EnclaveError> {
         let link = self.link(instance)?;
         let pinned = link.pinned.read().ok().and_then(|pinned| pinned.clone());

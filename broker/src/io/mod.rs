@@ -11,6 +11,8 @@ pub mod run;
 pub mod server;
 pub mod setup;
 pub mod store;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod views;
 pub mod workload;
