@@ -12,6 +12,8 @@ mod models;
 mod proxy;
 mod receipts;
 mod show;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::path::PathBuf;

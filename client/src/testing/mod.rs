@@ -1,6 +1,8 @@
 //! A simulated enclave for tests: real-format evidence under a test root, the real sealing key, and
 //! receipts that can be made wrong one field at a time.
 
+pub mod world;
+
 use std::sync::Arc;
 
 use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
@@ -27,12 +29,12 @@ use rand_core::SeedableRng;
 use ring::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 
 /// The simulated root.
-pub const ARK: &[u8] = include_bytes!("../tests/fixtures/ark.der");
-const ASK: &[u8] = include_bytes!("../tests/fixtures/ask.der");
-const VCEK: &[u8] = include_bytes!("../tests/fixtures/vcek.der");
-const VCEK_KEY: &[u8] = include_bytes!("../tests/fixtures/vcek.pk8");
+pub const ARK: &[u8] = include_bytes!("../../tests/fixtures/ark.der");
+const ASK: &[u8] = include_bytes!("../../tests/fixtures/ask.der");
+const VCEK: &[u8] = include_bytes!("../../tests/fixtures/vcek.der");
+const VCEK_KEY: &[u8] = include_bytes!("../../tests/fixtures/vcek.pk8");
 /// A policy that takes it.
-pub const POLICY: &str = include_str!("../../policies/appraisal/development.toml");
+pub const POLICY: &str = include_str!("../../../policies/appraisal/development.toml");
 
 /// The instant of every test: inside the certificates' dates.
 pub const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
