@@ -75,10 +75,11 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// Whether the broker wants newer prices: asking again may do.
-    fn wants_newer_prices(&self) -> bool {
-        let stale = Problem::StalePrices;
-        matches!(self, AskError::Session(SessionError::Problem { problem, .. }) if *problem == stale)
+    /// Whether prices or the enclave list were out of date: nothing was done, and asking again with
+    /// newer ones may do.
+    fn is_out_of_date(&self) -> bool {
+        let AskError::Session(SessionError::Problem { problem, .. }) = self else { return false };
+        matches!(problem, Problem::StalePrices | Problem::NotFound)
     }
 }
 
@@ -90,8 +91,8 @@ pub fn ask(
     let (sender, receiver) = mpsc::channel(BUFFERED_PIECES);
     tokio::spawn(async move {
         let mut result = run(&client, &request, &sender).await;
-        if result.as_ref().err().is_some_and(AskError::wants_newer_prices) {
-            client.collateral().forget_prices().await;
+        if result.as_ref().err().is_some_and(AskError::is_out_of_date) {
+            client.collateral().forget_lists().await;
             result = run(&client, &request, &sender).await;
         }
         if let Err(error) = result {

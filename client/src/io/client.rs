@@ -9,6 +9,7 @@ use bulla_attestation::policy::{MAX_POLICY_BYTES, Policy, PolicyError};
 use bulla_attestation::sign::{Signed, SigningKey};
 use bulla_wire::ids::AccountHandle;
 use bulla_wire::order::OrderKeyRegistration;
+use rand_core::Rng;
 use zeroize::Zeroizing;
 
 use super::broker::{Broker, BrokerError};
@@ -183,7 +184,10 @@ impl Client {
         let name = request.model();
         let offer = price::choose(&book, name, config.pinned(name), &config.spending.unit, &cap)?;
         let catalogue = self.collateral.catalogue(&self.broker).await?;
-        let (instances, context) = catalogue.serving(name, &offer.model())?;
+        let (mut instances, context) = catalogue.serving(name, &offer.model())?;
+        // Each request begins at another enclave, so that nobody's order of them becomes a queue.
+        let start = SystemRng::new().next_u32() as usize % instances.len().max(1);
+        instances.rotate_left(start);
         let ceilings = price::ceilings(request, context, config.default_output(), &offer, &cap)?;
         Ok(Plan {
             path: PATH_CHAT.to_owned(),

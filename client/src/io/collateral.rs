@@ -174,11 +174,6 @@ impl Collateral {
         }
     }
 
-    /// Forgets the keys of `instance`.
-    pub async fn forget(&self, instance: &InstanceId) {
-        self.appraisals.lock().await.remove(instance);
-    }
-
     /// Enclaves and models.
     pub async fn catalogue(&self, broker: &Broker) -> Result<Arc<Catalogue>, BrokerError> {
         let mut slot = self.catalogue.lock().await;
@@ -217,9 +212,10 @@ impl Collateral {
         Ok(value)
     }
 
-    /// Asks for the price book again at the next request.
-    pub async fn forget_prices(&self) {
+    /// Asks for price book and enclave list again at the next request.
+    pub async fn forget_lists(&self) {
         self.book.lock().await.kept = None;
+        *self.catalogue.lock().await = None;
     }
 
     /// Version of the stored book; 0 when there is none, or one of another broker.

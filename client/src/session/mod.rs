@@ -288,10 +288,13 @@ impl Session {
         let is_refetch = self.is_refetch();
         match problem {
             Problem::NotFound if is_refetch => self.resend(now),
-            Problem::StaleKeyset if untouched && again && !is_refetch => {
+            // The broker gave this hold back uncharged, or the keys have gone: order anew.
+            Problem::HoldConflict | Problem::StaleKeyset if untouched && again => {
                 Ok(self.appraise(instance, now, rng))
             }
-            Problem::Busy | Problem::Unavailable if untouched && !is_refetch => {
+            Problem::Busy | Problem::Unavailable | Problem::NotFound
+                if untouched && !is_refetch =>
+            {
                 let error = SessionError::Problem { problem, message, settled };
                 self.next_enclave(error, now, rng)
             }

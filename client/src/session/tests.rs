@@ -337,6 +337,20 @@ fn a_stale_keyset_is_appraised_again() {
 }
 
 #[test]
+fn a_hold_given_back_uncharged_is_ordered_anew() {
+    let (enclave, mut run) = (enclave(), Run::new(&["one"]));
+    let first = run.send(&enclave);
+    let effect = run.problem(first.stream, Problem::HoldConflict).unwrap();
+    assert!(matches!(effect, Some(Effect::FetchAttestation { .. })));
+    let second = Sent::of(run.step(Event::Appraised { keys: enclave.keys() }).unwrap());
+    assert_ne!(second.order.hold, first.order.hold);
+    let pieces = enclave.answer(second.order.bytes(), &second.sealed, |_| ());
+    run.feed(second.stream, &pieces[..2]).unwrap();
+    let error = run.problem(second.stream, Problem::HoldConflict).err().unwrap();
+    assert!(matches!(error, SessionError::Problem { .. }), "{error}");
+}
+
+#[test]
 fn refuses_keys_of_another_instance_and_keys_that_end() {
     let mut run = Run::new(&["two"]);
     run.step(Event::Start { cached: None }).unwrap();

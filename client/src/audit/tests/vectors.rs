@@ -23,7 +23,9 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::story::{Lie, ORIGIN, delegation, key, keyset, own_view, price_book, seed, tell};
+use super::story::{
+    Lie, ORIGIN, delegation, key, own_view, price_book, seed, stored_report, tell,
+};
 
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors")
@@ -163,7 +165,7 @@ fn vectors_of_digests() {
         .into_iter()
         .map(|label| json!({"label": label, "bytes": hex(b"abc"), "digest": labelled(label, b"abc")}))
         .collect();
-    let keyset = keyset(0);
+    let keyset = stored_report(0).attestation.workload_keyset;
     let digest = keyset_digest(&keyset);
     let statement = Statement { keyset_digest: digest, nonce: None };
     let value = json!({

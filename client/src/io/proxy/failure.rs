@@ -140,6 +140,10 @@ fn of_session(error: &SessionError) -> Failure {
     let text = error.to_string();
     let refused = |code: &str| Failure::new(502, "server_error", code).saying(text.clone());
     match error {
+        // The model was found in list and price book: that no enclave has it now is no 404.
+        SessionError::Problem { problem: Problem::NotFound, message, .. } => {
+            Failure::problem(Problem::Unavailable, &format!("broker: {message}"))
+        }
         SessionError::Problem { problem, message, .. } => {
             Failure::problem(*problem, &format!("broker: {message}"))
         }
