@@ -119,6 +119,16 @@ pub enum HoldRefusal {
     /// Ceilings and rates that make no amount.
     #[error("ceilings and rates: {0}")]
     Amount(#[from] ChargeError),
+    /// A maximum charge below what the ceilings can cost: the enclave would refuse it.
+    #[error(
+        "the ceilings can cost {most} micro-units, the order allows {max_charge}: lower the ceilings or allow more"
+    )]
+    MaxCharge {
+        /// What ceilings and rates can make.
+        most: MicroUnits,
+        /// The order's maximum.
+        max_charge: MicroUnits,
+    },
     /// Input above what the model reads.
     #[error("input ceiling of {got} tokens exceeds the model's context of {context_tokens}")]
     Context {
@@ -136,6 +146,7 @@ impl HoldRefusal {
             HoldRefusal::Order(_)
             | HoldRefusal::Expired { .. }
             | HoldRefusal::FromTheFuture { .. }
+            | HoldRefusal::MaxCharge { .. }
             | HoldRefusal::Amount(_) => Problem::InvalidOrder,
             HoldRefusal::UnknownOrderKey { .. } => Problem::Forbidden,
             HoldRefusal::NoInstance { .. } | HoldRefusal::NoModel { .. } => Problem::NotFound,
@@ -250,5 +261,8 @@ fn check_prices(order: &Order, terms: &Terms<'_>) -> Result<MicroUnits, HoldRefu
         return Err(HoldRefusal::Rates { expected: row.rates, got: order.rates });
     }
     let most = order.rates.most(order.ceiling_input_tokens, order.ceiling_output_tokens)?;
-    Ok(most.min(order.max_charge))
+    if order.max_charge < most {
+        return Err(HoldRefusal::MaxCharge { most, max_charge: order.max_charge });
+    }
+    Ok(most)
 }

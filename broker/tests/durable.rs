@@ -148,3 +148,19 @@ fn the_benchmark_load_runs_and_balances() {
     assert_eq!((totals.held, totals.spent), (0, 500 * 400_000));
     assert!(totals.balances());
 }
+
+#[test]
+#[ignore = "a measurement: run with --ignored --nocapture"]
+fn measure_holds_and_settlements_per_second() {
+    let folder = tempfile::tempdir().unwrap();
+    for per_batch in [1, 8, 64, 512] {
+        let mut store = open(&folder.path().join(format!("{per_batch}.sqlite")));
+        let pairs = if per_batch == 1 { 500 } else { 5_000 };
+        let measured = hold_and_settle(&mut store, pairs, per_batch, NOW).unwrap();
+        println!(
+            "batch {per_batch:>4}: {:>8.0} hold+settle/s, slowest batch {:?}",
+            measured.per_second(),
+            measured.slowest_batch
+        );
+    }
+}

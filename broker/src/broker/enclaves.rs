@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bulla_wire::ids::{Digest, InstanceId};
+use bulla_wire::ids::{Digest, EpochId, InstanceId};
 use bulla_wire::pull::{MAX_PULLED_RECORDS, Pull, RecordPlace};
 use bulla_wire::units::UnixMillis;
 
@@ -156,6 +156,10 @@ impl Broker {
         let every_ms = self.settings.pulls.appraise_every_ms;
         self.rounds.get_mut(&instance)?.appraise_at = after(now, every_ms);
         let serving = appraised.serving();
+        if self.distrusted.contains(&EpochId::of_keyset(&serving.keyset)) {
+            self.catalogue.set(&instance, Stage::Unknown);
+            return None;
+        }
         let refreshed = match self.catalogue.stage(&instance)? {
             Stage::Opening(old) if old.keyset == serving.keyset => Some(Stage::Opening(serving)),
             Stage::Ready(old) if old.keyset == serving.keyset => Some(Stage::Ready(serving)),
@@ -189,6 +193,32 @@ impl Broker {
             round.open_at = UnixMillis(0);
         }
         self.open_if_due(instance, now).into_iter().collect()
+    }
+
+    /// The enclave of this epoch, if it is the one it serves under now.
+    fn instance_of(&self, epoch: &EpochId) -> Option<InstanceId> {
+        let instances = self.catalogue.instances();
+        instances.into_iter().find(|instance| {
+            let keyset = self.audience(instance);
+            keyset.is_some_and(|keyset| EpochId::of_keyset(&keyset) == *epoch)
+        })
+    }
+
+    /// Appraises the enclave of this epoch at the next tick.
+    pub(super) fn look_again(&mut self, epoch: &EpochId) {
+        if let Some(instance) = self.instance_of(epoch)
+            && let Some(round) = self.rounds.get_mut(&instance)
+        {
+            round.appraise_at = UnixMillis(0);
+        }
+    }
+
+    /// Nothing is sent to the enclave of this epoch again; new keys start anew.
+    pub(super) fn distrust(&mut self, epoch: EpochId, now: UnixMillis) {
+        if let Some(instance) = self.instance_of(&epoch) {
+            self.failed(&instance, true, now);
+        }
+        self.distrusted.insert(epoch);
     }
 
     /// Asks again after a while: an enclave that cannot be reached may have new keys. One whose

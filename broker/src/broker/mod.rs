@@ -8,12 +8,12 @@ mod records;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_attestation::sign::{Signed, VerifyError, verify};
 use bulla_wire::cbor::Bytes;
 use bulla_wire::grant::Delegation;
-use bulla_wire::ids::InstanceId;
+use bulla_wire::ids::{EpochId, InstanceId};
 use bulla_wire::leaf::Leaf;
 use bulla_wire::price::PriceBook;
 use bulla_wire::problem::Problem;
@@ -82,6 +82,8 @@ pub struct Broker {
     kept_at: UnixMillis,
     kept_size: u64,
     rounds: BTreeMap<InstanceId, Rounds>,
+    /// Epochs whose enclave was seen to lie; nothing is sent there again.
+    distrusted: BTreeSet<EpochId>,
     flights: BTreeMap<BatchId, Flight>,
     next_batch: u64,
 }
@@ -107,6 +109,7 @@ impl Broker {
             kept_at: UnixMillis(0),
             kept_size: 0,
             rounds: rounds.collect(),
+            distrusted: BTreeSet::new(),
             catalogue: Catalogue::new(instances),
             flights: BTreeMap::new(),
             next_batch: 0,
@@ -132,7 +135,7 @@ impl Broker {
             }
             Event::NotAdmitted { hold } => effects.push(self.release(hold)),
             Event::RecordReceived { request, record } => {
-                effects.push(self.record(request, &record, view)?);
+                effects.extend(self.record(request, &record, view)?);
             }
             Event::AnswerEnded { instance } => self.pull_soon(&instance),
             Event::Pulled { instance, records } => {
@@ -147,7 +150,7 @@ impl Broker {
             Event::EnclaveFailed { instance, refused } => self.failed(&instance, refused, now),
             Event::PriceBookSigned { book } => effects.extend(self.price_book(&book)),
             Event::Committed { batch, results } => {
-                effects.extend(self.committed(batch, results, view, now)?);
+                effects.extend(self.committed(batch, results, view, now));
             }
             Event::CommitFailed { batch } => effects.extend(self.commit_failed(batch, now)),
             Event::Tick => effects.extend(self.tick(view, now)?),
@@ -260,15 +263,21 @@ impl Broker {
         results: crate::io::store::Results,
         view: &dyn Queries,
         now: UnixMillis,
-    ) -> Result<Vec<Effect>, BrokerError> {
+    ) -> Vec<Effect> {
         let mut effects = Vec::new();
         // The tree grows from what is durable, before anybody is told that it grew.
-        if self.log.catch_up(self.keys.log(), view)? {
-            let note = self.log.checkpoint().to_bytes();
-            effects.push(Effect::PublishCheckpoint { note });
+        match self.log.catch_up(self.keys.log(), view) {
+            Ok(true) => {
+                let note = self.log.checkpoint().to_bytes();
+                effects.push(Effect::PublishCheckpoint { note });
+            }
+            Ok(false) => {}
+            // Durable, but not to be read back now: nobody waits for ever, and who asks again gets
+            // the same answer. The next tick says what is wrong.
+            Err(_) => return self.commit_failed(batch, now),
         }
         let Some(flight) = self.flights.remove(&batch) else {
-            return Ok(effects);
+            return effects;
         };
         let mut rejected = Vec::new();
         for (purpose, result) in flight.purposes.into_iter().zip(results) {
@@ -282,7 +291,7 @@ impl Broker {
             let places = flight.acknowledges;
             effects.push(self.commit_and_acknowledge(rejected, purposes, places));
         }
-        Ok(effects)
+        effects
     }
 
     fn conclude(

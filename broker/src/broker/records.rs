@@ -13,7 +13,8 @@ use super::event::Purpose;
 use super::{Broker, BrokerError, Effect, RequestId};
 use crate::catalogue::Stage;
 use crate::ledger::{
-    ArchivedKeyset, Charge, Command, Outcome, Queries, Rejection, Settlement, StoreError,
+    ArchivedKeyset, Charge, Command, Outcome, Queries, RecordKind, Rejection, Settlement,
+    StoreError,
 };
 use crate::record::{RecordError, Verified, claimed_keyset, verify};
 use crate::settlement::{SettlementError, judge};
@@ -37,16 +38,28 @@ impl Broker {
         request: Option<RequestId>,
         bytes: &[u8],
         view: &dyn Queries,
-    ) -> Result<Effect, BrokerError> {
+    ) -> Result<Vec<Effect>, BrokerError> {
         match self.judge_record(bytes, view)? {
             Ok(command) => {
+                self.look_again_after_close(&command);
                 let purpose = Purpose::Record { request, opens: None, bytes: bytes.to_vec() };
-                Ok(self.commit_one(command, purpose))
+                Ok(vec![self.commit_one(command, purpose)])
             }
-            Err(what) => match request {
-                Some(request) => Ok(Effect::refuse(request, Problem::Internal, what)),
-                None => Ok(self.keep_anomaly(what, bytes)),
-            },
+            Err(what) => {
+                let mut effects = vec![self.keep_anomaly(what.clone(), bytes)];
+                let refuse = |request| Effect::refuse(request, Problem::Internal, what);
+                effects.extend(request.map(refuse));
+                Ok(effects)
+            }
+        }
+    }
+
+    /// An enclave that closed its epoch has new keys soon.
+    fn look_again_after_close(&mut self, command: &Command) {
+        if let Command::Record(record) = command
+            && record.kind == RecordKind::Close
+        {
+            self.look_again(&record.epoch);
         }
     }
 
@@ -71,6 +84,7 @@ impl Broker {
             let bytes = &record.record.0;
             match self.judge_record(bytes, view)? {
                 Ok(command) => {
+                    self.look_again_after_close(&command);
                     commands.push(command);
                     let opens = None;
                     purposes.push(Purpose::Record { request: None, opens, bytes: bytes.clone() });
@@ -176,6 +190,12 @@ impl Broker {
             Err(no) => {
                 if let Some(instance) = opens {
                     self.failed(&instance, true, now);
+                }
+                // Two records for one place, or a chain that breaks: this epoch's enclave lies.
+                if let Rejection::RecordConflict { epoch, .. }
+                | Rejection::ChainBroken { epoch, .. } = &no
+                {
+                    self.distrust(*epoch, now);
                 }
                 let what = no.to_string();
                 rejected.push(Command::KeepAnomaly { what: what.clone(), bytes });

@@ -377,7 +377,8 @@ fn refuses_orders_by_the_check_that_fails() {
         town.refused(&order)
     };
     type Case = (fn(&mut Order), Problem, &'static str);
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
+        (|o| o.max_charge.0 -= 1, Problem::InvalidOrder, "can cost 50000000"),
         (|o| o.not_after = START.seconds(), Problem::InvalidOrder, "expired"),
         (|o| o.issued_at.0 += 301, Problem::InvalidOrder, "set the clock"),
         (|o| o.keyset = Digest([9; 32]), Problem::StaleKeyset, "appraise"),
@@ -435,15 +436,11 @@ fn replayed_forged_and_mismatching_receipts_change_nothing() {
 
     let forger = SigningKey::from_seed([66; 32]);
     let mut forged = Enclave { key: forger, seq: 1, tip: town.enclave.tip, records: Vec::new() };
-    let why = {
-        let forged = forged.receipt(&order, 7, |_| {});
-        town.happen(Event::RecordReceived { request: None, record: forged.clone() });
-        town.out.clear();
-        forged
-    };
+    let record = forged.receipt(&order, 7, |_| {});
+    town.happen(Event::RecordReceived { request: None, record: record.clone() });
     assert_eq!(town.balance(), held);
     assert_eq!(town.store.anomalies().unwrap(), 1);
-    town.happen(Event::RecordReceived { request: Some(REQUEST), record: why });
+    town.happen(Event::RecordReceived { request: Some(REQUEST), record });
     let refused = town.take(|effect| match effect {
         Effect::Refuse { message, .. } => Some(message.clone()),
         _ => None,
@@ -603,6 +600,25 @@ fn a_crash_between_any_two_effects_loses_and_doubles_nothing() {
         let restarts = u64::from(stop < steps);
         assert_eq!(town.broker.log().size(), 5 + restarts);
     }
+}
+
+#[test]
+fn an_enclave_that_signs_two_records_for_one_place_serves_no_more() {
+    let mut town = Town::open(100);
+    let order = town.order(1, |_| {});
+    town.granted(&order);
+    let (seq, tip) = (town.enclave.seq, town.enclave.tip);
+    let first = town.enclave.receipt(&order, 7, |_| {});
+    town.settle(first);
+    (town.enclave.seq, town.enclave.tip) = (seq, tip);
+    let fork = town.enclave.receipt(&order, 8, |_| {});
+    let why = town.flagged(fork);
+    assert!(why.contains("another one"), "{why}");
+    assert_eq!(town.store.anomalies().unwrap(), 1);
+    town.happen(Event::EnclaveAppraised(Box::new(appraised(&town.enclave.key, START))));
+    assert!(town.broker.catalogue().ready(&instance(), town.now.seconds()).is_none());
+    let next = town.order(2, |_| {});
+    assert_eq!(town.refused(&next).0, Problem::NotFound);
 }
 
 #[test]

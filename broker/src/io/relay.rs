@@ -30,6 +30,8 @@ use super::enclave::{BodyError, EnclaveError, Enclaves, header};
 use crate::broker::Event;
 use crate::ledger::HoldState;
 
+/// Longest wait for the beginning of an answer, body sent included.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Longest silence of an enclave inside an answer.
 const ANSWER_IDLE: Duration = Duration::from_secs(120);
 /// Longest wait for a customer to take a piece of its answer: a slow reader is a gone one.
@@ -98,6 +100,13 @@ impl Relay {
         let Some(digest) = ordered_digest(&granted.order) else {
             return Err(Refusal::new(Problem::Internal, "the granted order does not read"));
         };
+        let mut sending = Sending {
+            driver: &self.driver,
+            granted,
+            incomplete: incomplete.clone(),
+            ended: false,
+            unsent: false,
+        };
         let body = OrderedBody::new(body, digest, incomplete.clone());
         let encode = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
         let (order, grant) = (encode(&granted.order), encode(&granted.grant));
@@ -108,28 +117,27 @@ impl Relay {
             (HEADER_GRANT, grant.as_str()),
             (HEADER_DELEGATION, delegation.as_str()),
         ];
-        let sent = self.enclaves.send(&granted.instance, &headers, body.boxed_unsync()).await;
-        sent.map_err(|error| {
-            // An enclave admits only a whole body: without its end nothing runs.
-            let unsent = matches!(error, EnclaveError::Connect(_) | EnclaveError::NotAppraised(_));
-            let broken_off = incomplete.load(Ordering::Acquire);
-            if (unsent || broken_off) && granted.again.is_none() {
-                self.driver.tell(Event::NotAdmitted { hold: granted.hold });
+        let sent = self.enclaves.send(&granted.instance, &headers, body.boxed_unsync());
+        let error = match tokio::time::timeout(FIRST_BYTE_TIMEOUT, sent).await {
+            Ok(Ok(response)) => {
+                sending.ended = true;
+                return Ok(response);
             }
-            match broken_off && !unsent {
-                true => Refusal::new(
-                    Problem::InvalidOrder,
-                    "the body is not the one the order was signed over: seal and order again",
-                ),
-                false => self.out_of_reach(&granted.instance, &error),
-            }
-        })
+            Ok(Err(error)) => error,
+            Err(_) => EnclaveError::Timeout(FIRST_BYTE_TIMEOUT),
+        };
+        sending.unsent = matches!(error, EnclaveError::Connect(_) | EnclaveError::NotAppraised(_));
+        if !sending.unsent && incomplete.load(Ordering::Acquire) {
+            let message =
+                "the body broke off or is not the one the order was signed over: order again";
+            return Err(Refusal::new(Problem::InvalidOrder, message));
+        }
+        Err(self.out_of_reach(&granted.instance, &error))
     }
 
     fn out_of_reach(&self, instance: &InstanceId, error: &EnclaveError) -> Refusal {
         tracing::warn!(%instance, %error, "enclave");
         self.driver.tell(Event::EnclaveFailed { instance: instance.clone(), refused: false });
-        self.driver.tell(Event::AnswerEnded { instance: instance.clone() });
         let message = format!("enclave {instance} cannot be reached: try again or elsewhere");
         Refusal::new(Problem::Unavailable, message)
     }
@@ -156,6 +164,11 @@ impl Relay {
                 let instance = granted.instance.clone();
                 self.driver.tell(Event::AnswerEnded { instance });
             }
+        }
+        if problem == Problem::StaleKeyset {
+            // New keys: appraise soon.
+            let instance = granted.instance.clone();
+            self.driver.tell(Event::EnclaveFailed { instance, refused: false });
         }
         let message = error.map(|error| error.message.chars().take(400).collect::<String>());
         Refusal::new(problem, message.unwrap_or_else(|| "the enclave refused".to_owned()))
@@ -187,8 +200,10 @@ impl Relay {
         let (pieces, answer) = mpsc::channel(MAX_WAITING_PIECES);
         let relay = self.clone();
         tokio::spawn(async move {
+            // A kept answer has its receipt in the header, a streamed one in the trailer.
+            let early = receipt(response.headers());
             let mut body = response.into_body();
-            let settled = relay.pump(&mut body, &pieces).await;
+            let settled = relay.pump(&mut body, &pieces, early).await;
             // Dropped here, a body that has not ended resets the enclave's stream: it signs
             // `client-gone`, and the receipt comes through the outbox.
             drop(body);
@@ -201,7 +216,12 @@ impl Relay {
     }
 
     /// Moves the answer along; true when its receipt came with it.
-    async fn pump(&self, body: &mut Incoming, pieces: &mpsc::Sender<Piece>) -> bool {
+    async fn pump(
+        &self,
+        body: &mut Incoming,
+        pieces: &mpsc::Sender<Piece>,
+        early: Option<Vec<u8>>,
+    ) -> bool {
         loop {
             let frame = tokio::select! {
                 () = pieces.closed() => return false,
@@ -224,7 +244,11 @@ impl Relay {
                         return true;
                     }
                 },
-                Ok(None) => return false,
+                Ok(None) => {
+                    let Some(receipt) = early else { return false };
+                    self.settle(receipt).await;
+                    return true;
+                }
                 Ok(Some(Err(error))) => error.to_string(),
                 Err(_) => format!("the enclave was silent for {} s", ANSWER_IDLE.as_secs()),
             };
@@ -241,6 +265,32 @@ impl Relay {
             }
             Ok(_) => {}
             Err(_) => tracing::warn!("receipt not durable in time"),
+        }
+    }
+}
+
+/// A request on its way. When it ends without an answer, or its customer leaves before one, the
+/// broker is told what that means for the hold.
+struct Sending<'a> {
+    driver: &'a Driver,
+    granted: &'a Granted,
+    incomplete: Arc<AtomicBool>,
+    ended: bool,
+    unsent: bool,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        // An enclave admits only a whole body: without its end nothing runs.
+        let never_admitted = self.unsent || self.incomplete.load(Ordering::Acquire);
+        if never_admitted && self.granted.again.is_none() {
+            self.driver.tell(Event::NotAdmitted { hold: self.granted.hold });
+        } else {
+            let instance = self.granted.instance.clone();
+            self.driver.tell(Event::AnswerEnded { instance });
         }
     }
 }

@@ -38,6 +38,8 @@ const MAX_SHORT_BODY_BYTES: usize = 64 * 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most audit bundles made at once: each holds a snapshot of the ledger.
 const MAX_BUNDLES: usize = 4;
+/// Most short questions that wait at once; more are told to come later.
+const MAX_QUESTIONS: usize = 4096;
 
 /// What the routes work with.
 #[derive(Clone)]
@@ -48,6 +50,7 @@ pub struct Service {
     exporter: Exporter,
     requests: Arc<Semaphore>,
     bundles: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
 }
 
 type Answer = Result<Response, Refusal>;
@@ -75,6 +78,7 @@ impl Service {
             exporter,
             requests: Arc::new(Semaphore::new(concurrent_requests)),
             bundles: Arc::new(Semaphore::new(MAX_BUNDLES)),
+            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
         }
     }
 
@@ -105,9 +109,11 @@ impl Service {
         &self,
         question: impl FnOnce(&Broker, &super::store::SqliteStore) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
+        let busy = || Refusal::new(Problem::Busy, "the broker is busy: try again later");
+        let _permit = self.questions.try_acquire().map_err(|_| busy())?;
         match tokio::time::timeout(ANSWER_TIMEOUT, self.driver.ask(question)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Refusal::new(Problem::Busy, "the broker is busy: try again later")),
+            Err(_) => Err(busy()),
         }
     }
 

@@ -135,9 +135,9 @@ async fn refetch(State(small): State<Arc<Small>>, Path(hold): Path<String>) -> R
     let Some((_, receipt)) = kept.into_iter().find(|(kept, _)| kept.to_string() == hold) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let (frames, stream) = mpsc::channel(1);
-    tokio::spawn(async move { finish(&frames, &receipt).await });
-    answer(stream)
+    let mut response = "one two three".into_response();
+    response.headers_mut().insert(TRAILER_RECEIPT, receipt.parse().unwrap());
+    response
 }
 
 async fn outbox(State(small): State<Arc<Small>>, pull: Bytes) -> Response {
