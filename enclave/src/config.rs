@@ -113,6 +113,31 @@ pub enum ConfigError {
 }
 
 impl EnclaveConfig {
+    /// On a free loopback port, everything optional at its default; whom to trust is the caller's
+    /// to say.
+    pub fn local(
+        instance: InstanceId,
+        data: PathBuf,
+        model: PathBuf,
+        broker_root_key: PublicKey,
+        log_key: String,
+    ) -> EnclaveConfig {
+        EnclaveConfig {
+            instance,
+            listen: "127.0.0.1:0".to_owned(),
+            data,
+            model,
+            broker_root_key,
+            log_key,
+            tee: TeeChoice::default(),
+            keyset_hours: default_keyset_hours(),
+            sessions: default_sessions(),
+            requests_per_epoch: default_requests(),
+            coalesce_tokens: default_coalesce_tokens(),
+            coalesce_ms: default_coalesce_ms(),
+        }
+    }
+
     /// Reads TOML. Unknown keys are refused.
     pub fn from_toml(text: &str) -> Result<EnclaveConfig, ConfigError> {
         let config: EnclaveConfig = toml::from_str(text)
@@ -135,8 +160,7 @@ impl EnclaveConfig {
 
     /// The log's key.
     pub fn log_verifier(&self) -> Result<VerifierKey, ConfigError> {
-        VerifierKey::parse(&self.log_key)
-            .map_err(|e| ConfigError::LogKey { reason: e.to_string() })
+        VerifierKey::parse(&self.log_key).map_err(|e| ConfigError::LogKey { reason: e.to_string() })
     }
 
     /// The bounds it sets.

@@ -10,7 +10,7 @@
 //! # What is in scope
 //! The key configuration (RFC 9458 §3), the request and response encapsulation in chunks, binary
 //! HTTP inside (RFC 9292), padding of requests to buckets. The framing is still a draft, so it
-//! stays in [`frame`].
+//! stays in one module.
 //!
 //! # What is out of scope
 //! Sockets: bytes come in and go out as slices. Replay: the caller keeps the `enc` values.

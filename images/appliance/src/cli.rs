@@ -1,9 +1,7 @@
 //! The command line.
 
-use std::path::PathBuf;
-
 use bulla_broker::commands::BrokerArgs;
-use bulla_client::commands::ClientCommand;
+use bulla_client::commands::{ClientCommand, GlobalArgs};
 use bulla_enclave::command::EnclaveArgs;
 use clap::{Parser, Subcommand};
 
@@ -14,12 +12,9 @@ use crate::up::UpArgs;
 #[derive(Parser)]
 #[command(name = "bulla", version, propagate_version = true)]
 pub struct Cli {
-    /// For machines: one JSON value on standard output instead of text.
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Data folder of the client; `bulla up` keeps all roles below it.
-    #[arg(long, global = true, value_name = "DIR", env = "BULLA_DATA")]
-    pub data: Option<PathBuf>,
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -28,14 +23,44 @@ pub struct Cli {
 /// Every role, and `up`, which starts them all.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Start everything on this machine, tell the story of a first request, then serve.
+    /// Start everything on this machine, tell the story of a first request, then serve
     Up(UpArgs),
-    /// Run one enclave.
+    /// Run one enclave: attests itself, opens sealed requests, signs usage receipts
     Enclave(EnclaveArgs),
-    /// Run the broker, or set it up.
+    /// Run the broker, or set it up: accounts, packages, prices
     Broker(BrokerArgs),
     #[command(flatten)]
     Client(ClientCommand),
-    /// Print shell completions.
+    /// Print shell completions
     Completions(CompletionsArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_role_takes_its_own_arguments() {
+        for line in [
+            "bulla up --once --data d --json",
+            "bulla enclave --config e.toml",
+            "bulla broker --config b.toml",
+            "bulla broker --data d init",
+            "bulla chat hello --data d",
+            "bulla completions bash",
+        ] {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(
+                parsed.is_ok(),
+                "{line}: {}",
+                parsed.err().map(|e| e.to_string()).unwrap_or_default()
+            );
+        }
+    }
 }

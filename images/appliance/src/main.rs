@@ -28,19 +28,16 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Up(args) => up::execute(args, cli.json).await,
+        Command::Up(args) => up::execute(args, &cli.global).await,
         Command::Enclave(args) => {
             bulla_enclave::command::execute(args, signal::stopped()).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Broker(args) => {
-            args.execute(cli.json, signal::interrupted()).await?;
+            args.execute(&mut std::io::stdout(), signal::interrupted()).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Client(command) => {
-            let global = bulla_client::commands::GlobalArgs { data: cli.data, json: cli.json };
-            Ok(ExitCode::from(bulla_client::commands::run(command, global).await))
-        }
+        Command::Client(command) => bulla_client::commands::run(command, cli.global).await,
         Command::Completions(args) => {
             completions::print(&args);
             Ok(ExitCode::SUCCESS)

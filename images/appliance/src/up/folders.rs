@@ -89,7 +89,7 @@ pub fn set_up(folders: &Folders, models: &[PricedModel]) -> anyhow::Result<()> {
         let folder = Folder::open(&path)?;
         if folder.credential().is_err() {
             let secret = setup.add_credential(account, "bulla up", None)?;
-            folder.store_credential(secret.reveal())?;
+            folder.store_credential(secret.dangerous_text())?;
         }
     }
     setup.put_price_book(&SourceBook::from_toml(DEMO_PRICES)?, models)?;

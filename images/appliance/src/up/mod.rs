@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
+use bulla_client::commands::GlobalArgs;
 use clap::Args;
 
 use folders::Folders;
@@ -30,19 +31,16 @@ pub struct UpArgs {
     /// What to ask in the story.
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
-    /// Folder for keys, ledger, log and receipts of all roles.
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    data: PathBuf,
 }
 
 /// Where the demo model stands in a checkout.
 const DEMO_MODEL: &str = "models/demo/bulla-demo";
 
 /// Runs `bulla up`.
-pub async fn execute(args: UpArgs, json: bool) -> anyhow::Result<ExitCode> {
+pub async fn execute(args: UpArgs, global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     let model = find_model(args.model.as_deref())?;
-    let folders = Folders::open(&args.data)?;
-    let mut paper = Paper::new(json);
+    let folders = Folders::open(&global.data)?;
+    let mut paper = Paper::new(global.json);
     paper.title("bulla", &format!("data in {}", folders.root().display()));
     let mut roles = Roles::start(&folders, &model, args.port, args.once, &mut paper).await?;
     let told = story::tell(&roles, args.prompt.as_deref(), &mut paper).await;
@@ -58,7 +56,7 @@ pub async fn execute(args: UpArgs, json: bool) -> anyhow::Result<ExitCode> {
         paper.finish(held);
         return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    paper.serving(&roles.endpoint(), &args.data);
+    paper.serving(&roles.endpoint(), &global.data);
     crate::signal::interrupted().await;
     paper.note("stopping: closing the epoch and settling what is left");
     roles.stop().await?;
@@ -82,5 +80,7 @@ fn find_model(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
             return Ok(candidate);
         }
     }
-    bail!("the demo model is not here ({DEMO_MODEL}): run inside the checkout or name one with --model")
+    bail!(
+        "the demo model is not here ({DEMO_MODEL}): run inside the checkout or name one with --model"
+    )
 }

@@ -10,7 +10,8 @@ const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
-const WARN: Style = AnsiColor::Black.on(anstyle::Color::Ansi(AnsiColor::Yellow)).bold();
+const WARN: Style =
+    AnsiColor::Black.on_default().bg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow))).bold();
 
 /// Where the story is written. Colours are left out where there is no terminal.
 pub struct Paper {
@@ -104,9 +105,11 @@ impl Paper {
         let data = data.display();
         self.line("");
         self.line(&format!("{BOLD}serving{BOLD:#} {endpoint}"));
-        self.line(&format!("  curl {endpoint}/chat/completions -H 'content-type: application/json' \\"));
+        self.line(&format!(
+            "  curl {endpoint}/chat/completions -H 'content-type: application/json' \\"
+        ));
         self.line("    -d '{\"model\":\"bulla-demo\",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}'");
-        self.line(&format!("  bulla chat \"hello\" --data {data}/client     bulla audit --data {data}/client"));
+        self.line(&format!("  bulla chat \"hello\" --data {data}     bulla audit --data {data}"));
         self.line(&format!("{DIM}Ctrl-C stops{DIM:#}"));
         self.close_step();
         if self.json {

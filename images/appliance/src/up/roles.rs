@@ -17,7 +17,7 @@ use bulla_client::io::client::Client;
 use bulla_client::io::folder::Folder;
 use bulla_client::io::proxy;
 use bulla_enclave::command::load_engine;
-use bulla_enclave::config::{EnclaveConfig, TeeChoice};
+use bulla_enclave::config::EnclaveConfig;
 use bulla_enclave::io::Ready as EnclaveReady;
 use bulla_wire::receipt::SecurityMode;
 use tokio::sync::{oneshot, watch};
@@ -102,11 +102,7 @@ impl Roles {
                 root_key: setup.root_public_key(),
                 log_key: Some(setup.log_verifier().to_string()),
             },
-            appraisal: AppraisalConfig {
-                policy,
-                vendor_roots: !simulated,
-                simulated_roots: roots,
-            },
+            appraisal: AppraisalConfig { policy, vendor_roots: !simulated, simulated_roots: roots },
             spending: SpendingConfig::default(),
             privacy: PrivacyConfig::default(),
             proxy: ProxyConfig { listen, local_credential: None },
@@ -156,16 +152,13 @@ async fn start_enclave(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<(EnclaveReady, String, JoinHandle<anyhow::Result<()>>)> {
     let setup = Setup::open(&folders.broker())?;
-    let config = EnclaveConfig {
-        instance: INSTANCE.parse()?,
-        listen: "127.0.0.1:0".to_owned(),
-        data: folders.enclave(),
-        model: model.to_owned(),
-        broker_root_key: setup.root_public_key(),
-        log_key: setup.log_verifier().to_string(),
-        tee: TeeChoice::Auto,
-        ..EnclaveConfig::default()
-    };
+    let config = EnclaveConfig::local(
+        INSTANCE.parse()?,
+        folders.enclave(),
+        model.to_owned(),
+        setup.root_public_key(),
+        setup.log_verifier().to_string(),
+    );
     let path = model.to_owned();
     let engine = tokio::task::spawn_blocking(move || load_engine(&path)).await??;
     let name = engine.info().model;

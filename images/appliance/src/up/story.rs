@@ -4,21 +4,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use bulla_attestation::appraise::Freshness;
 use bulla_client::audit::{AuditReport, AuditTrust, audit_bytes};
+use bulla_client::commands::amount;
 use bulla_client::io::ask::{Progress, ask};
 use bulla_client::io::broker::Account;
+use bulla_client::io::system::SystemRng;
 use bulla_client::request::ChatRequest;
 use bulla_client::session::{Piece, Settled};
 use bulla_tlog::{SignedCheckpoint, VerifierKey};
 use bulla_wire::units::MicroUnits;
+use rand_core::Rng;
 use serde_json::json;
 
 use super::paper::Paper;
 use super::roles::Roles;
 
 /// What is asked when nobody says what to ask.
-const DEFAULT_PROMPT: &str = "Invoice 2026-0417 from Alder & Sons: 12 x toner cartridge at EUR 45.50, due 2026-12-01";
+const DEFAULT_PROMPT: &str =
+    "Invoice 2026-0417 from Alder & Sons: 12 x toner cartridge at EUR 45.50, due 2026-12-01";
 /// How long settlement and logging may take after the answer.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -44,7 +47,11 @@ async fn appraise(roles: &Roles, paper: &mut Paper) -> anyhow::Result<()> {
     paper.step("Appraise: the client checks the evidence, fresh, before it says a word");
     let instance = &roles.enclave.identity.instance;
     let client = &roles.client;
-    let appraisal = client.collateral().appraise(client.broker(), instance).await?;
+    let mut nonce = [0u8; 32];
+    SystemRng::new().fill_bytes(&mut nonce);
+    let (collateral, broker) = (client.collateral(), client.broker());
+    let appraisal = collateral.appraise(broker, client.folder(), instance, nonce).await?;
+    paper.fact("nonce", data_encoding::HEXLOWER.encode(&nonce));
     paper.block("checks", &appraisal.result.to_string());
     if appraisal.keys.keyset_digest() != roles.enclave.identity.keyset_digest {
         bail!("the attested keyset is not the one the enclave made");
@@ -67,7 +74,9 @@ async fn converse(roles: &Roles, prompt: &str, paper: &mut Paper) -> anyhow::Res
         match step? {
             Progress::Appraised { .. } => {}
             Progress::Ordered { instance, order, plain_bytes, sealed_bytes } => {
-                paper.step("Seal and order: ciphertext for the enclave, a signed order for the broker");
+                paper.step(
+                    "Seal and order: ciphertext for the enclave, a signed order for the broker",
+                );
                 paper.fact("prompt", prompt);
                 paper.fact("sealed to", instance);
                 paper.fact("sizes", format!("{plain_bytes} bytes in, {sealed_bytes} bytes sealed"));
@@ -75,7 +84,7 @@ async fn converse(roles: &Roles, prompt: &str, paper: &mut Paper) -> anyhow::Res
                 paper.fact("hold id", order.hold);
                 let (input, output) = (order.ceiling_input_tokens, order.ceiling_output_tokens);
                 paper.fact("ceilings", format!("{input} tokens in, {output} tokens out"));
-                paper.fact("at most", amount(order.max_charge, order.unit.as_str()));
+                paper.fact("at most", amount(order.max_charge, &order.unit));
             }
             Progress::Refetching { hold } => paper.fact("refetching", hold),
             Progress::Answer(Piece::Head { status, .. }) => {
@@ -106,22 +115,25 @@ async fn converse(roles: &Roles, prompt: &str, paper: &mut Paper) -> anyhow::Res
 
 async fn tell_hold(roles: &Roles, paper: &mut Paper) -> anyhow::Result<()> {
     let account = roles.client.broker().account().await?;
-    paper.step("Hold: the broker sets the most it may cost aside, then forwards what it cannot read");
-    for package in account.packages.iter().filter(|p| p.held.0 > 0) {
-        let held = amount(package.held, package.unit.as_str());
-        paper.fact("held", format!("{held} of package {} ({})", package.number, package.memo));
+    paper.step(
+        "Hold: the broker sets the most it may cost aside, then forwards what it cannot read",
+    );
+    for package in account.packages.iter().filter(|p| p.held > 0) {
+        let held = amount(MicroUnits(package.held), &package.unit);
+        let memo = package.memo.as_deref().unwrap_or("no remark");
+        paper.fact("held", format!("{held} of package {} ({memo})", package.number));
     }
     Ok(())
 }
 
 fn tell_receipt(settled: &Settled, paper: &mut Paper) {
-    let receipt = settled.receipt.receipt();
+    let receipt = &settled.receipt;
     paper.step("Receipt: signed by the attested key before the last chunk left");
     paper.fact("receipt", receipt.id);
     paper.fact("place", format!("epoch {} seq {}", receipt.epoch, receipt.seq));
     let usage = &receipt.usage;
     paper.fact("usage", format!("{} tokens in, {} tokens out", usage.input, usage.output));
-    paper.fact("charge", amount(receipt.charge, receipt.unit.as_str()));
+    paper.fact("charge", amount(receipt.charge, &receipt.unit));
     paper.fact("outcome", receipt.outcome);
     paper.fact("ran on", format!("{} for {} ms", receipt.accelerator, receipt.device_time_ms));
     paper.fact("security", receipt.security);
@@ -138,7 +150,7 @@ async fn settlement(
     let started = Instant::now();
     let after = loop {
         let account = roles.client.broker().account().await?;
-        if account.packages.iter().all(|p| p.held.0 == 0) {
+        if account.packages.iter().all(|p| p.held == 0) {
             break account;
         }
         if started.elapsed() > SETTLED_WITHIN {
@@ -146,14 +158,14 @@ async fn settlement(
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let unit = &settled.receipt.receipt().unit;
+    let unit = &settled.receipt.unit;
     let available = |account: &Account| -> u64 {
-        account.packages.iter().filter(|p| p.unit == *unit).map(|p| p.available.0).sum()
+        account.packages.iter().filter(|p| p.unit == *unit).map(|p| p.available).sum()
     };
     let (had, has) = (available(before), available(&after));
-    paper.fact("before", amount(MicroUnits(had), unit.as_str()));
-    paper.fact("after", amount(MicroUnits(has), unit.as_str()));
-    let charge = settled.receipt.receipt().charge;
+    paper.fact("before", amount(MicroUnits(had), unit));
+    paper.fact("after", amount(MicroUnits(has), unit));
+    let charge = settled.receipt.charge;
     if had.checked_sub(has) != Some(charge.0) {
         bail!("the balance moved by something else than the charge of {charge}");
     }
@@ -192,15 +204,6 @@ fn trust(roles: &Roles) -> anyhow::Result<AuditTrust> {
     })
 }
 
-/// `12.345678 TOK`, without trailing zeros.
-fn amount(micro: MicroUnits, unit: &str) -> String {
-    let (whole, part) = (micro.0 / 1_000_000, micro.0 % 1_000_000);
-    match part {
-        0 => format!("{whole} {unit}"),
-        _ => format!("{whole}.{} {unit}", format!("{part:06}").trim_end_matches('0')),
-    }
-}
-
 /// Picks the text out of server-sent events, whatever the cuts.
 #[derive(Default)]
 struct SseText {
@@ -229,15 +232,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_read_well() {
-        assert_eq!(amount(MicroUnits(12_000_000), "TOK"), "12 TOK");
-        assert_eq!(amount(MicroUnits(1_500_000), "HKD"), "1.5 HKD");
-        assert_eq!(amount(MicroUnits(11), "HKD"), "0.000011 HKD");
-    }
-
-    #[test]
     fn text_is_found_whatever_the_cuts() {
-        let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\n:  \n\ndata: [DONE]\n\n";
+        let stream =
+            "data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\n:  \n\ndata: [DONE]\n\n";
         for step in 1..stream.len() {
             let mut text = SseText::default();
             let got: String = stream.as_bytes().chunks(step).flat_map(|c| text.push(c)).collect();
