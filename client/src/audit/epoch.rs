@@ -112,7 +112,12 @@ fn judge_signature<T: Signable>(
 }
 
 /// Judges an epoch-open record against the keys its evidence attests.
-pub(super) fn judge_open(sheet: &mut Sheet, bytes: &[u8], open: &EpochOpen, keys: Option<&EpochKeys>) {
+pub(super) fn judge_open(
+    sheet: &mut Sheet,
+    bytes: &[u8],
+    open: &EpochOpen,
+    keys: Option<&EpochKeys>,
+) {
     let record = || Record::Epoch { epoch: open.epoch };
     judge_signature::<EpochOpen>(sheet, open.epoch, bytes, keys);
     let expected = EpochId::of_keyset(&open.keyset);
@@ -136,7 +141,10 @@ pub(super) fn judge_close(sheet: &mut Sheet, bytes: &[u8], close: &EpochClose, e
     judge_signature::<EpochClose>(sheet, close.epoch, bytes, epoch.keys.as_ref());
     let same = close.keyset == epoch.keyset && close.issuer == epoch.issuer;
     sheet.judge(CheckName::EpochIdentity, same, record, || {
-        format!("closed by {} under keyset {}, opened by {}", close.issuer, close.keyset, epoch.issuer)
+        format!(
+            "closed by {} under keyset {}, opened by {}",
+            close.issuer, close.keyset, epoch.issuer
+        )
     });
     sheet.judge(CheckName::ChainTime, close.issued_at >= epoch.opened_at, record, || {
         format!("closed at {}, opened at {}", close.issued_at, epoch.opened_at)

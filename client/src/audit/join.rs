@@ -110,21 +110,33 @@ impl Join<'_> {
         };
         let same = (leaf.epoch, leaf.seq, leaf.prev) == (receipt.epoch, receipt.seq, receipt.prev);
         sheet.judge(CheckName::ReceiptLeaf, same, record, || {
-            format!("leaf {} says epoch {} place {} after {}", leaf.index, leaf.epoch, leaf.seq, leaf.prev)
+            format!(
+                "leaf {} says epoch {} place {} after {}",
+                leaf.index, leaf.epoch, leaf.seq, leaf.prev
+            )
         });
         let opened = self.context.epochs.get(&receipt.epoch).map(|epoch| epoch.leaf);
-        sheet.judge(CheckName::ChainStart, opened.is_some_and(|at| at < leaf.index), record, || {
-            format!("leaf {} stands before its epoch was opened", leaf.index)
-        });
+        sheet.judge(
+            CheckName::ChainStart,
+            opened.is_some_and(|at| at < leaf.index),
+            record,
+            || format!("leaf {} stands before its epoch was opened", leaf.index),
+        );
         let priced = self.context.books.leaf(&receipt.terms.price_book);
-        sheet.judge(CheckName::PriceInForce, priced.is_none_or(|at| at < leaf.index), record, || {
-            format!("leaf {} stands before its price book was logged", leaf.index)
-        });
+        sheet.judge(
+            CheckName::PriceInForce,
+            priced.is_none_or(|at| at < leaf.index),
+            record,
+            || format!("leaf {} stands before its price book was logged", leaf.index),
+        );
         let order = self.orders.by_digest.get(&receipt.order);
         let delegated = order.and_then(|order| order.delegation_leaf);
-        sheet.judge(CheckName::Delegation, delegated.is_none_or(|at| at < leaf.index), record, || {
-            format!("leaf {} stands before its delegation was logged", leaf.index)
-        });
+        sheet.judge(
+            CheckName::Delegation,
+            delegated.is_none_or(|at| at < leaf.index),
+            record,
+            || format!("leaf {} stands before its delegation was logged", leaf.index),
+        );
     }
 
     /// Leaves whose receipt nobody shows.
@@ -138,7 +150,8 @@ impl Join<'_> {
         missing.sort_by_key(|(_, leaf)| leaf.index);
         for (digest, leaf) in &missing {
             let record = Record::Place { epoch: leaf.epoch, seq: leaf.seq };
-            let message = format!("leaf {} names receipt {digest}, which is not in the bundle", leaf.index);
+            let message =
+                format!("leaf {} names receipt {digest}, which is not in the bundle", leaf.index);
             sheet.fail(CheckName::ReceiptPresent, record, message);
         }
         if missing.is_empty() && !self.log.receipts.is_empty() {
@@ -178,9 +191,12 @@ impl Join<'_> {
     fn has_hold(&self, sheet: &mut Sheet, digest: Digest, receipt: &ReceiptFact) {
         let free = self.orders.by_digest.get(&receipt.order).is_some_and(|o| o.to_hold == 0);
         let held = free || self.ledger.holds.contains_key(&receipt.hold);
-        sheet.judge(CheckName::LedgerHold, held, || receipt.record(digest), || {
-            format!("its hold {} is not in the ledger", receipt.hold)
-        });
+        sheet.judge(
+            CheckName::LedgerHold,
+            held,
+            || receipt.record(digest),
+            || format!("its hold {} is not in the ledger", receipt.hold),
+        );
     }
 
     /// Every hold of the ledger against its order and its receipts.
@@ -268,7 +284,8 @@ impl Join<'_> {
         let charge = of_hold.finals.first().map(|(_, receipt)| receipt.charge);
         match (left, charge) {
             (0, Some(charge)) if charge.0 > 0 => {
-                let message = format!("released, and its receipt over {charge} came later: not charged");
+                let message =
+                    format!("released, and its receipt over {charge} came later: not charged");
                 sheet.warn(CheckName::LedgerSettlement, record(), message);
             }
             (0, _) => sheet.judge(CheckName::LedgerHold, true, record, String::new),
@@ -286,9 +303,12 @@ impl Join<'_> {
         let Some(settle_by) = order.and_then(|order| order.settle_by) else { return };
         let latest = UnixSeconds(settle_by.0.saturating_add(RELEASE_GRACE_SECONDS));
         let made = self.context.created_at;
-        sheet.judge(CheckName::LedgerHold, made <= latest, || Record::Hold { hold: id }, || {
-            format!("{left} held without a receipt at {made}, settle-by was {settle_by}")
-        });
+        sheet.judge(
+            CheckName::LedgerHold,
+            made <= latest,
+            || Record::Hold { hold: id },
+            || format!("{left} held without a receipt at {made}, settle-by was {settle_by}"),
+        );
     }
 
     /// A grant is given only when the hold stands.
@@ -329,9 +349,12 @@ fn differing(order: &OrderFact, receipt: &ReceiptFact) -> Vec<&'static str> {
 /// One final receipt, and before it interim ones that count up.
 fn judge_series(sheet: &mut Sheet, hold: HoldId, of_hold: &OfHold<'_>) {
     let finals = of_hold.finals.len();
-    sheet.judge(CheckName::ReceiptOnce, finals <= 1, || Record::Hold { hold }, || {
-        format!("{finals} final receipts for one hold")
-    });
+    sheet.judge(
+        CheckName::ReceiptOnce,
+        finals <= 1,
+        || Record::Hold { hold },
+        || format!("{finals} final receipts for one hold"),
+    );
     let mut before = TokenUsage::default();
     for (expected, (digest, receipt)) in of_hold.interims.iter().enumerate() {
         let record = || receipt.record(*digest);
@@ -344,19 +367,24 @@ fn judge_series(sheet: &mut Sheet, hold: HoldId, of_hold: &OfHold<'_>) {
         });
         before = receipt.usage;
         let last = of_hold.finals.first().map(|(_, last)| *last);
-        let precedes = last.is_none_or(|last| last.epoch == receipt.epoch && receipt.seq < last.seq);
+        let precedes =
+            last.is_none_or(|last| last.epoch == receipt.epoch && receipt.seq < last.seq);
         sheet.judge(CheckName::ReceiptInterim, precedes, record, || {
             "stands after the final receipt of its hold".to_owned()
         });
     }
-    let (Some((digest, last)), false) = (of_hold.finals.first(), of_hold.interims.is_empty()) else {
+    let (Some((digest, last)), false) = (of_hold.finals.first(), of_hold.interims.is_empty())
+    else {
         return;
     };
     // A fault of the enclave is free, and so counts nothing.
     let holds = grows(&before, &last.usage) || last.charge.0 == 0;
-    sheet.judge(CheckName::ReceiptInterim, holds, || last.record(*digest), || {
-        "counts less than the interim receipts before it".to_owned()
-    });
+    sheet.judge(
+        CheckName::ReceiptInterim,
+        holds,
+        || last.record(*digest),
+        || "counts less than the interim receipts before it".to_owned(),
+    );
 }
 
 fn grows(before: &TokenUsage, after: &TokenUsage) -> bool {

@@ -169,9 +169,12 @@ impl Ledger {
         let before = package.available;
         let after = before.checked_sub(amount.0);
         package.available = after.unwrap_or(0);
-        sheet.judge(CheckName::LedgerPackage, after.is_some(), || Record::Transfer { number }, || {
-            format!("takes {amount} of {before} available in package {package_number}")
-        });
+        sheet.judge(
+            CheckName::LedgerPackage,
+            after.is_some(),
+            || Record::Transfer { number },
+            || format!("takes {amount} of {before} available in package {package_number}"),
+        );
         after.is_some()
     }
 
@@ -193,18 +196,24 @@ impl Ledger {
         let Some(package) = self.packages.get_mut(&package_number) else { return };
         let before = package.spent;
         package.spent = before.saturating_sub(amount.0);
-        sheet.judge(CheckName::LedgerPackage, amount.0 <= before, || Record::Transfer { number }, || {
-            format!("refunds {amount} of {before} spent from package {package_number}")
-        });
+        sheet.judge(
+            CheckName::LedgerPackage,
+            amount.0 <= before,
+            || Record::Transfer { number },
+            || format!("refunds {amount} of {before} spent from package {package_number}"),
+        );
     }
 
     fn hold(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
         let Some(id) = transfer.hold else { return };
         let Transfer { number, package_number, account_number, .. } = *transfer;
         let lapsed = self.packages.get(&package_number).is_some_and(|package| package.lapsed);
-        sheet.judge(CheckName::LedgerExpiry, !lapsed, || Record::Transfer { number }, || {
-            format!("holds from package {package_number}, which has lapsed")
-        });
+        sheet.judge(
+            CheckName::LedgerExpiry,
+            !lapsed,
+            || Record::Transfer { number },
+            || format!("holds from package {package_number}, which has lapsed"),
+        );
         self.take(sheet, transfer);
         let hold = self.holds.entry(id).or_insert_with(|| HoldFact {
             account: account_number,
@@ -215,9 +224,12 @@ impl Ledger {
         let fits = hold.account == account_number
             && hold.unit == transfer.unit
             && hold.parts.iter().all(|part| part.package != package_number);
-        sheet.judge(CheckName::LedgerHold, fits, || Record::Transfer { number }, || {
-            format!("hold {id} is placed a second time, or for another account or unit")
-        });
+        sheet.judge(
+            CheckName::LedgerHold,
+            fits,
+            || Record::Transfer { number },
+            || format!("hold {id} is placed a second time, or for another account or unit"),
+        );
         let held = transfer.amount.0;
         hold.parts.push(Part { package: package_number, held, settled: None, released: 0 });
     }
@@ -270,9 +282,12 @@ impl Ledger {
         let Some(receipt) = transfer.receipt else { return };
         let new = self.settled_receipts.insert((receipt, transfer.package_number));
         let number = transfer.number;
-        sheet.judge(CheckName::LedgerSettlement, new, || Record::Transfer { number }, || {
-            format!("receipt {receipt} is charged a second time")
-        });
+        sheet.judge(
+            CheckName::LedgerSettlement,
+            new,
+            || Record::Transfer { number },
+            || format!("receipt {receipt} is charged a second time"),
+        );
     }
 
     fn expire(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
@@ -282,9 +297,12 @@ impl Ledger {
             let left = package.available;
             package.lapsed = true;
             let (number, package) = (transfer.number, transfer.package_number);
-            sheet.judge(CheckName::LedgerExpiry, left == 0, || Record::Transfer { number }, || {
-                format!("package {package} lapses and keeps {left}")
-            });
+            sheet.judge(
+                CheckName::LedgerExpiry,
+                left == 0,
+                || Record::Transfer { number },
+                || format!("package {package} lapses and keeps {left}"),
+            );
         }
     }
 
@@ -352,7 +370,9 @@ impl Ledger {
             let gone = u128::from(invoice.charged.0) + sums.lapsed;
             let record = || Record::Invoice { account: *account, unit: unit.clone() };
             sheet.judge(CheckName::LedgerBalance, entered == kept + gone, record, || {
-                format!("{entered} entered, {gone} spent or lapsed and {kept} left do not sum to zero")
+                format!(
+                    "{entered} entered, {gone} spent or lapsed and {kept} left do not sum to zero"
+                )
             });
         }
     }
@@ -382,19 +402,25 @@ fn judge_fields(sheet: &mut Sheet, transfer: &Transfer) {
         _ => memo.is_none(),
     };
     let holds = hold.is_some() == of_hold && settled && explained;
-    sheet.judge(CheckName::LedgerFields, holds, || Record::Transfer { number: *number }, || {
-        format!(
-            "{kind:?} with hold {}, receipt {}, memo {}: \
+    sheet.judge(
+        CheckName::LedgerFields,
+        holds,
+        || Record::Transfer { number: *number },
+        || {
+            format!(
+                "{kind:?} with hold {}, receipt {}, memo {}: \
              hold, settle and release name a hold; settle names a receipt, release may; \
              refund has a memo, issue may",
-            hold.is_some(), receipt.is_some(), memo.is_some()
-        )
-    });
+                hold.is_some(),
+                receipt.is_some(),
+                memo.is_some()
+            )
+        },
+    );
 }
 
 fn judge_invoice(sheet: &mut Sheet, sums: &Sums, invoice: &Invoice) {
-    let record =
-        || Record::Invoice { account: invoice.account_number, unit: invoice.unit.clone() };
+    let record = || Record::Invoice { account: invoice.account_number, unit: invoice.unit.clone() };
     let lines = [
         ("charged", invoice.charged, sums.charged),
         ("refunded", invoice.refunded, sums.refunded),

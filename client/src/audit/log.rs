@@ -73,9 +73,12 @@ impl Log {
                 .map_err(|e| e.to_string()),
         };
         let index = shown.index;
-        sheet.judge(CheckName::Inclusion, proven.is_ok(), || Record::Leaf { index }, || {
-            proven.as_ref().err().cloned().unwrap_or_default()
-        });
+        sheet.judge(
+            CheckName::Inclusion,
+            proven.is_ok(),
+            || Record::Leaf { index },
+            || proven.as_ref().err().cloned().unwrap_or_default(),
+        );
         match self.parse(sheet, index, &shown.leaf.0) {
             Some(Leaf::Receipt { epoch, seq, prev, receipt }) => {
                 let fact = LeafFact { index, epoch, seq, prev };
@@ -88,9 +91,12 @@ impl Log {
 
     fn parse(&self, sheet: &mut Sheet, index: u64, bytes: &[u8]) -> Option<Leaf> {
         let parsed = Leaf::from_slice(bytes);
-        sheet.judge(CheckName::LeafFormat, parsed.is_ok(), || Record::Leaf { index }, || {
-            parsed.as_ref().err().map_or_else(String::new, |e| e.to_string())
-        });
+        sheet.judge(
+            CheckName::LeafFormat,
+            parsed.is_ok(),
+            || Record::Leaf { index },
+            || parsed.as_ref().err().map_or_else(String::new, |e| e.to_string()),
+        );
         parsed.ok()
     }
 
@@ -105,9 +111,12 @@ impl Log {
                     (CheckName::EpochParent, Record::Epoch { epoch: *epoch })
                 }
             };
-            sheet.judge(check, *claimed == root, || record, || {
-                format!("signed root {claimed} for {size} leaves, the leaves lead to {root}")
-            });
+            sheet.judge(
+                check,
+                *claimed == root,
+                || record,
+                || format!("signed root {claimed} for {size} leaves, the leaves lead to {root}"),
+            );
         }
     }
 
@@ -132,15 +141,19 @@ impl Log {
         self.chain(sheet, (epoch, seq, prev), digest);
     }
 
-    fn chain(&mut self, sheet: &mut Sheet, (epoch, seq, prev): (EpochId, u64, Digest), digest: Digest) {
+    fn chain(
+        &mut self,
+        sheet: &mut Sheet,
+        (epoch, seq, prev): (EpochId, u64, Digest),
+        digest: Digest,
+    ) {
         let record = || Record::Place { epoch, seq };
         let started = self.chains.contains_key(&epoch);
         sheet.judge(CheckName::ChainStart, started, record, || {
             "no epoch-open record of its epoch stands before it".to_owned()
         });
         // Without a start the chain is taken up here, so that one fault is named once.
-        let chain =
-            self.chains.entry(epoch).or_insert(Chain { next: seq, prev, closed: false });
+        let chain = self.chains.entry(epoch).or_insert(Chain { next: seq, prev, closed: false });
         let expected = chain.next;
         sheet.judge(CheckName::ChainEnd, !chain.closed, record, || {
             "stands after its epoch was closed".to_owned()
@@ -206,7 +219,8 @@ impl Log {
         let highest = self.highest.entry(epoch).or_default();
         *highest = seq.max(*highest);
         if let Some(other) = self.receipts.get(&receipt) {
-            let message = format!("receipt {receipt} is logged twice, in leaves {} and {index}", other.index);
+            let message =
+                format!("receipt {receipt} is logged twice, in leaves {} and {index}", other.index);
             sheet.fail(CheckName::ReceiptOnce, Record::Place { epoch, seq }, message);
             return;
         }
@@ -240,18 +254,25 @@ impl Log {
     fn coverage(&self, sheet: &mut Sheet, context: &Context) {
         let leaves = self.frontier.size();
         let covered = context.newest.as_ref().map(|newest| newest.checkpoint().size());
-        sheet.judge(CheckName::LogCoverage, covered == Some(leaves), || Record::Bundle, || {
-            match covered {
+        sheet.judge(
+            CheckName::LogCoverage,
+            covered == Some(leaves),
+            || Record::Bundle,
+            || match covered {
                 Some(covered) => format!("{leaves} leaves, the last checkpoint covers {covered}"),
                 None => "the bundle has no checkpoint that can be opened".to_owned(),
-            }
-        });
+            },
+        );
         let missing = context.claims.range(leaves.saturating_add(1)..);
         for (size, claims) in missing {
             for (_, claimant) in claims {
                 let (check, record) = match claimant {
-                    Claimant::Checkpoint => (CheckName::LogCoverage, Record::Checkpoint { size: *size }),
-                    Claimant::Parent(epoch) => (CheckName::EpochParent, Record::Epoch { epoch: *epoch }),
+                    Claimant::Checkpoint => {
+                        (CheckName::LogCoverage, Record::Checkpoint { size: *size })
+                    }
+                    Claimant::Parent(epoch) => {
+                        (CheckName::EpochParent, Record::Epoch { epoch: *epoch })
+                    }
                 };
                 sheet.fail(check, record, format!("covers {size} leaves, the bundle has {leaves}"));
             }

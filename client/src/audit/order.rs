@@ -144,10 +144,9 @@ impl Orders {
         let record = || Record::Order { hold: order.hold, digest };
         let delegation_digest = labelled(labels::RECORD, &ordered.delegation.0);
         let leaf = context.delegations.get(&delegation_digest).copied();
-        let delegation = self
-            .delegations
-            .entry(delegation_digest)
-            .or_insert_with(|| judge_delegation(sheet, root, &ordered.delegation.0, leaf, record()));
+        let delegation = self.delegations.entry(delegation_digest).or_insert_with(|| {
+            judge_delegation(sheet, root, &ordered.delegation.0, leaf, record())
+        });
         let grant = match peek::<Grant>(&ordered.grant.0) {
             Ok(grant) => grant,
             Err(reason) => {
@@ -183,12 +182,18 @@ fn judge_delegation(
     record: Record,
 ) -> Option<Delegation> {
     let signed = verify::<Delegation>(bytes, root);
-    sheet.judge(CheckName::Delegation, signed.is_ok(), || record.clone(), || {
-        signed.as_ref().err().map_or_else(String::new, |e| format!("delegation: {e}"))
-    });
-    sheet.judge(CheckName::Delegation, leaf.is_some(), || record.clone(), || {
-        "the delegation of its grant is not in the log".to_owned()
-    });
+    sheet.judge(
+        CheckName::Delegation,
+        signed.is_ok(),
+        || record.clone(),
+        || signed.as_ref().err().map_or_else(String::new, |e| format!("delegation: {e}")),
+    );
+    sheet.judge(
+        CheckName::Delegation,
+        leaf.is_some(),
+        || record.clone(),
+        || "the delegation of its grant is not in the log".to_owned(),
+    );
     peek(bytes).ok()
 }
 

@@ -70,9 +70,12 @@ impl Books {
         });
         let effective_from = book.effective_from;
         self.by_version.entry(book.version).or_insert(digest);
-        self.by_digest
-            .entry(digest)
-            .or_insert(Book { version: book.version, effective_from, leaf, rates });
+        self.by_digest.entry(digest).or_insert(Book {
+            version: book.version,
+            effective_from,
+            leaf,
+            rates,
+        });
     }
 
     /// The leaf of a price book.

@@ -9,7 +9,7 @@ use bulla_wire::ids::{Digest, EpochId, HoldId, ReceiptId};
 use bulla_wire::labels;
 use bulla_wire::price::{Rates, TokenUsage};
 use bulla_wire::receipt::{
-    MAX_CLASS_BYTES, Outcome, OrderMode, RECEIPT_PROFILE, SecurityMode, UsageReceipt,
+    MAX_CLASS_BYTES, OrderMode, Outcome, RECEIPT_PROFILE, SecurityMode, UsageReceipt,
 };
 use bulla_wire::units::{MicroUnits, UnixSeconds};
 
@@ -71,9 +71,12 @@ impl Receipts {
         let record =
             Record::Receipt { id: receipt.id, epoch: receipt.epoch, seq: receipt.seq, digest };
         let new = self.ids.insert(receipt.id) && !self.by_digest.contains_key(&digest);
-        sheet.judge(CheckName::ReceiptOnce, new, || record.clone(), || {
-            "another receipt of the bundle has the same id".to_owned()
-        });
+        sheet.judge(
+            CheckName::ReceiptOnce,
+            new,
+            || record.clone(),
+            || "another receipt of the bundle has the same id".to_owned(),
+        );
         judge_format(sheet, &receipt, &record);
         judge_usage(sheet, &receipt, &record);
         judge_charge(sheet, &receipt, &record);
@@ -116,19 +119,32 @@ fn keep(receipt: UsageReceipt, pool: &mut TermsPool) -> ReceiptFact {
 
 fn judge_format(sheet: &mut Sheet, receipt: &UsageReceipt, record: &Record) {
     let check = CheckName::ReceiptFormat;
-    sheet.judge(check, receipt.profile == RECEIPT_PROFILE, || record.clone(), || {
-        format!("expected profile {RECEIPT_PROFILE}, got {:?}", receipt.profile)
-    });
+    sheet.judge(
+        check,
+        receipt.profile == RECEIPT_PROFILE,
+        || record.clone(),
+        || format!("expected profile {RECEIPT_PROFILE}, got {:?}", receipt.profile),
+    );
     let class_bytes = receipt.accelerator.len();
-    sheet.judge(check, class_bytes <= MAX_CLASS_BYTES, || record.clone(), || {
-        format!("accelerator class of {class_bytes} bytes, at most {MAX_CLASS_BYTES} are allowed")
-    });
+    sheet.judge(
+        check,
+        class_bytes <= MAX_CLASS_BYTES,
+        || record.clone(),
+        || {
+            format!(
+                "accelerator class of {class_bytes} bytes, at most {MAX_CLASS_BYTES} are allowed"
+            )
+        },
+    );
     let answered = matches!(receipt.outcome, Outcome::Complete | Outcome::Length);
     let committed = receipt.commit_request.is_some() && receipt.commit_response.is_some();
     let holds = committed || !answered || receipt.mode == OrderMode::BrokerVouched;
-    sheet.judge(check, holds, || record.clone(), || {
-        format!("outcome {} without commitments to request and answer", receipt.outcome)
-    });
+    sheet.judge(
+        check,
+        holds,
+        || record.clone(),
+        || format!("outcome {} without commitments to request and answer", receipt.outcome),
+    );
 }
 
 fn judge_epoch(
@@ -154,33 +170,48 @@ fn judge_epoch(
         return sheet.leave_open(CheckName::ReceiptSecurity, reason);
     };
     let signed = verify_any::<UsageReceipt>(bytes, &keys.receipt_keys);
-    sheet.judge(CheckName::ReceiptSignature, signed.is_ok(), || record.clone(), || {
-        signed.as_ref().err().map_or_else(String::new, |e| e.to_string())
-    });
+    sheet.judge(
+        CheckName::ReceiptSignature,
+        signed.is_ok(),
+        || record.clone(),
+        || signed.as_ref().err().map_or_else(String::new, |e| e.to_string()),
+    );
     let expected = match keys.simulated {
         true => SecurityMode::Simulated,
         false => SecurityMode::Hardware,
     };
-    sheet.judge(CheckName::ReceiptSecurity, receipt.security == expected, || record.clone(), || {
-        format!("says {}, its evidence is {expected}", receipt.security)
-    });
+    sheet.judge(
+        CheckName::ReceiptSecurity,
+        receipt.security == expected,
+        || record.clone(),
+        || format!("says {}, its evidence is {expected}", receipt.security),
+    );
     let (from, until, at) = (epoch.opened_at, keys.not_after, receipt.issued_at);
-    sheet.judge(CheckName::ChainTime, from <= at && at <= until, || record.clone(), || {
-        format!("signed at {at}, its epoch runs from {from} to {until} at most")
-    });
+    sheet.judge(
+        CheckName::ChainTime,
+        from <= at && at <= until,
+        || record.clone(),
+        || format!("signed at {at}, its epoch runs from {from} to {until} at most"),
+    );
 }
 
 fn judge_usage(sheet: &mut Sheet, receipt: &UsageReceipt, record: &Record) {
     let TokenUsage { input, cached_input, output, reasoning } = receipt.usage;
     let parts = cached_input <= input && reasoning <= output;
-    sheet.judge(CheckName::ReceiptUsage, parts, || record.clone(), || {
-        format!("a part exceeds its whole: {:?}", receipt.usage)
-    });
+    sheet.judge(
+        CheckName::ReceiptUsage,
+        parts,
+        || record.clone(),
+        || format!("a part exceeds its whole: {:?}", receipt.usage),
+    );
     let (generated, sent) = (receipt.generated_tokens, receipt.sent_tokens);
     let counted = output <= generated && sent <= generated;
-    sheet.judge(CheckName::ReceiptUsage, counted, || record.clone(), || {
-        format!("{output} output tokens billed and {sent} sent of {generated} generated")
-    });
+    sheet.judge(
+        CheckName::ReceiptUsage,
+        counted,
+        || record.clone(),
+        || format!("{output} output tokens billed and {sent} sent of {generated} generated"),
+    );
 }
 
 fn judge_charge(sheet: &mut Sheet, receipt: &UsageReceipt, record: &Record) {
@@ -189,10 +220,15 @@ fn judge_charge(sheet: &mut Sheet, receipt: &UsageReceipt, record: &Record) {
     // An enclave may waive a customer's error.
     let waived = receipt.outcome == Outcome::CustomerError && charge == MicroUnits(0);
     let holds = waived || expected.as_ref().is_ok_and(|expected| *expected == charge);
-    sheet.judge(CheckName::ReceiptCharge, holds, || record.clone(), || match expected {
-        Ok(expected) => format!("outcome {} costs {expected}, got {charge}", receipt.outcome),
-        Err(reason) => reason,
-    });
+    sheet.judge(
+        CheckName::ReceiptCharge,
+        holds,
+        || record.clone(),
+        || match expected {
+            Ok(expected) => format!("outcome {} costs {expected}, got {charge}", receipt.outcome),
+            Err(reason) => reason,
+        },
+    );
 }
 
 fn expected_charge(

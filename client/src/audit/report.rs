@@ -135,7 +135,9 @@ impl fmt::Display for Record {
             Record::Transfer { number } => write!(f, "transfer {number}"),
             Record::Hold { hold } => write!(f, "hold {hold}"),
             Record::Package { package } => write!(f, "package {package}"),
-            Record::Invoice { account, unit } => write!(f, "invoice of account {account} in {unit}"),
+            Record::Invoice { account, unit } => {
+                write!(f, "invoice of account {account} in {unit}")
+            }
         }
     }
 }
@@ -352,7 +354,13 @@ impl Sheet {
     }
 
     /// Writes the report.
-    pub(super) fn conclude(mut self, view: View, readable: bool, simulated: bool, counts: Counts) -> AuditReport {
+    pub(super) fn conclude(
+        mut self,
+        view: View,
+        readable: bool,
+        simulated: bool,
+        counts: Counts,
+    ) -> AuditReport {
         self.findings.sort_by_key(|finding| finding.severity);
         let checks = CheckName::ALL.iter().map(|name| self.line(*name)).collect();
         AuditReport {

@@ -74,7 +74,11 @@ pub(super) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    pub(super) fn new(trust: &'a AuditTrust, appraise: Appraiser<'a>, sheet: &'a mut Sheet) -> Self {
+    pub(super) fn new(
+        trust: &'a AuditTrust,
+        appraise: Appraiser<'a>,
+        sheet: &'a mut Sheet,
+    ) -> Self {
         Survey {
             trust,
             appraise,
@@ -112,13 +116,19 @@ impl<'a> Survey<'a> {
         let first = number == 0 && self.header.is_none();
         let check = CheckName::BundleFormat;
         self.sheet.judge(check, first, || Record::Item { number }, || "a second header".to_owned());
-        self.sheet.judge(check, header.format == FORMAT, || Record::Item { number }, || {
-            format!("expected format {FORMAT}, got {:?}", header.format)
-        });
+        self.sheet.judge(
+            check,
+            header.format == FORMAT,
+            || Record::Item { number },
+            || format!("expected format {FORMAT}, got {:?}", header.format),
+        );
         let known = self.trust.log_keys.iter().any(|key| key.name() == header.origin);
-        self.sheet.judge(CheckName::CheckpointSignature, known, || Record::Item { number }, || {
-            format!("a bundle of log {:?}, whose key was not named", header.origin)
-        });
+        self.sheet.judge(
+            CheckName::CheckpointSignature,
+            known,
+            || Record::Item { number },
+            || format!("a bundle of log {:?}, whose key was not named", header.origin),
+        );
         self.header.get_or_insert(header);
     }
 
@@ -147,9 +157,12 @@ impl<'a> Survey<'a> {
             _ => None,
         });
         let in_order = problem.is_none();
-        self.sheet.judge(CheckName::CheckpointOrder, in_order, || Record::Checkpoint { size }, || {
-            problem.unwrap_or_default()
-        });
+        self.sheet.judge(
+            CheckName::CheckpointOrder,
+            in_order,
+            || Record::Checkpoint { size },
+            || problem.unwrap_or_default(),
+        );
         self.claims.entry(size).or_default().push((root, Claimant::Checkpoint));
         if in_order {
             self.newest = Some(opened);
@@ -175,9 +188,12 @@ impl<'a> Survey<'a> {
 
     fn keyset(&mut self, index: u64, bytes: &[u8], evidence: Digest) {
         let canonical = Keyset::from_json(bytes).is_ok_and(|keyset| keyset.jcs() == bytes);
-        self.sheet.judge(CheckName::EpochKeyset, canonical, || Record::Leaf { index }, || {
-            "the logged keyset is no aci/1 keyset in its JCS form".to_owned()
-        });
+        self.sheet.judge(
+            CheckName::EpochKeyset,
+            canonical,
+            || Record::Leaf { index },
+            || "the logged keyset is no aci/1 keyset in its JCS form".to_owned(),
+        );
         self.keysets.entry(sha256(bytes)).or_default().push(LoggedKeyset { evidence });
     }
 
@@ -203,7 +219,11 @@ impl<'a> Survey<'a> {
             match peek::<EpochOpen>(&bytes) {
                 Ok(open) => self.epoch(&mut epochs, leaf, &bytes, open),
                 Err(reason) => {
-                    self.sheet.fail(CheckName::EpochSignature, Record::Leaf { index: leaf }, reason);
+                    self.sheet.fail(
+                        CheckName::EpochSignature,
+                        Record::Leaf { index: leaf },
+                        reason,
+                    );
                 }
             }
         }
@@ -224,7 +244,13 @@ impl<'a> Survey<'a> {
         }
     }
 
-    fn epoch(&mut self, epochs: &mut BTreeMap<EpochId, Epoch>, leaf: u64, bytes: &[u8], open: EpochOpen) {
+    fn epoch(
+        &mut self,
+        epochs: &mut BTreeMap<EpochId, Epoch>,
+        leaf: u64,
+        bytes: &[u8],
+        open: EpochOpen,
+    ) {
         let record = || Record::Epoch { epoch: open.epoch };
         let fresh = !epochs.contains_key(&open.epoch);
         self.sheet.judge(CheckName::EpochId, fresh, record, || {
@@ -254,14 +280,17 @@ impl<'a> Survey<'a> {
     fn keys_of(&mut self, open: &EpochOpen) -> Option<super::epoch::EpochKeys> {
         let appraised = self.evidence.get(&open.evidence);
         let same = appraised.is_some_and(|appraised| appraised.keyset == open.keyset);
-        self.sheet.judge(CheckName::EpochEvidence, same, || Record::Epoch { epoch: open.epoch }, || {
-            match appraised {
+        self.sheet.judge(
+            CheckName::EpochEvidence,
+            same,
+            || Record::Epoch { epoch: open.epoch },
+            || match appraised {
                 None => format!("evidence {} is not in the bundle", open.evidence),
                 Some(other) => {
                     format!("its evidence binds keyset {}, not {}", other.keyset, open.keyset)
                 }
-            }
-        });
+            },
+        );
         let keys = appraised.filter(|_| same)?.keys.as_ref().ok()?;
         (keys.keyset == open.keyset).then(|| keys.clone())
     }
@@ -269,12 +298,17 @@ impl<'a> Survey<'a> {
     fn keyset_leaf(&mut self, open: &EpochOpen) {
         let logged = self.keysets.get(&open.keyset);
         let same = logged.is_some_and(|all| all.iter().any(|one| one.evidence == open.evidence));
-        self.sheet.judge(CheckName::EpochKeyset, same, || Record::Epoch { epoch: open.epoch }, || {
-            match logged {
+        self.sheet.judge(
+            CheckName::EpochKeyset,
+            same,
+            || Record::Epoch { epoch: open.epoch },
+            || match logged {
                 None => format!("keyset {} is not in the log", open.keyset),
-                Some(_) => format!("its keyset is logged with other evidence than {}", open.evidence),
-            }
-        });
+                Some(_) => {
+                    format!("its keyset is logged with other evidence than {}", open.evidence)
+                }
+            },
+        );
     }
 
     fn parent(&mut self, open: &EpochOpen, leaf: u64) {

@@ -66,7 +66,15 @@ impl<'a> Walk<'a> {
         let (sheet, context) = (self.sheet, self.context);
         self.log.conclude(sheet, context);
         let owners = self.ledger.handles(sheet);
-        join::conclude(sheet, context, &self.log, &self.orders, &self.receipts, &self.ledger, &owners);
+        join::conclude(
+            sheet,
+            context,
+            &self.log,
+            &self.orders,
+            &self.receipts,
+            &self.ledger,
+            &owners,
+        );
         self.ledger.conclude(sheet, context);
         Counts {
             leaves: self.log.leaves,

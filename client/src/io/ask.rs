@@ -40,7 +40,7 @@ pub enum Progress {
         /// To whom it is sealed.
         instance: InstanceId,
         /// The signed order.
-        order: Signed<Order>,
+        order: Box<Signed<Order>>,
         /// Size of the request, in bytes.
         plain_bytes: usize,
         /// Size of the sealed request, in bytes.

@@ -83,7 +83,7 @@ pub enum Effect {
         /// Where it goes.
         instance: InstanceId,
         /// The signed order.
-        order: Signed<Order>,
+        order: Box<Signed<Order>>,
         /// The sealed request.
         sealed: Vec<u8>,
     },

@@ -382,7 +382,7 @@ fn send(exchange: &Exchange, stream: StreamId) -> Effect {
     Effect::Send {
         stream,
         instance: exchange.instance().clone(),
-        order: exchange.order().clone(),
+        order: Box::new(exchange.order().clone()),
         sealed: exchange.sealed().bytes().to_vec(),
     }
 }

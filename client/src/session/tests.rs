@@ -115,7 +115,7 @@ impl Sent {
         let Some(Effect::Send { stream, instance, order, sealed, .. }) = effect else {
             panic!("expected a sent order")
         };
-        Sent { stream, instance, order, sealed }
+        Sent { stream, instance, order: *order, sealed }
     }
 }
 

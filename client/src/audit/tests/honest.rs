@@ -60,8 +60,7 @@ fn an_open_epoch_is_a_verdict_of_its_own() {
 
 #[test]
 fn an_unreadable_bundle_is_told_from_a_wrong_one() {
-    let bundle: Vec<u8> =
-        tell(&Lie::none()).iter().flat_map(bulla_wire::cbor::to_vec).collect();
+    let bundle: Vec<u8> = tell(&Lie::none()).iter().flat_map(bulla_wire::cbor::to_vec).collect();
     for bad in [&bundle[..bundle.len() - 1], &bundle[1..], &[]] {
         let report = judge_bytes(bad);
         assert_eq!(report.exit_code(), 2);

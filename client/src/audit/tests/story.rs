@@ -25,9 +25,7 @@ use bulla_wire::labels;
 use bulla_wire::leaf::Leaf;
 use bulla_wire::order::Order;
 use bulla_wire::price::{PriceBook, PriceRow, Rates, TokenUsage};
-use bulla_wire::receipt::{
-    Outcome, OrderMode, RECEIPT_PROFILE, SecurityMode, UsageReceipt,
-};
+use bulla_wire::receipt::{OrderMode, Outcome, RECEIPT_PROFILE, SecurityMode, UsageReceipt};
 use bulla_wire::statement::{Statement, report_data};
 use bulla_wire::units::{MicroUnits, TokenCount, Unit, UnixMillis, UnixSeconds};
 
@@ -458,7 +456,11 @@ impl Teller<'_> {
         self.receipt_count += 1;
         self.time += 1;
         let charged = request.outcome.is_charged();
-        let charge = if charged { order.rates.charge(&usage).unwrap_or(MicroUnits(0)) } else { MicroUnits(0) };
+        let charge = if charged {
+            order.rates.charge(&usage).unwrap_or(MicroUnits(0))
+        } else {
+            MicroUnits(0)
+        };
         let opened = request.outcome != Outcome::Refused;
         let commitment = |text: &[u8]| opened.then(|| sha256(text));
         let mut receipt = UsageReceipt {
@@ -518,7 +520,13 @@ impl Teller<'_> {
         parts
     }
 
-    fn settle(&mut self, customer: usize, hold: HoldId, parts: &[(u64, u64)], (receipt, charge): (Digest, u64)) {
+    fn settle(
+        &mut self,
+        customer: usize,
+        hold: HoldId,
+        parts: &[(u64, u64)],
+        (receipt, charge): (Digest, u64),
+    ) {
         let mut due = charge;
         for (package, held) in parts {
             let spent = due.min(*held);
@@ -603,33 +611,41 @@ fn invoices(transfers: &[Transfer]) -> Vec<Invoice> {
 /// What a customer's own bundle shows of the whole one.
 pub(super) fn own_view(full: &[Item], customer: usize) -> Vec<Item> {
     let own = account_handle(&key(seed::CUSTOMERS[customer]).public());
-    let leaves: Vec<&Bytes> = full.iter().filter_map(|i| match i {
-        Item::Leaf(leaf) => Some(leaf),
-        _ => None,
-    }).collect();
+    let leaves: Vec<&Bytes> = full
+        .iter()
+        .filter_map(|i| match i {
+            Item::Leaf(leaf) => Some(leaf),
+            _ => None,
+        })
+        .collect();
     let mut tree = Tree::new();
     for leaf in &leaves {
         tree.push(&leaf.0);
     }
-    let mine: Vec<Digest> = full.iter().filter_map(|item| match item {
-        Item::Receipt(bytes) if receipt_account(&bytes.0) == own => {
-            Some(labelled(labels::RECORD, &bytes.0))
-        }
-        _ => None,
-    }).collect();
+    let mine: Vec<Digest> = full
+        .iter()
+        .filter_map(|item| match item {
+            Item::Receipt(bytes) if receipt_account(&bytes.0) == own => {
+                Some(labelled(labels::RECORD, &bytes.0))
+            }
+            _ => None,
+        })
+        .collect();
     let shown = |leaf: &Bytes| match Leaf::from_slice(&leaf.0).unwrap() {
         Leaf::Receipt { receipt, .. } => mine.contains(&receipt),
         _ => true,
     };
-    let inclusions = leaves.iter().enumerate().filter(|(_, leaf)| shown(leaf)).map(|(index, leaf)| {
-        let proof = tree.inclusion_proof(index as u64, tree.size()).unwrap();
-        Item::Inclusion(Inclusion {
-            index: index as u64,
-            leaf: (*leaf).clone(),
-            proof: proof.iter().map(|hash| Digest(*hash.as_bytes())).collect(),
-        })
-    });
-    let mut items: Vec<Item> = full.iter().filter_map(|item| keep_own(item, customer, own)).collect();
+    let inclusions =
+        leaves.iter().enumerate().filter(|(_, leaf)| shown(leaf)).map(|(index, leaf)| {
+            let proof = tree.inclusion_proof(index as u64, tree.size()).unwrap();
+            Item::Inclusion(Inclusion {
+                index: index as u64,
+                leaf: (*leaf).clone(),
+                proof: proof.iter().map(|hash| Digest(*hash.as_bytes())).collect(),
+            })
+        });
+    let mut items: Vec<Item> =
+        full.iter().filter_map(|item| keep_own(item, customer, own)).collect();
     let last = items.iter().rposition(|item| matches!(item, Item::Checkpoint(_))).unwrap();
     let mut at = 0;
     items.retain(|item| {

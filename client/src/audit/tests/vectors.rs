@@ -23,9 +23,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::story::{
-    Lie, ORIGIN, delegation, key, own_view, price_book, seed, stored_report, tell,
-};
+use super::story::{Lie, ORIGIN, delegation, key, own_view, price_book, seed, stored_report, tell};
 
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors")
