@@ -110,16 +110,8 @@ impl Enclave {
         };
         let shape = self.shape(asked.as_ref(), &order, now);
         let chat = asked.as_ref().map(|a| a.chat.clone());
-        let session = Session::new(
-            conn,
-            sequence,
-            order,
-            now,
-            commitment.finish(),
-            asked,
-            shape,
-            stream,
-        );
+        let session =
+            Session::new(conn, sequence, order, now, commitment.finish(), asked, shape, stream);
         self.sessions.insert(sequence, session);
         match failed {
             Some(error) => self.customer_error(sequence, &error, now),
@@ -208,6 +200,15 @@ fn sealed_terms(request: &InnerRequest) -> Result<SealedTerms, String> {
     cbor::from_slice(&bytes, MAX_TERMS_BYTES).map_err(|e| format!("sealed terms: {e}"))
 }
 
+fn prompt_error(error: PromptError) -> ChatError {
+    match error {
+        PromptError::TooManyBytes { .. } | PromptError::TooManyTokens { .. } => {
+            ChatError::too_long(error.to_string())
+        }
+        other => ChatError::invalid("messages", other.to_string()),
+    }
+}
+
 /// The engine's request, if prompt and budget fit the order and the context.
 fn request_for(
     session: &Session,
@@ -215,7 +216,7 @@ fn request_for(
     result: Result<Prompt, PromptError>,
     context_tokens: u32,
 ) -> Result<GenerateRequest, ChatError> {
-    let prompt = result.map_err(|e| ChatError::invalid("messages", e.to_string()))?;
+    let prompt = result.map_err(prompt_error)?;
     let order = session.order.order();
     let tokens = prompt.token_count();
     let ceiling = order.ceiling_input_tokens.0;

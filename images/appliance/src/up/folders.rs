@@ -29,7 +29,7 @@ pub struct Folders {
 impl Folders {
     /// Opens or makes the data folder; absolute, so that every configuration in it is too.
     pub fn open(root: &Path) -> anyhow::Result<Folders> {
-        for role in ["enclave", "broker", "client", "operator"] {
+        for role in ["enclave", "broker", "client", "operator/client"] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -60,9 +60,9 @@ impl Folders {
         self.root.join("client")
     }
 
-    /// The auditor's.
+    /// The auditor's: `bulla audit --full --data DATA/operator`.
     pub fn operator(&self) -> PathBuf {
-        self.root.join("operator")
+        self.root.join("operator/client")
     }
 
     /// The root of the simulated TEE, where there is one.
