@@ -5,7 +5,8 @@ use bulla_attestation::policy::Policy;
 use bulla_wire::cbor;
 use bulla_wire::evidence::AttestationReport;
 
-use super::story::{Lie, tell, trust};
+use super::court::trust;
+use super::story::{Lie, tell};
 use crate::audit::{AuditReport, AuditTrust, CheckName, CheckResult, audit_bytes};
 
 const STANDARD: &str = include_str!("../../../../policies/appraisal/standard.toml");

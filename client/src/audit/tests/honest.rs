@@ -1,6 +1,8 @@
 //! What is told honestly is found clean.
 
-use super::story::{Lie, judge, judge_bytes, own_view, tell};
+use super::court::{judge, judge_bytes};
+use super::story::{Lie, tell};
+use super::view::own_view;
 use crate::audit::{CheckName, CheckResult, View};
 
 #[test]

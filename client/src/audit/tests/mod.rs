@@ -1,7 +1,9 @@
 //! A world small enough to read, told honestly and then with one lie at a time.
 
+mod court;
 mod evidence;
 mod honest;
 mod story;
 mod tamper;
 mod vectors;
+mod view;

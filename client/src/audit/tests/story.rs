@@ -4,47 +4,29 @@
 //! is what a broker or an enclave would do that holds its keys. Lies by people who hold no key are
 //! made on the finished items.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-
-use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
-use bulla_attestation::hash::{account_handle, keyset_digest, labelled, sha256, statement_digest};
-use bulla_attestation::policy::Policy;
+use bulla_attestation::hash::{account_handle, keyset_digest, labelled, sha256};
 use bulla_attestation::sign::SigningKey;
 use bulla_tlog::{Checkpoint, SignerKey, Tree};
 use bulla_wire::bundle::{
-    Archived, FORMAT, Header, Inclusion, Invoice, Item, Ordered, Transfer, TransferKind,
+    Archived, FORMAT, Header, Invoice, Item, Ordered, Transfer, TransferKind,
 };
-use bulla_wire::cbor::{self, Bytes};
+use bulla_wire::cbor::Bytes;
 use bulla_wire::epoch::{EpochClose, EpochOpen};
 use bulla_wire::evidence::AttestationReport;
 use bulla_wire::grant::{Delegation, Grant};
 use bulla_wire::ids::{Digest, EpochId, HoldId, ReceiptId};
-use bulla_wire::keyset::{Keyset, Subject};
+use bulla_wire::keyset::Keyset;
 use bulla_wire::labels;
 use bulla_wire::leaf::Leaf;
 use bulla_wire::order::Order;
 use bulla_wire::price::{PriceBook, PriceRow, Rates, TokenUsage};
 use bulla_wire::receipt::{OrderMode, Outcome, RECEIPT_PROFILE, SecurityMode, UsageReceipt};
-use bulla_wire::statement::{Statement, report_data};
 use bulla_wire::units::{MicroUnits, TokenCount, Unit, UnixMillis, UnixSeconds};
 
-use crate::audit::epoch::{EpochKeys, appraiser};
-use crate::audit::{AuditReport, AuditTrust, Items, audit_with};
+use super::court::{report, stored_report};
 
 pub(super) const ORIGIN: &str = "log.example/bulla";
 pub(super) const START: u64 = 1_800_000_000;
-const DEVELOPMENT: &str = include_str!("../../../../policies/appraisal/development.toml");
-
-/// REPORT_DATA in a SEV-SNP report (AMD 56860, table 23).
-const REPORT_DATA_AT: usize = 0x50;
-const EVIDENCE: [&[u8]; 2] = [
-    include_bytes!("../../../../tests/vectors/bundle/evidence-0.json"),
-    include_bytes!("../../../../tests/vectors/bundle/evidence-1.json"),
-];
-const SIMULATED_ROOT: &[u8] =
-    include_bytes!("../../../../tests/vectors/simulated-chain/genoa-ark.der");
-
 /// Seeds of all keys: 32 times the byte.
 pub(super) mod seed {
     pub const LOG: u8 = 1;
@@ -161,81 +143,6 @@ pub(super) fn model() -> Digest {
 
 pub(super) fn unit() -> Unit {
     "HKD".parse().unwrap()
-}
-
-/// The attestation report of an epoch: a simulated machine's, made by `bulla-tests`.
-pub(super) fn stored_report(epoch: usize) -> AttestationReport {
-    AttestationReport::from_json(EVIDENCE[epoch]).unwrap()
-}
-
-/// The report around a keyset: the stored one, or, where the keyset was lied about, one that binds
-/// it and that no hardware signed.
-fn report(epoch: usize, keyset: &Keyset) -> AttestationReport {
-    let mut report = stored_report(epoch);
-    if report.attestation.workload_keyset != *keyset {
-        let digest = keyset_digest(keyset);
-        let statement = statement_digest(&Statement { keyset_digest: digest, nonce: None });
-        let slot = &mut report.attestation.evidence.report[REPORT_DATA_AT..REPORT_DATA_AT + 64];
-        slot.copy_from_slice(&report_data(&statement));
-        report.attestation.workload_keyset = keyset.clone();
-        report.attestation.report_data = statement.to_string();
-        report.workload_keyset_digest = digest.prefixed();
-    }
-    report
-}
-
-/// The shipped appraisal for evidence as it was made. Where a lie about the keyset changed it, the
-/// binding of the keyset alone: nobody could sign such evidence, and the tests ask what the audit
-/// would say if somebody had.
-fn appraise_or_bind(report: &AttestationReport, at: UnixSeconds) -> Result<EpochKeys, String> {
-    static KNOWN: Mutex<BTreeMap<(usize, u64), Result<EpochKeys, String>>> =
-        Mutex::new(BTreeMap::new());
-    match (0..EVIDENCE.len()).find(|epoch| stored_report(*epoch) == *report) {
-        None => binding_only(report, at),
-        Some(epoch) => {
-            let mut known = KNOWN.lock().unwrap();
-            known.entry((epoch, at.0)).or_insert_with(|| appraiser(&trust())(report, at)).clone()
-        }
-    }
-}
-
-fn binding_only(report: &AttestationReport, at: UnixSeconds) -> Result<EpochKeys, String> {
-    let keyset = &report.attestation.workload_keyset;
-    let digest = keyset_digest(keyset);
-    let statement = statement_digest(&Statement { keyset_digest: digest, nonce: None });
-    let slot = report.attestation.evidence.report.get(REPORT_DATA_AT..REPORT_DATA_AT + 32);
-    if slot != Some(statement.0.as_slice()) {
-        return Err("report_data".to_owned());
-    }
-    if at >= keyset.not_after {
-        return Err("keyset_expiry".to_owned());
-    }
-    let entries = keyset.receipt_signing_keys.iter();
-    Ok(EpochKeys {
-        keyset: digest,
-        receipt_keys: entries.map(|entry| entry.public_key.parse().unwrap()).collect(),
-        not_after: keyset.not_after,
-        subject: keyset.subject.as_deref().and_then(Subject::parse),
-        simulated: true,
-    })
-}
-
-pub(super) fn trust() -> AuditTrust {
-    let log = SignerKey::from_seed(ORIGIN, &[seed::LOG; 32]).unwrap();
-    AuditTrust {
-        log_keys: vec![log.verifier()],
-        broker_root: key(seed::ROOT).public(),
-        anchors: TrustAnchors::none().with(TrustAnchor::simulated("test", SIMULATED_ROOT).unwrap()),
-        policy: Policy::from_toml(DEVELOPMENT).unwrap(),
-    }
-}
-
-pub(super) fn judge(items: &[Item]) -> AuditReport {
-    judge_bytes(&items.iter().flat_map(cbor::to_vec).collect::<Vec<u8>>())
-}
-
-pub(super) fn judge_bytes(bundle: &[u8]) -> AuditReport {
-    audit_with(&trust(), &appraise_or_bind, || Items::new(bundle))
 }
 
 /// The story while it is told.
@@ -606,75 +513,4 @@ fn invoices(transfers: &[Transfer]) -> Vec<Invoice> {
             held: MicroUnits(0),
         })
         .collect()
-}
-
-/// What a customer's own bundle shows of the whole one.
-pub(super) fn own_view(full: &[Item], customer: usize) -> Vec<Item> {
-    let own = account_handle(&key(seed::CUSTOMERS[customer]).public());
-    let leaves: Vec<&Bytes> = full
-        .iter()
-        .filter_map(|i| match i {
-            Item::Leaf(leaf) => Some(leaf),
-            _ => None,
-        })
-        .collect();
-    let mut tree = Tree::new();
-    for leaf in &leaves {
-        tree.push(&leaf.0);
-    }
-    let mine: Vec<Digest> = full
-        .iter()
-        .filter_map(|item| match item {
-            Item::Receipt(bytes) if receipt_account(&bytes.0) == own => {
-                Some(labelled(labels::RECORD, &bytes.0))
-            }
-            _ => None,
-        })
-        .collect();
-    let shown = |leaf: &Bytes| match Leaf::from_slice(&leaf.0).unwrap() {
-        Leaf::Receipt { receipt, .. } => mine.contains(&receipt),
-        _ => true,
-    };
-    let inclusions =
-        leaves.iter().enumerate().filter(|(_, leaf)| shown(leaf)).map(|(index, leaf)| {
-            let proof = tree.inclusion_proof(index as u64, tree.size()).unwrap();
-            Item::Inclusion(Inclusion {
-                index: index as u64,
-                leaf: (*leaf).clone(),
-                proof: proof.iter().map(|hash| Digest(*hash.as_bytes())).collect(),
-            })
-        });
-    let mut items: Vec<Item> =
-        full.iter().filter_map(|item| keep_own(item, customer, own)).collect();
-    let last = items.iter().rposition(|item| matches!(item, Item::Checkpoint(_))).unwrap();
-    let mut at = 0;
-    items.retain(|item| {
-        at += 1;
-        !matches!(item, Item::Checkpoint(_)) || at - 1 == last
-    });
-    items.extend(inclusions);
-    items
-}
-
-fn receipt_account(bytes: &[u8]) -> bulla_wire::ids::AccountHandle {
-    crate::audit::epoch::peek::<UsageReceipt>(bytes).unwrap().account
-}
-
-fn keep_own(item: &Item, customer: usize, own: bulla_wire::ids::AccountHandle) -> Option<Item> {
-    let number = customer as u64 + 1;
-    let keep = match item {
-        Item::Header(header) => {
-            return Some(Item::Header(Header { account: Some(own), ..header.clone() }));
-        }
-        Item::Leaf(_) | Item::Inclusion(_) => false,
-        Item::Receipt(bytes) => receipt_account(&bytes.0) == own,
-        Item::Order(ordered) => {
-            let order = crate::audit::epoch::peek::<Order>(&ordered.order.0).unwrap();
-            account_handle(&order.order_key) == own
-        }
-        Item::Transfer(transfer) => transfer.account_number == number,
-        Item::Invoice(invoice) => invoice.account_number == number,
-        Item::Checkpoint(_) | Item::Evidence(_) => true,
-    };
-    keep.then(|| item.clone())
 }

@@ -10,7 +10,9 @@ use bulla_wire::leaf::Leaf;
 use bulla_wire::receipt::{Outcome, SecurityMode};
 use bulla_wire::units::{MicroUnits, TokenCount, UnixMillis, UnixSeconds};
 
-use super::story::{Lie, checkpoint, judge, judge_bytes, key, own_view, seed, tell};
+use super::court::{judge, judge_bytes};
+use super::story::{Lie, checkpoint, key, seed, tell};
+use super::view::own_view;
 use crate::audit::CheckName;
 
 /// With `BULLA_WRITE_LIES` set to a folder, the bundle is kept there for other verifiers to judge
@@ -84,7 +86,7 @@ world! {
     receipt_order: ReceiptOrder, receipt, |n, r| if n == 1 { r.order = OTHER };
     receipt_account: ReceiptOrder, receipt, |n, r| if n == 1 { r.account.0[0] ^= 1 };
     receipt_epoch: ReceiptSignature, receipt, |n, r| if n == 1 { r.epoch = EpochId([9; 16]) };
-    receipt_skips_a_place: ChainGap, receipt, |n, r| if n >= 1 && n < 4 { r.seq += 1 };
+    receipt_skips_a_place: ChainGap, receipt, |n, r| if (1..4).contains(&n) { r.seq += 1 };
     receipt_takes_a_place_again: ChainFork, receipt, |n, r| if n == 1 { r.seq = 1 };
     receipt_forgets_its_predecessor: ChainLink, receipt, |n, r| if n == 1 { r.prev = OTHER };
     receipt_usage_above_ceiling: ReceiptUsage, receipt, |n, r| if n == 0 {

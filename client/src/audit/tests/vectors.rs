@@ -23,7 +23,9 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::story::{Lie, ORIGIN, delegation, key, own_view, price_book, seed, stored_report, tell};
+use super::court::stored_report;
+use super::story::{Lie, ORIGIN, delegation, key, price_book, seed, tell};
+use super::view::own_view;
 
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors")
