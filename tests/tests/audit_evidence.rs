@@ -74,13 +74,13 @@ fn the_stored_evidence_is_affirmed_and_says_simulated() {
         let node = node(&mut ChaCha20Rng::seed_from_u64(8));
         (0..2).for_each(|n| std::fs::write(path(n), report(n, &node).to_json()).unwrap());
     }
-    for epoch in 0..2 {
+    for (epoch, seed) in RECEIPT_SEEDS.into_iter().enumerate() {
         let report = AttestationReport::from_json(&std::fs::read(path(epoch)).unwrap()).unwrap();
         let now = UnixSeconds(START_S + 60);
         let result =
             appraise(&report, &anchors(), &policy("development"), Freshness::Passport, now);
         assert!(result.is_affirmed() && result.is_simulated(), "{result}");
-        let expected = SigningKey::from_seed([RECEIPT_SEEDS[epoch]; 32]).public();
+        let expected = SigningKey::from_seed([seed; 32]).public();
         assert_eq!(result.into_keys().unwrap().receipt_keys()[0].public_key, expected);
     }
 }
