@@ -176,8 +176,8 @@ impl Asking<'_> {
 
     async fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::FetchAttestation { instance, nonce } => {
-                self.source = Source::Ready(self.appraise(instance, nonce).await);
+            Effect::FetchAttestation { instance, nonce, fresh } => {
+                self.source = Source::Ready(self.keys_of(instance, nonce, fresh).await);
             }
             Effect::Send { stream, instance, order, sealed } => {
                 let (plain_bytes, sealed_bytes) = (self.plain_bytes, sealed.len());
@@ -202,8 +202,14 @@ impl Asking<'_> {
         }
     }
 
-    async fn appraise(&mut self, instance: InstanceId, nonce: [u8; 32]) -> Event {
+    async fn keys_of(&mut self, instance: InstanceId, nonce: [u8; 32], fresh: bool) -> Event {
         let client = self.client;
+        let known = client.collateral().appraisal(&instance).await;
+        if let Some(appraisal) = known.filter(|_| !fresh) {
+            let keys = appraisal.keys.clone();
+            self.tell(Progress::Appraised { appraisal, cached: true }).await;
+            return Event::Appraised { keys };
+        }
         match client.collateral().appraise(client.broker(), client.folder(), &instance, nonce).await
         {
             Ok(appraisal) => {

@@ -75,6 +75,13 @@ pub enum BookError {
     Folder(#[from] FolderError),
 }
 
+/// An appraisal and when its report was asked for.
+#[derive(Clone)]
+struct Appraised {
+    appraisal: Appraisal,
+    asked_at: UnixMillis,
+}
+
 #[derive(Clone)]
 struct Kept<T> {
     value: T,
@@ -92,7 +99,7 @@ pub struct Collateral {
     policy: Policy,
     anchors: TrustAnchors,
     root_key: PublicKey,
-    appraisals: Mutex<HashMap<InstanceId, Appraisal>>,
+    appraisals: Mutex<HashMap<InstanceId, Arc<Mutex<Option<Appraised>>>>>,
     catalogue: Mutex<Option<Kept<Arc<Catalogue>>>>,
     book: Mutex<BookSlot>,
 }
@@ -130,16 +137,27 @@ impl Collateral {
 
     /// An appraisal of `instance` that still stands for a while.
     pub async fn appraisal(&self, instance: &InstanceId) -> Option<Appraisal> {
-        let appraisals = self.appraisals.lock().await;
-        let until = |found: &&Appraisal| {
-            let end = found.keys.not_after().millis();
+        let slot = self.slot(instance).await;
+        let slot = slot.lock().await;
+        let still_good = |found: &&Appraised| {
+            let end = found.appraisal.keys.not_after().millis();
             now().saturating_add(UnixMillis(KEYS_MARGIN_MS)) < end
         };
-        appraisals.get(instance).filter(until).cloned()
+        slot.as_ref().filter(still_good).map(|found| found.appraisal.clone())
+    }
+
+    /// Where the appraisal of one instance is kept: whoever holds it is the one who asks.
+    async fn slot(&self, instance: &InstanceId) -> Arc<Mutex<Option<Appraised>>> {
+        let mut appraisals = self.appraisals.lock().await;
+        if appraisals.len() >= MAX_INSTANCES && !appraisals.contains_key(instance) {
+            appraisals.clear();
+        }
+        appraisals.entry(instance.clone()).or_default().clone()
     }
 
     /// Fetches the report of `instance` under `nonce` and appraises it. Evidence that is affirmed
-    /// is archived and its keys remembered.
+    /// is archived and its keys remembered. Of many callers at once one asks; the others, who came
+    /// before it asked, take its verdict.
     pub async fn appraise(
         &self,
         broker: &Broker,
@@ -147,17 +165,20 @@ impl Collateral {
         instance: &InstanceId,
         nonce: Nonce,
     ) -> Result<Appraisal, AppraisalError> {
+        let came_at = now();
+        let slot = self.slot(instance).await;
+        let mut slot = slot.lock().await;
+        if let Some(found) = slot.as_ref().filter(|found| found.asked_at >= came_at) {
+            return Ok(found.appraisal.clone());
+        }
+        let asked_at = now();
         let bytes = broker.attestation(instance, &nonce).await?;
         let appraisal = self.judge(&bytes, Freshness::Nonce(nonce))?;
         let keyset = appraisal.keys.keyset_digest();
         if let Err(error) = folder.archive_evidence(&keyset, &bytes) {
             tracing::warn!(%error, "evidence could not be archived");
         }
-        let mut appraisals = self.appraisals.lock().await;
-        if appraisals.len() >= MAX_INSTANCES {
-            appraisals.clear();
-        }
-        appraisals.insert(instance.clone(), appraisal.clone());
+        *slot = Some(Appraised { appraisal: appraisal.clone(), asked_at });
         Ok(appraisal)
     }
 

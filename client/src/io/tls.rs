@@ -146,6 +146,72 @@ impl ServerCertVerifier for KeyVerifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::transport::{Transport, TransportError};
+    use axum::Router;
+    use axum::routing::get;
+    use axum_server::tls_rustls::RustlsConfig;
+
+    /// An HTTPS server for `localhost` with a key of its own: its port, certificate (PEM) and the
+    /// digest of its key.
+    async fn server() -> (u16, Vec<u8>, Digest) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = sha256(&Certificate::from_der(made.cert.der()).unwrap().spki);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let private = made.signing_key.serialize_der().try_into().unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], private)
+            .unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tls = RustlsConfig::from_config(Arc::new(config));
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        let server = axum_server::from_tcp_rustls(listener, tls).unwrap();
+        tokio::spawn(server.serve(router.into_make_service()));
+        (port, made.cert.pem().into_bytes(), key)
+    }
+
+    async fn fetch(url: &str, identity: ServerIdentity) -> Result<Vec<u8>, TransportError> {
+        let transport = Transport::new(url, Some(&identity), None).unwrap();
+        transport.fetch("/", 100).await.map(|bytes| bytes.to_vec())
+    }
+
+    #[tokio::test]
+    async fn a_pinned_key_is_met_and_any_other_is_refused() {
+        let (port, _, key) = server().await;
+        let url = format!("https://127.0.0.1:{port}");
+        assert_eq!(fetch(&url, ServerIdentity::Key(key)).await.unwrap(), b"hello");
+        let other = Digest([1; 32]);
+        let error = fetch(&url, ServerIdentity::Key(other)).await.unwrap_err();
+        let TransportError::Connect { reason, .. } = &error else { panic!("{error}") };
+        assert!(reason.contains(&key.to_string()), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn an_authority_vouches_for_one_name_only() {
+        let (port, pem, _) = server().await;
+        let identity = ServerIdentity::Authorities(pem);
+        let named = format!("https://localhost:{port}");
+        assert_eq!(fetch(&named, identity.clone()).await.unwrap(), b"hello");
+        let unnamed = format!("https://127.0.0.1:{port}");
+        let error = fetch(&unnamed, identity).await.unwrap_err();
+        assert!(matches!(error, TransportError::Connect { .. }), "{error}");
+        let (_, stranger, _) = server().await;
+        let error = fetch(&named, ServerIdentity::Authorities(stranger)).await.unwrap_err();
+        assert!(matches!(error, TransportError::Connect { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_key_of_an_unknown_server_is_noted() {
+        let (port, _, key) = server().await;
+        let observed = ObservedKey::default();
+        let identity = ServerIdentity::DangerousAny(observed.clone());
+        fetch(&format!("https://127.0.0.1:{port}"), identity).await.unwrap();
+        assert_eq!(observed.seen(), Some(key));
+    }
 
     #[test]
     fn refuses_authorities_that_are_none() {

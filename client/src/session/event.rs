@@ -75,6 +75,8 @@ pub enum Effect {
         instance: InstanceId,
         /// Must be in the evidence.
         nonce: Nonce,
+        /// Keys from an earlier appraisal will not do: they were refused as stale.
+        fresh: bool,
     },
     /// `POST` the sealed request with its order.
     Send {

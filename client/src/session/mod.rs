@@ -130,13 +130,14 @@ impl Session {
             Some(keys) if self.check_keys(&keys, &instance, now).is_ok() => {
                 self.order(keys, instance, now, rng)
             }
-            _ => Ok(self.appraise(instance, now, rng)),
+            found => Ok(self.appraise(instance, found.is_some(), now, rng)),
         }
     }
 
     fn appraise(
         &mut self,
         instance: InstanceId,
+        fresh: bool,
         now: UnixMillis,
         rng: &mut dyn CryptoRng,
     ) -> Vec<Effect> {
@@ -144,7 +145,7 @@ impl Session {
         rng.fill_bytes(&mut nonce);
         self.wait(now, self.plan.limits.attestation_ms);
         self.state = State::Appraising { instance: instance.clone() };
-        vec![Effect::FetchAttestation { instance, nonce }]
+        vec![Effect::FetchAttestation { instance, nonce, fresh }]
     }
 
     fn appraised(
@@ -232,7 +233,7 @@ impl Session {
             return Err(error);
         }
         match self.untried.pop_front() {
-            Some(instance) => Ok(self.appraise(instance, now, rng)),
+            Some(instance) => Ok(self.appraise(instance, false, now, rng)),
             None => Err(error),
         }
     }
@@ -290,7 +291,7 @@ impl Session {
             Problem::NotFound if is_refetch => self.resend(now),
             // The broker gave this hold back uncharged, or the keys have gone: order anew.
             Problem::HoldConflict | Problem::StaleKeyset if untouched && again => {
-                Ok(self.appraise(instance, now, rng))
+                Ok(self.appraise(instance, true, now, rng))
             }
             Problem::Busy | Problem::Unavailable | Problem::NotFound
                 if untouched && !is_refetch =>

@@ -316,8 +316,10 @@ fn failover_makes_a_new_hold_a_new_seal_and_a_new_order() {
     let mut run = Run::new(&["one", "two"]);
     let first = run.send(&one);
     let effect = run.problem(first.stream, Problem::Busy).unwrap();
-    let Some(Effect::FetchAttestation { instance, .. }) = effect else { panic!("no failover") };
-    assert_eq!(instance.as_str(), "two");
+    let Some(Effect::FetchAttestation { instance, fresh, .. }) = effect else {
+        panic!("no failover")
+    };
+    assert_eq!((instance.as_str(), fresh), ("two", false));
     let second = Sent::of(run.step(Event::Appraised { keys: two.keys() }).unwrap());
     assert_eq!(second.instance, instance);
     assert_ne!(second.order.hold, first.order.hold);
@@ -331,7 +333,7 @@ fn a_stale_keyset_is_appraised_again() {
     let (enclave, mut run) = (enclave(), Run::new(&["one"]));
     let first = run.send(&enclave);
     let effect = run.problem(first.stream, Problem::StaleKeyset).unwrap();
-    assert!(matches!(effect, Some(Effect::FetchAttestation { .. })));
+    assert!(matches!(effect, Some(Effect::FetchAttestation { fresh: true, .. })));
     let second = Sent::of(run.step(Event::Appraised { keys: enclave.keys() }).unwrap());
     assert_ne!(second.order.hold, first.order.hold);
 }

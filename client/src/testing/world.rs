@@ -1,7 +1,9 @@
 //! A broker that relays to a simulated enclave, a client and its local endpoint, over real sockets.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -22,10 +24,11 @@ use bulla_wire::receipt::SecurityMode;
 use bulla_wire::statement::parse_nonce;
 use bulla_wire::units::{TokenCount, Unit};
 use data_encoding::BASE64URL_NOPAD;
+use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{ARK, Enclave, POLICY, Tamper};
 use crate::catalogue::{Catalogue, EnclaveEntry, ServedModel};
@@ -52,10 +55,13 @@ pub struct Manner {
     /// Pieces of an answer that get through the first time.
     pub pieces: usize,
     pub problem: Option<Problem>,
+    /// Whether the stream then stays open without a word.
+    pub stalls: bool,
 }
 
 /// Does what it should.
-pub const HONEST: Manner = Manner { tamper: |_| (), pieces: usize::MAX, problem: None };
+pub const HONEST: Manner =
+    Manner { tamper: |_| (), pieces: usize::MAX, problem: None, stalls: false };
 
 /// A broker with one enclave behind it.
 pub struct FakeBroker {
@@ -64,6 +70,18 @@ pub struct FakeBroker {
     manner: Manner,
     answers: Mutex<HashMap<String, Vec<u8>>>,
     order_keys: Mutex<Vec<AccountHandle>>,
+    reports: AtomicUsize,
+    /// Told when a listener goes away from a stalled answer.
+    pub left: Arc<Notify>,
+}
+
+/// Says so when the answer it belongs to is dropped.
+struct Listening(Arc<Notify>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 fn root() -> SigningKey {
@@ -79,7 +97,15 @@ impl FakeBroker {
         let book = root().sign(PriceBook { issued_at, version: 1, effective_from, rows });
         let enclave = Enclave::at("one", 1, now());
         let (book, answers) = (book.bytes().to_vec(), Mutex::default());
-        Arc::new(FakeBroker { enclave, book, manner, answers, order_keys: Mutex::default() })
+        Arc::new(FakeBroker {
+            enclave,
+            book,
+            manner,
+            answers,
+            order_keys: Mutex::default(),
+            reports: AtomicUsize::new(0),
+            left: Arc::default(),
+        })
     }
 
     fn router(self: Arc<Self>) -> Router {
@@ -117,6 +143,7 @@ impl FakeBroker {
         axum::extract::Query(query): axum::extract::Query<HashMap<String, String>>,
     ) -> Json<AttestationReport> {
         assert_eq!(query["instance"], "one");
+        broker.reports.fetch_add(1, Ordering::Relaxed);
         Json(broker.enclave.report(Some(parse_nonce(&query["nonce"]).unwrap())))
     }
 
@@ -145,7 +172,17 @@ impl FakeBroker {
         let hold = bulla_attestation::sign::verify_order(&order).unwrap().hold.to_string();
         broker.answers.lock().unwrap().insert(hold, pieces.concat());
         let told: Vec<u8> = pieces.into_iter().take(broker.manner.pieces).flatten().collect();
-        Ok(Response::new(Body::from(told)))
+        if !broker.manner.stalls {
+            return Ok(Response::new(Body::from(told)));
+        }
+        let listening = Listening(broker.left.clone());
+        let stream = stream::unfold((Some(told), listening), |(told, listening)| async move {
+            match told {
+                Some(told) => Some((Ok::<_, Infallible>(told), (None, listening))),
+                None => std::future::pending().await,
+            }
+        });
+        Ok(Response::new(Body::from_stream(stream)))
     }
 
     async fn again(State(broker): State<Arc<Self>>, Path(hold): Path<String>) -> Response {
@@ -168,6 +205,11 @@ impl FakeBroker {
         let claim = verify_self_named(&body, key).unwrap();
         broker.order_keys.lock().unwrap().push(hash::account_handle(&claim.order_key));
         StatusCode::NO_CONTENT
+    }
+
+    /// Attestation reports it gave.
+    pub fn reports(&self) -> usize {
+        self.reports.load(Ordering::Relaxed)
     }
 
     /// Orders it took.

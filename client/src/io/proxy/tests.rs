@@ -137,3 +137,31 @@ async fn refuses_a_body_that_is_no_chat_request() {
         assert!(matches!(&error, TransportError::Problem(r) if r.status == status), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_caller_that_goes_away_lets_the_broker_go() {
+    let world = World::start(Manner { pieces: 2, stalls: true, ..HONEST }).await;
+    let body = r#"{"model":"m","messages":[],"stream":true}"#;
+    let head = format!("host: {}\r\ncontent-length: {}\r\n", world.address, body.len());
+    let request = format!("POST {PATH_CHAT} HTTP/1.1\r\n{head}\r\n{body}");
+    let mut socket = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains(EVENTS[0].trim_end()) {
+        let read = tokio::io::AsyncReadExt::read_buf(&mut socket, &mut heard).await.unwrap();
+        assert_ne!(read, 0, "ended early");
+    }
+    drop(socket);
+    world.broker.left.notified().await;
+}
+
+#[tokio::test]
+async fn many_first_requests_appraise_once() {
+    let world = World::start(HONEST).await;
+    let asks = (0..8).map(|_| world.chat("m", false));
+    for answer in futures_util::future::join_all(asks).await {
+        assert_eq!(answer.unwrap(), DOCUMENT.concat());
+    }
+    assert_eq!(world.records().len(), 8);
+    assert!(world.broker.reports() <= 2, "{} reports", world.broker.reports());
+}
