@@ -50,7 +50,8 @@ impl Case {
     }
 
     fn receipt(&self, bytes: &[u8]) -> UsageReceipt {
-        (*verify::<UsageReceipt>(bytes, &self.receipt_key()).expect("signed by the attested key")).clone()
+        (*verify::<UsageReceipt>(bytes, &self.receipt_key()).expect("signed by the attested key"))
+            .clone()
     }
 
     /// Asks and expects a problem; gives it with its receipt.
@@ -181,14 +182,34 @@ fn wrong_orders_and_grants_are_turned_away() {
         ("another model", |s| s.order.model = Digest([0; 32]), Problem::NotFound),
         ("an expired order", |s| s.order.not_after = UnixSeconds(1), Problem::InvalidOrder),
         ("another sealed request", |s| s.sealed.push(0), Problem::InvalidOrder),
-        ("a maximum below the ceilings' cost", |s| s.order.max_charge = MicroUnits(1), Problem::InvalidOrder),
-        ("ceilings beyond the maximum", |s| s.order.ceiling_output_tokens = TokenCount(1 << 40), Problem::InvalidOrder),
+        (
+            "a maximum below the ceilings' cost",
+            |s| s.order.max_charge = MicroUnits(1),
+            Problem::InvalidOrder,
+        ),
+        (
+            "ceilings beyond the maximum",
+            |s| s.order.ceiling_output_tokens = TokenCount(1 << 40),
+            Problem::InvalidOrder,
+        ),
         ("a grant for another keyset", |s| s.grant.keyset = Digest([0; 32]), Problem::InvalidGrant),
         ("a grant over another order", |s| s.grant.order = Digest([0; 32]), Problem::InvalidGrant),
         ("a late grant", |s| s.grant.admit_by = UnixSeconds(1), Problem::InvalidGrant),
-        ("a grant that settles before it runs", |s| s.grant.settle_by = UnixSeconds(1), Problem::InvalidGrant),
-        ("an expired delegation", |s| s.delegation.not_after = UnixSeconds(1), Problem::InvalidGrant),
-        ("a delegation to another key", |s| s.delegation.grant_key = PublicKey([0; 32]), Problem::InvalidGrant),
+        (
+            "a grant that settles before it runs",
+            |s| s.grant.settle_by = UnixSeconds(1),
+            Problem::InvalidGrant,
+        ),
+        (
+            "an expired delegation",
+            |s| s.delegation.not_after = UnixSeconds(1),
+            Problem::InvalidGrant,
+        ),
+        (
+            "a delegation to another key",
+            |s| s.delegation.grant_key = PublicKey([0; 32]),
+            Problem::InvalidGrant,
+        ),
     ];
     for (name, spoil, expected) in rows {
         let mut case = case();
@@ -276,8 +297,19 @@ fn customer_errors_are_sealed_and_name_what_is_wrong() {
     let rows: [(&str, Vec<u8>, u16, &str); 5] = [
         ("unknown model", Customer::chat("gpt-17", "x", false), 404, "model_not_found"),
         ("not JSON", b"{".to_vec(), 400, "not a chat completion request"),
-        ("absurd temperature", br#"{"model":"scripted","messages":[{"role":"user","content":"x"}],"temperature":99}"#.to_vec(), 400, "temperature"),
-        ("oversized prompt", Customer::chat(MODEL, &"word ".repeat(1500), false), 400, "context_length_exceeded"),
+        (
+            "absurd temperature",
+            br#"{"model":"scripted","messages":[{"role":"user","content":"x"}],"temperature":99}"#
+                .to_vec(),
+            400,
+            "temperature",
+        ),
+        (
+            "oversized prompt",
+            Customer::chat(MODEL, &"word ".repeat(1500), false),
+            400,
+            "context_length_exceeded",
+        ),
         ("no messages", br#"{"model":"scripted","messages":[]}"#.to_vec(), 400, "messages"),
     ];
     for (name, body, status, says) in rows {

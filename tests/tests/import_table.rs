@@ -54,13 +54,21 @@ const HOMES: [(&str, &[&str]); 10] = [
 ];
 
 /// What the enclave binary must never carry.
-const NOT_IN_THE_ENCLAVE: [&str; 7] =
-    ["rusqlite", "libsqlite3-sys", "bulla-broker", "bulla-client", "tokio-postgres", "openssl-sys", "aws-lc-sys"];
+const NOT_IN_THE_ENCLAVE: [&str; 7] = [
+    "rusqlite",
+    "libsqlite3-sys",
+    "bulla-broker",
+    "bulla-client",
+    "tokio-postgres",
+    "openssl-sys",
+    "aws-lc-sys",
+];
 
 /// Normal dependencies of every crate of ours.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = cargo(&["metadata", "--no-deps", "--format-version", "1", "--offline"]);
-    let metadata: serde_json::Value = serde_json::from_str(&output).expect("cargo metadata is JSON");
+    let metadata: serde_json::Value =
+        serde_json::from_str(&output).expect("cargo metadata is JSON");
     let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
     let packages = metadata["packages"].as_array().expect("packages");
     packages
@@ -107,7 +115,16 @@ fn outside_packages_stay_at_home() {
 #[test]
 fn the_enclave_binary_carries_no_broker_database_or_client() {
     let tree = cargo(&[
-        "tree", "--offline", "-p", "bulla-enclave", "-e", "normal", "--prefix", "none", "-f", "{p}",
+        "tree",
+        "--offline",
+        "-p",
+        "bulla-enclave",
+        "-e",
+        "normal",
+        "--prefix",
+        "none",
+        "-f",
+        "{p}",
     ]);
     let names: BTreeSet<_> = tree.lines().filter_map(|l| l.split(' ').next()).collect();
     assert!(names.contains("bulla-engine"), "the tree is the enclave's");

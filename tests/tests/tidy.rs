@@ -75,7 +75,15 @@ fn files_stay_readable() {
 
 #[test]
 fn unsafe_code_is_forbidden_in_every_library() {
-    for krate in ["attestation", "attestation/wire", "attestation/tlog", "enclave", "enclave/engine", "broker", "client"] {
+    for krate in [
+        "attestation",
+        "attestation/wire",
+        "attestation/tlog",
+        "enclave",
+        "enclave/engine",
+        "broker",
+        "client",
+    ] {
         let path = root().join(krate).join("src/lib.rs");
         let text = std::fs::read_to_string(&path).expect("a library");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{krate}");
@@ -84,7 +92,12 @@ fn unsafe_code_is_forbidden_in_every_library() {
 
 #[test]
 fn nothing_unfinished_is_left_in_the_code() {
-    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("unimple", "mented!"), concat!("to", "do!(")];
+    let words = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("unimple", "mented!"),
+        concat!("to", "do!("),
+    ];
     for (name, text) in sources() {
         for word in words {
             assert!(!text.contains(word), "{name} contains {word}");
