@@ -146,7 +146,7 @@ coded!(OrderMode);
 
 cbor_map! {
     /// A usage receipt: CWT (RFC 8392) and EAT (RFC 9711) claims where they exist, private claims
-    /// below -65536 for the rest. `docs/usage-receipt.md` is the normative page.
+    /// below -65536 for the rest. `docs/spec/usage-receipt.md` is the normative page.
     pub struct UsageReceipt {
         /// `iss`: the enclave instance.
         1 => issuer: InstanceId,
