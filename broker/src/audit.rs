@@ -54,8 +54,8 @@ pub fn export(
 ) -> Result<(), ExportError> {
     let mut export = Export { view, scope, write };
     export.header(key, now)?;
-    let keysets = export.receipts()?;
-    export.evidence(&keysets)?;
+    export.receipts()?;
+    export.evidence()?;
     export.orders()?;
     export.invoices()?;
     for note in view.checkpoints()? {
@@ -108,25 +108,21 @@ impl Export<'_> {
         }))
     }
 
-    /// The receipts; answers with the keysets they were signed under.
-    fn receipts(&mut self) -> Result<BTreeSet<Digest>, ExportError> {
-        let (mut after, mut keysets) = (0, BTreeSet::new());
+    fn receipts(&mut self) -> Result<(), ExportError> {
+        let mut after = 0;
         loop {
             let page = self.view.receipts(self.account(), after, PAGE_ROWS)?;
-            let Some(last) = page.last() else { return Ok(keysets) };
+            let Some(last) = page.last() else { return Ok(()) };
             after = last.number;
             for record in page {
-                keysets.insert(record.keyset);
                 self.item(Item::Receipt(Bytes(record.bytes)))?;
             }
         }
     }
 
-    fn evidence(&mut self, used: &BTreeSet<Digest>) -> Result<(), ExportError> {
+    /// The evidence of every epoch: it is public, and every epoch-open record names its own.
+    fn evidence(&mut self) -> Result<(), ExportError> {
         for keyset in self.view.keysets()? {
-            if self.scope != Scope::Full && !used.contains(&keyset.digest) {
-                continue;
-            }
             if let Some(report) = self.view.report(&keyset.digest)? {
                 let (appraised_at, report) = (keyset.appraised_at, Bytes(report));
                 self.item(Item::Evidence(Archived { appraised_at, report }))?;

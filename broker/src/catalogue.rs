@@ -85,7 +85,6 @@ impl Appraised {
             }
         }
         models.truncate(MAX_MODELS);
-        let evidence = bulla_attestation::evidence::digest(&parsed);
         let archived = ArchivedKeyset {
             digest: expected,
             instance: instance.clone(),
@@ -93,27 +92,27 @@ impl Appraised {
             simulated: keys.is_simulated(),
             not_after: keys.not_after(),
             appraised_at: now,
+            evidence: bulla_attestation::evidence::digest(&parsed),
             leaf_index: 0,
         };
-        Ok(Appraised::of(archived, keyset.jcs(), evidence, report.to_vec(), models))
+        Ok(Appraised::of(archived, keyset.jcs(), report.to_vec(), models))
     }
 
     fn of(
         keyset: ArchivedKeyset,
         keyset_jcs: Vec<u8>,
-        evidence: Digest,
         report: Vec<u8>,
         models: Vec<ServedModel>,
     ) -> Appraised {
+        let evidence = keyset.evidence;
         let leaf = Leaf::Keyset { keyset: Bytes(keyset_jcs.clone()), evidence }.to_vec();
-        Appraised { archive: ArchivedReport { keyset, keyset_jcs, evidence, report, leaf }, models }
+        Appraised { archive: ArchivedReport { keyset, keyset_jcs, report, leaf }, models }
     }
 
     /// An enclave nobody appraised, for tests of what happens after an appraisal.
     #[cfg(test)]
     pub(crate) fn unappraised(keyset: ArchivedKeyset, models: Vec<ServedModel>) -> Appraised {
-        let (jcs, evidence) = (b"{}".to_vec(), Digest([0xee; 32]));
-        Appraised::of(keyset, jcs, evidence, b"{}".to_vec(), models)
+        Appraised::of(keyset, b"{}".to_vec(), b"{}".to_vec(), models)
     }
 
     /// The enclave.

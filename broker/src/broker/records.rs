@@ -153,6 +153,12 @@ impl Broker {
         if view.record(&open.digest())?.is_some() {
             return Ok(Ok(()));
         }
+        if open.evidence != keyset.evidence {
+            return Ok(Err(format!(
+                "epoch names evidence {}, its keyset was archived with {}",
+                open.evidence, keyset.evidence
+            )));
+        }
         let parent = match SignedCheckpoint::open(&open.parent.0, &self.keys.log_verifier()) {
             Ok(parent) => parent,
             Err(error) => return Ok(Err(format!("parent of the epoch: {error}"))),

@@ -365,6 +365,13 @@ async fn bundle(
         }
         Some(_) => return Err(Refusal::new(Problem::BadRequest, "view must be full or absent")),
     };
+    let number = account.number;
+    let keys = service.ask(move |_, store| store.order_keys(number)).await?;
+    if !full && keys.is_ok_and(|keys| keys.is_empty()) {
+        let message = "this account has no order key, so nothing could be billed to it: \
+                       run `bulla account register` first";
+        return Err(Refusal::new(Problem::NotFound, message));
+    }
     let busy = |_| Refusal::new(Problem::Busy, "other bundles are being made: try again later");
     let permit = service.bundles.clone().try_acquire_owned().map_err(busy)?;
     let pieces = service.exporter.start(full, account.number, permit);

@@ -107,10 +107,10 @@ impl Workload {
                 simulated: true,
                 not_after: UnixSeconds(u64::MAX),
                 appraised_at: UnixSeconds(0),
+                evidence: Digest([0; 32]),
                 leaf_index: 0,
             },
             keyset_jcs: b"{}".to_vec(),
-            evidence: Digest([0; 32]),
             report: b"{}".to_vec(),
             leaf: vec![3, self.salt],
         }))

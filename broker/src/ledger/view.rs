@@ -76,8 +76,6 @@ pub struct ArchivedReport {
     pub keyset: ArchivedKeyset,
     /// JCS bytes of the keyset.
     pub keyset_jcs: Vec<u8>,
-    /// Digest of the report.
-    pub evidence: Digest,
     /// The attestation report, exactly as served.
     pub report: Vec<u8>,
     /// Leaf bytes.
@@ -100,6 +98,8 @@ pub struct ArchivedKeyset {
     pub not_after: UnixSeconds,
     /// When the broker appraised it.
     pub appraised_at: UnixSeconds,
+    /// Digest of the report it was archived with.
+    pub evidence: Digest,
     /// Its leaf.
     pub leaf_index: u64,
 }

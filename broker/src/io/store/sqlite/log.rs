@@ -63,7 +63,7 @@ impl SqliteStore {
                 report.keyset.simulated,
                 int(report.keyset.not_after.0),
                 int(report.keyset.appraised_at.0),
-                report.evidence.0,
+                report.keyset.evidence.0,
                 report.report,
                 int(leaf_index)
             ],

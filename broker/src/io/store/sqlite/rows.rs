@@ -115,7 +115,7 @@ pub(super) fn hold(row: &Row<'_>) -> Result<StoredHold> {
 }
 
 pub(super) const KEYSET: &str = "SELECT digest, instance, receipt_keys, simulated, not_after,
-    appraised_at, leaf FROM keysets";
+    appraised_at, leaf, evidence FROM keysets";
 
 pub(super) fn keyset(row: &Row<'_>) -> Result<ArchivedKeyset> {
     let keys: Vec<u8> = row.get(2)?;
@@ -131,6 +131,7 @@ pub(super) fn keyset(row: &Row<'_>) -> Result<ArchivedKeyset> {
         not_after: UnixSeconds(count(row, 4)?),
         appraised_at: UnixSeconds(count(row, 5)?),
         leaf_index: count(row, 6)?,
+        evidence: digest(row, 7)?,
     })
 }
 
