@@ -166,7 +166,7 @@ def labelled(line):
     parts = [spell(rng.choice(LABELS[f])) + colon + text[f] for f in used]
     if rng.random() < 0.2:
         parts.insert(rng.randint(0, len(parts)), L.noise())
-    return rng.choice(["; ", ", ", " | ", "\n", " / ", " "]).join(parts), set(used) | {"currency"}
+    return rng.choice(["; ", ", ", " | ", "\n", " / ", " ", ". "]).join(parts), set(used) | {"currency"}
 
 
 def table(line):
@@ -299,7 +299,8 @@ def invoice_line(rng, held):
         if line.case is not str:
             text = line.case(text)
         # "Ltd." at the end of a sentence cannot be told from "Ltd": such lines are left out.
-        if len(used) < 3 or line.vendor + "." in text or line.item + "." in text or ".." in text or len(text) > 260:
+        short_form = line.vendor.lower().endswith((" ltd", " inc", " co"))
+        if len(used) < 3 or (short_form and line.vendor + "." in text) or ".." in text or len(text) > 260:
             continue
         return text, line.answer(used)
 
