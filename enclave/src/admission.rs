@@ -95,7 +95,9 @@ pub enum AdmissionError {
         got: Digest,
     },
     /// The grant came too late, or its dates contradict each other.
-    #[error("grant: admit by {admit_by}, run until {run_until}, settle by {settle_by}, now is {now}")]
+    #[error(
+        "grant: admit by {admit_by}, run until {run_until}, settle by {settle_by}, now is {now}"
+    )]
     GrantDates {
         /// Last moment of admission.
         admit_by: UnixSeconds,

@@ -21,7 +21,13 @@ pub struct AnswerShape {
 
 impl AnswerShape {
     /// For an answer with that id, from that model.
-    pub fn new(id: String, model: String, created_s: u64, stream: bool, include_usage: bool) -> Self {
+    pub fn new(
+        id: String,
+        model: String,
+        created_s: u64,
+        stream: bool,
+        include_usage: bool,
+    ) -> Self {
         AnswerShape { id, model, created_s, stream, include_usage }
     }
 

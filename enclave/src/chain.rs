@@ -43,7 +43,12 @@ pub struct Link {
 
 impl Chain {
     /// A chain that awaits its epoch-open.
-    pub fn new(key: SigningKey, issuer: InstanceId, keyset: Digest, configuration: Digest) -> Chain {
+    pub fn new(
+        key: SigningKey,
+        issuer: InstanceId,
+        keyset: Digest,
+        configuration: Digest,
+    ) -> Chain {
         let epoch = EpochId::of_keyset(&keyset);
         Chain {
             key,

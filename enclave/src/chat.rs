@@ -52,7 +52,9 @@ impl ChatError {
         let asked: String = asked.chars().take(128).collect();
         ChatError {
             status: 404,
-            message: format!("the model `{asked}` is not served here; this enclave serves `{served}`"),
+            message: format!(
+                "the model `{asked}` is not served here; this enclave serves `{served}`"
+            ),
             param: Some("model"),
             code: Some("model_not_found"),
         }

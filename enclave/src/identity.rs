@@ -7,9 +7,7 @@ use bulla_wire::evidence::{
     API_VERSION, Attestation, AttestationReport, Evidence, ServiceCapabilities, SourceProvenance,
 };
 use bulla_wire::ids::{Digest, EpochId, InstanceId};
-use bulla_wire::keyset::{
-    ALGO_ED25519, ALGO_OHTTP_CHUNKED, KeyEntry, Keyset, Subject, TlsKey,
-};
+use bulla_wire::keyset::{ALGO_ED25519, ALGO_OHTTP_CHUNKED, KeyEntry, Keyset, Subject, TlsKey};
 use bulla_wire::receipt::SecurityMode;
 use bulla_wire::statement::{Nonce, Statement, report_data};
 use bulla_wire::units::UnixSeconds;

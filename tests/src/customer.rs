@@ -115,9 +115,8 @@ impl Customer {
         let Inner { terms, mut request } = inner;
         let header = BASE64URL_NOPAD.encode(&cbor::to_vec(&terms));
         request.headers.push((HEADER_TERMS.to_owned(), header));
-        let (sealed, opener) = keys
-            .seal(&request, Padding::default(), &mut self.rng)
-            .expect("attested keys seal");
+        let (sealed, opener) =
+            keys.seal(&request, Padding::default(), &mut self.rng).expect("attested keys seal");
         let (input, output) = (TokenCount(1000), TokenCount(200));
         let order = Order {
             not_after: UnixSeconds(now.0 + 60),

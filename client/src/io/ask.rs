@@ -164,8 +164,14 @@ impl Asking<'_> {
         };
         // The receipt is durable before the last bytes are let go.
         for effect in &effects {
-            if let Effect::Done(settled) = effect {
-                self.keep(Record::settled(now(), self.model, settled)).await?;
+            match effect {
+                Effect::Done(settled) => {
+                    self.keep(Record::settled(now(), self.model, settled)).await?;
+                }
+                Effect::Abandon(order) => {
+                    self.keep(Record::lost(now(), self.model, order)).await?;
+                }
+                _ => (),
             }
         }
         for effect in effects {
@@ -197,6 +203,8 @@ impl Asking<'_> {
                 self.source = Source::Waiting(stream, Box::pin(answer));
                 self.tell(Progress::Refetching { hold }).await;
             }
+            // Kept before anything was performed.
+            Effect::Abandon(_) => (),
             Effect::Deliver(piece) => self.tell(Progress::Answer(piece)).await,
             Effect::Done(settled) => self.tell(Progress::Done(settled)).await,
         }

@@ -98,6 +98,9 @@ pub enum Effect {
         /// Wait this long first, in milliseconds.
         pause_ms: u64,
     },
+    /// Another enclave is tried although this order may have been carried out: keep it, the broker
+    /// must account for it.
+    Abandon(Box<Signed<Order>>),
     /// Pass this on to the caller.
     Deliver(Piece),
     /// Over: the answer is whole and its receipt verified. Keep both.

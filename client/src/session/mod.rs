@@ -285,6 +285,7 @@ impl Session {
             None => None,
         };
         let (untouched, instance) = (!exchange.has_answer(), exchange.instance().clone());
+        let order = exchange.order().clone();
         let again = self.orders < self.plan.limits.orders;
         let is_refetch = self.is_refetch();
         match problem {
@@ -296,8 +297,11 @@ impl Session {
             Problem::Busy | Problem::Unavailable | Problem::NotFound
                 if untouched && !is_refetch =>
             {
+                let may_have_run = problem == Problem::Unavailable;
+                let abandoned = may_have_run.then(|| Effect::Abandon(Box::new(order)));
                 let error = SessionError::Problem { problem, message, settled };
-                self.next_enclave(error, now, rng)
+                let next = self.next_enclave(error, now, rng)?;
+                Ok(abandoned.into_iter().chain(next).collect())
             }
             Problem::Busy | Problem::Unavailable => self.refetch(&message, now),
             _ => Err(SessionError::Problem { problem, message, settled }),

@@ -329,6 +329,20 @@ fn failover_makes_a_new_hold_a_new_seal_and_a_new_order() {
 }
 
 #[test]
+fn an_order_that_may_have_run_is_kept_at_failover() {
+    let one = enclave();
+    let mut run = Run::new(&["one", "two"]);
+    let first = run.send(&one);
+    let (stream, problem) = (Some(first.stream), Some(Problem::Unavailable));
+    let gone = Event::Problem { stream, problem, message: "gone".to_owned(), receipt: None };
+    let effects = run.session.handle(gone, NOW, &mut run.rng).unwrap();
+    let [Effect::Abandon(order), Effect::FetchAttestation { .. }] = effects.as_slice() else {
+        panic!("no abandoned order")
+    };
+    assert_eq!(order.digest(), first.order.digest());
+}
+
+#[test]
 fn a_stale_keyset_is_appraised_again() {
     let (enclave, mut run) = (enclave(), Run::new(&["one"]));
     let first = run.send(&enclave);

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use bulla_attestation::seal::SealingKey;
 use bulla_attestation::sign::{Signed, verify};
-use bulla_engine::{ChatRequest, GenerateRequest, Output, Prompt, PromptError, SequenceId, SubmitError};
+use bulla_engine::{
+    ChatRequest, GenerateRequest, Output, Prompt, PromptError, SequenceId, SubmitError,
+};
 use bulla_tlog::{SignedCheckpoint, VerifierKey};
 use bulla_wire::cbor::{self, Bytes};
 use bulla_wire::epoch::MAX_PARENT_CHECKPOINT_BYTES;

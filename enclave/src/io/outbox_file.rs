@@ -68,7 +68,8 @@ impl OutboxFile {
         let before = self.records.len();
         self.records.retain(|r| r.epoch != place.epoch || r.seq > place.seq);
         self.forgotten += before - self.records.len();
-        if self.forgotten >= MAX_FORGOTTEN_RECORDS || (self.records.is_empty() && self.forgotten > 0)
+        if self.forgotten >= MAX_FORGOTTEN_RECORDS
+            || (self.records.is_empty() && self.forgotten > 0)
         {
             self.file =
                 write_whole(&self.path, &self.records).map_err(|e| failed(&self.path, &e))?;

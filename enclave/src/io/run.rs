@@ -104,8 +104,7 @@ pub async fn run(
         let listener = listen(&config.listen, address)?;
         address = Some(listener.local_addr().map_err(system("reading the bound address"))?);
         let boot = boot(&config, &data, Arc::clone(&attester), &*engine)?;
-        let (served, returned) =
-            serve(boot, listener, engine, ready.take(), stop.clone()).await?;
+        let (served, returned) = serve(boot, listener, engine, ready.take(), stop.clone()).await?;
         if served == Served::Stopped {
             return Ok(());
         }
@@ -129,9 +128,9 @@ fn attester(config: &EnclaveConfig, data: &Path) -> Result<Arc<dyn Attester>, Ru
     let attester: Box<dyn Attester> = match config.tee {
         TeeChoice::Auto => detect(Path::new(CONFIGFS_TSM_REPORT), &simulated, now, &mut rng)?,
         TeeChoice::Hardware => Box::new(ConfigfsTsm::open(Path::new(CONFIGFS_TSM_REPORT))?),
-        TeeChoice::Simulated => Box::new(
-            SimulatedTee::open(&simulated, now, &mut rng).map_err(AttesterError::from)?,
-        ),
+        TeeChoice::Simulated => {
+            Box::new(SimulatedTee::open(&simulated, now, &mut rng).map_err(AttesterError::from)?)
+        }
     };
     Ok(Arc::from(attester))
 }
@@ -227,8 +226,9 @@ async fn serve(
     let outbox = boot.outbox;
     std::thread::spawn(move || keep_outbox(&for_outbox, outbox, &persist_queue));
     let for_worker = Arc::clone(&shell);
-    let worker =
-        std::thread::spawn(move || work(engine, &command_queue, |event| for_worker.dispatch(event)));
+    let worker = std::thread::spawn(move || {
+        work(engine, &command_queue, |event| for_worker.dispatch(event))
+    });
 
     let served = Arc::new(server::Served {
         shell: Arc::clone(&shell),

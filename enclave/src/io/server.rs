@@ -243,6 +243,7 @@ fn typed(media: &'static str, body: Vec<u8>) -> Response {
 }
 
 fn problem(problem: Problem, message: &str) -> Response {
-    let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, axum::Json(problem.body(message))).into_response()
 }

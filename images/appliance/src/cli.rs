@@ -5,6 +5,7 @@ use bulla_client::commands::{ClientCommand, GlobalArgs};
 use bulla_enclave::command::EnclaveArgs;
 use clap::{Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::completions::CompletionsArgs;
 use crate::up::UpArgs;
 
@@ -31,6 +32,8 @@ pub enum Command {
     Broker(BrokerArgs),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Measure what every part costs, and print a table
+    Bench(BenchArgs),
     /// Print shell completions
     Completions(CompletionsArgs),
 }
@@ -53,6 +56,7 @@ mod tests {
             "bulla broker --config b.toml",
             "bulla broker --data d init",
             "bulla chat hello --data d",
+            "bulla bench --only seal --only ledger --seconds 0.1 --json",
             "bulla completions bash",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cli;
 mod completions;
 mod signal;
@@ -29,6 +30,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(args) => up::execute(args, &cli.global).await,
+        Command::Bench(args) => bench::execute(args, &cli.global).await,
         Command::Enclave(args) => {
             bulla_enclave::command::execute(args, signal::stopped()).await?;
             Ok(ExitCode::SUCCESS)

@@ -1,9 +1,9 @@
 //! `bulla up`: enclave, broker and local endpoint in one process, and the story of one request.
 
-mod folders;
-mod paper;
-mod roles;
-mod story;
+pub mod folders;
+pub mod paper;
+pub mod roles;
+pub mod story;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ pub async fn execute(args: UpArgs, global: &GlobalArgs) -> anyhow::Result<ExitCo
 }
 
 /// The model folder: as asked, else the demo model beside the working folder or the binary.
-fn find_model(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub fn find_model(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(path) = asked {
         if !path.exists() {
             bail!("no model at {}: give a Hugging Face folder", path.display());

@@ -206,12 +206,13 @@ fn trust(roles: &Roles) -> anyhow::Result<AuditTrust> {
 
 /// Picks the text out of server-sent events, whatever the cuts.
 #[derive(Default)]
-struct SseText {
+pub struct SseText {
     buffer: String,
 }
 
 impl SseText {
-    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+    /// The texts that became whole with these bytes.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         self.buffer.push_str(&String::from_utf8_lossy(bytes));
         let mut texts = Vec::new();
         while let Some(end) = self.buffer.find('\n') {
