@@ -24,7 +24,8 @@
 //! settle = 600
 //! ```
 
-use std::net::SocketAddr;
+// The type without the sockets.
+use core::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bulla_wire::ids::InstanceId;
