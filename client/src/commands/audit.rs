@@ -30,8 +30,8 @@ const READ_BYTES: usize = 256 * 1024;
 pub struct Audit {
     /// A bundle in a file, of any size; fetched from the broker when left out
     pub bundle: Option<PathBuf>,
-    /// Whom to believe: TOML with log_keys, broker_root and [appraisal], instead of the client's
-    /// configuration
+    /// Whom to believe: TOML with log_keys, broker_root and an appraisal table, instead of the
+    /// client's configuration
     #[arg(long, value_name = "FILE", requires = "bundle")]
     pub trust: Option<PathBuf>,
     /// Fetch everything, not only this account's records; needs an operator's credential

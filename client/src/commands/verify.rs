@@ -38,7 +38,7 @@ const MAX_ROOT_BYTES: usize = 64 * 1024;
 /// Appraises a service.
 #[derive(Debug, Clone, Args)]
 pub struct Verify {
-    /// Address of an enclave or broker (https://HOST[:PORT]), or a file with a saved report
+    /// Address of an enclave or broker (https://HOST:PORT), or a file with a saved report
     pub target: String,
     /// Which enclave behind a broker; its first when left out
     #[arg(long)]
