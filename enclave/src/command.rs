@@ -69,6 +69,7 @@ fn announce(ready: &Ready) {
         address = %ready.address,
         instance = %identity.instance,
         keyset = %identity.keyset_digest,
+        model_manifest = %ready.model,
         security = %identity.security,
         "enclave is serving"
     );

@@ -35,6 +35,10 @@ pub struct EnclaveConfig {
     /// What makes evidence.
     #[serde(default)]
     pub tee: TeeChoice,
+    /// Certificates (DER or PEM) that endorse the hardware's reports, such as the VCEK and ASK, on
+    /// hosts whose TEE driver does not supply them. Relative to the configuration file.
+    #[serde(default)]
+    pub endorsements: Vec<PathBuf>,
     /// Life of a keyset, in hours.
     #[serde(default = "default_keyset_hours")]
     pub keyset_hours: u64,
@@ -130,6 +134,7 @@ impl EnclaveConfig {
             broker_root_key,
             log_key,
             tee: TeeChoice::default(),
+            endorsements: Vec::new(),
             keyset_hours: default_keyset_hours(),
             sessions: default_sessions(),
             requests_per_epoch: default_requests(),

@@ -13,7 +13,7 @@ const RUNTIME_AT: [(&str, &[&str]); 3] = [
     ("client/src", &["io/", "commands/", "main.rs"]),
 ];
 const RUNTIME_WORDS: [&str; 7] =
-    ["tokio::", "hyper::", "axum::", "rustls::", "std::fs::", "std::net::", "SystemTime::now"];
+    ["tokio::", "hyper::", "axum::", "rustls::", "std::fs::", "TcpStream", "SystemTime::now"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_owned()

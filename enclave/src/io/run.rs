@@ -98,7 +98,7 @@ pub async fn run(
     let mut ready = Some(ready);
     let data = base.join(&config.data);
     std::fs::create_dir_all(&data).map_err(system(format!("making {}", data.display())))?;
-    let attester = attester(&config, &data)?;
+    let attester = attester(&config, &base, &data)?;
     let mut address: Option<SocketAddr> = None;
     loop {
         let listener = listen(&config.listen, address)?;
@@ -121,18 +121,41 @@ fn listen(configured: &str, bound: Option<SocketAddr>) -> Result<TcpListener, Ru
     Ok(listener)
 }
 
-fn attester(config: &EnclaveConfig, data: &Path) -> Result<Arc<dyn Attester>, RunError> {
+/// Largest endorsement file, in bytes.
+const MAX_ENDORSEMENT_BYTES: u64 = 1 << 20;
+
+fn attester(
+    config: &EnclaveConfig,
+    base: &Path,
+    data: &Path,
+) -> Result<Arc<dyn Attester>, RunError> {
     let now = Clock::start().now().seconds();
+    let tsm = Path::new(CONFIGFS_TSM_REPORT);
     let simulated = data.join("simulated-tee");
     let mut rng = fresh_rng()?;
+    let endorsements = || endorsements(config, base);
     let attester: Box<dyn Attester> = match config.tee {
-        TeeChoice::Auto => detect(Path::new(CONFIGFS_TSM_REPORT), &simulated, now, &mut rng)?,
-        TeeChoice::Hardware => Box::new(ConfigfsTsm::open(Path::new(CONFIGFS_TSM_REPORT))?),
+        TeeChoice::Auto => detect(tsm, endorsements()?, &simulated, now, &mut rng)?,
+        TeeChoice::Hardware => Box::new(ConfigfsTsm::open(tsm)?.with_endorsements(endorsements()?)),
         TeeChoice::Simulated => {
             Box::new(SimulatedTee::open(&simulated, now, &mut rng).map_err(AttesterError::from)?)
         }
     };
     Ok(Arc::from(attester))
+}
+
+fn endorsements(config: &EnclaveConfig, base: &Path) -> Result<Vec<Vec<u8>>, RunError> {
+    let read = |path: &PathBuf| {
+        let path = base.join(path);
+        let shown = path.display().to_string();
+        let size = std::fs::metadata(&path).map_err(system(format!("reading {shown}")))?.len();
+        if size > MAX_ENDORSEMENT_BYTES {
+            let reason = format!("{size} bytes, at most {MAX_ENDORSEMENT_BYTES} are allowed");
+            return Err(RunError::System { what: format!("reading {shown}"), reason });
+        }
+        std::fs::read(&path).map_err(system(format!("reading {shown}")))
+    };
+    config.endorsements.iter().map(read).collect()
 }
 
 /// A generator seeded by the kernel, which in a TEE guest mixes the processor's own entropy.

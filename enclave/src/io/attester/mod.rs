@@ -75,17 +75,18 @@ pub enum AttesterError {
     Simulated(#[from] SimulatedTeeError),
 }
 
-/// The hardware TEE if this machine is one, else the simulated TEE kept in `simulated_folder`,
-/// made there if there is none yet. A machine that is a TEE but cannot be asked is an error, never
+/// The hardware TEE if this machine is one, sending `endorsements` along, else the simulated TEE
+/// kept in `simulated_folder`, made there if there is none yet. A machine that is a TEE but cannot be asked is an error, never
 /// a reason to simulate.
 pub fn detect(
     tsm_report: &Path,
+    endorsements: Vec<Vec<u8>>,
     simulated_folder: &Path,
     now: UnixSeconds,
     rng: &mut impl CryptoRng,
 ) -> Result<Box<dyn Attester>, AttesterError> {
     match ConfigfsTsm::open(tsm_report) {
-        Ok(hardware) => Ok(Box::new(hardware)),
+        Ok(hardware) => Ok(Box::new(hardware.with_endorsements(endorsements))),
         Err(AttesterError::NoTee { .. }) => {
             Ok(Box::new(SimulatedTee::open(simulated_folder, now, rng)?))
         }
