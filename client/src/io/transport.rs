@@ -48,7 +48,7 @@ pub enum TransportError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// No connection.
-    #[error("{server} cannot be reached: {reason}")]
+    #[error("{server} cannot be reached: {reason}; check the address, and that it is running")]
     Connect {
         /// The server.
         server: String,
