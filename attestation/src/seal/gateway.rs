@@ -51,7 +51,7 @@ pub enum UnsealError {
 pub struct Opened {
     /// The request.
     pub request: InnerRequest,
-    /// Its binary HTTP bytes with padding: what the request commitment covers.
+    /// Its binary HTTP bytes with padding.
     pub plaintext: Zeroizing<Vec<u8>>,
     /// Seals the answer.
     pub answer: AnswerSealer,
