@@ -23,12 +23,14 @@ pub struct Refusal {
     pub problem: Problem,
     /// For people.
     pub message: String,
+    /// The enclave's receipt over nothing, where it signed one.
+    pub receipt: Option<Vec<u8>>,
 }
 
 impl Refusal {
     /// A refusal.
     pub fn new(problem: Problem, message: impl ToString) -> Refusal {
-        Refusal { problem, message: message.to_string() }
+        Refusal { problem, message: message.to_string(), receipt: None }
     }
 
     fn stopping() -> Refusal {
@@ -220,7 +222,7 @@ impl Shell {
                 }
             }
             Effect::Refuse { request, problem, message } => {
-                self.refuse(request, Refusal { problem, message });
+                self.refuse(request, Refusal::new(problem, message));
             }
             Effect::Settled { request, settlement } => {
                 if let Some(Waiting::Settlement(answer)) = self.waiting.remove(&request) {

@@ -155,8 +155,8 @@ impl Relay {
             503 => Problem::Busy,
             _ => Problem::Internal,
         });
-        match receipt {
-            Some(receipt) => self.settle(receipt).await,
+        match &receipt {
+            Some(receipt) => self.settle(receipt.clone()).await,
             None if granted.again.is_none() && is_before_admission(problem) => {
                 self.driver.tell(Event::NotAdmitted { hold: granted.hold });
             }
@@ -171,7 +171,8 @@ impl Relay {
             self.driver.tell(Event::EnclaveFailed { instance, refused: false });
         }
         let message = error.map(|error| error.message.chars().take(400).collect::<String>());
-        Refusal::new(problem, message.unwrap_or_else(|| "the enclave refused".to_owned()))
+        let message = message.unwrap_or_else(|| "the enclave refused".to_owned());
+        Refusal { problem, message, receipt }
     }
 
     /// The kept answer of a hold, for its owner.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bulla_wire::http::*;
@@ -59,7 +59,12 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, axum::Json(self.problem.body(&self.message))).into_response()
+        let mut response = (status, axum::Json(self.problem.body(&self.message))).into_response();
+        let receipt = self.receipt.map(|receipt| BASE64URL_NOPAD.encode(&receipt));
+        if let Some(receipt) = receipt.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            response.headers_mut().insert(TRAILER_RECEIPT, receipt);
+        }
+        response
     }
 }
 
