@@ -1,0 +1,89 @@
+//! The table, on standard output.
+
+use serde_json::Value;
+
+use super::row::Line;
+
+const HEADINGS: [&str; 7] =
+    ["work", "median", "99 % within", "anchor", "median", "ratio", "difference"];
+
+/// Prints a table for people, or an array for machines.
+pub fn print(lines: &[Line], json: bool) {
+    if json {
+        let array: Vec<Value> = lines.iter().map(Line::to_json).collect();
+        anstream::println!("{}", Value::Array(array));
+        return;
+    }
+    for line in render(lines) {
+        anstream::println!("{line}");
+    }
+    anstream::println!();
+    for note in notes() {
+        anstream::println!("{note}");
+    }
+}
+
+/// A Markdown table, its columns aligned.
+fn render(lines: &[Line]) -> Vec<String> {
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(lines.iter().map(Line::cells));
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let mut text: Vec<String> = rows.iter().map(|row| render_row(row, &widths)).collect();
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    text.insert(1, format!("| {} |", rule.join(" | ")));
+    text
+}
+
+fn render_row(cells: &[String; 7], widths: &[usize; 7]) -> String {
+    let padded: Vec<String> =
+        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+    format!("| {} |", padded.join(" | "))
+}
+
+fn notes() -> Vec<String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut notes = vec![format!(
+        "medians of at least {} runs of each side, turn by turn; {cores} cores{}; \"99 % within\" \
+         is per operation, for rates per batch",
+        super::stopwatch::LEAST_RUNS,
+        load().map_or_else(String::new, |load| format!(", load {load} over the last minute")),
+    )];
+    notes.push("attestation rows judge evidence of the simulated TEE".to_owned());
+    if cfg!(debug_assertions) {
+        notes.push("built without optimisation: only the release profile counts".to_owned());
+    }
+    notes
+}
+
+/// How many processes wanted a core over the last minute, where the system says so.
+fn load() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::Scale;
+    use super::super::stopwatch::Timing;
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_table_is_equally_wide() {
+        let timing = Timing { median_ns: 4e4, p99_ns: 9e4, operations: 5, runs: 5 };
+        let line = |work: &str| Line {
+            work: work.to_owned(),
+            scale: Scale::Time,
+            timing: timing.clone(),
+            anchor: "bare".to_owned(),
+            anchor_scale: Scale::Time,
+            anchor_timing: timing.clone(),
+        };
+        let table = render(&[line("a"), line("a much longer name")]);
+        assert_eq!(table.len(), 4);
+        let widths: Vec<usize> = table.iter().map(|row| row.chars().count()).collect();
+        assert!(widths.iter().all(|width| *width == widths[0]), "{table:#?}");
+    }
+}

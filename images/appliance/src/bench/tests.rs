@@ -1,0 +1,72 @@
+//! Every topic runs, over a simulated machine whose published keys are worthless.
+
+use std::fs;
+use std::path::PathBuf;
+
+use bulla_attestation::tee::TeeKind;
+use bulla_attestation::tee::snp::product::ProductLine;
+use bulla_client::io::system::SystemRng;
+use bulla_enclave::io::attester::{Attester, AttesterError};
+use bulla_enclave::simulated_tee::{Authority, Node, Validity};
+use bulla_wire::evidence::Evidence;
+use bulla_wire::units::UnixSeconds;
+
+use super::*;
+
+/// 2027-01-15: inside the dates of the stored certificates.
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+struct Machine {
+    node: Node,
+    chip_id: String,
+}
+
+impl Attester for Machine {
+    fn report(&self, report_data: &[u8; 64]) -> Result<Evidence, AttesterError> {
+        Ok(self.node.evidence(report_data))
+    }
+
+    fn kind(&self) -> TeeKind {
+        TeeKind::Snp
+    }
+
+    fn chip_id(&self) -> &str {
+        &self.chip_id
+    }
+
+    fn is_simulated(&self) -> bool {
+        true
+    }
+}
+
+fn scene() -> Scene {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+    let file = |name: &str| fs::read(folder.join("simulated-chain").join(name)).unwrap();
+    let authority = Authority::from_stored(
+        ProductLine::Genoa,
+        &file("genoa-WORTHLESS-ark.key"),
+        &file("genoa-WORTHLESS-ask.key"),
+        file("genoa-ark.der"),
+        file("genoa-ask.der"),
+    )
+    .unwrap();
+    let validity = Validity::years_from(NOW.0 as i64, 7);
+    let node = Node::new(&authority, validity, &mut SystemRng::new());
+    let chip_id = node.chip_id();
+    Scene::on(Box::new(Machine { node, chip_id }), authority.ark_certificate(), NOW).unwrap()
+}
+
+#[test]
+fn every_topic_but_the_path_has_rows_that_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = scene();
+    for topic in Topic::value_variants() {
+        let rows = topic.rows(&scene, folder.path(), 20).unwrap();
+        assert_eq!(rows.is_empty(), *topic == Topic::Path, "{topic:?}");
+        for mut row in rows {
+            let line = row.measure(Duration::ZERO).unwrap();
+            assert!(line.median() > 0.0 && line.ratio() > 0.0, "{}", line.work);
+            assert_eq!(line.timing.runs, stopwatch::LEAST_RUNS, "{}", line.work);
+        }
+    }
+}
