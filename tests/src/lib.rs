@@ -7,3 +7,4 @@
 pub mod chip;
 pub mod customer;
 pub mod rig;
+pub mod world;
