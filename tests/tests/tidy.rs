@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest source file without its tests, in lines.
 const MAX_FILE_LINES: usize = 700;
+/// Longest file of the test crate, in lines: the drivers of the simulated world are wide.
+const MAX_TEST_FILE_LINES: usize = 1000;
 
 /// Crates whose pure part must not touch the runtime, and the paths where it may.
 const RUNTIME_AT: [(&str, &[&str]); 3] = [
@@ -69,7 +71,8 @@ fn the_pure_part_of_every_role_stays_pure() {
 fn files_stay_readable() {
     for (name, text) in sources() {
         let lines = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
-        assert!(lines <= MAX_FILE_LINES, "{name} has {lines} lines, at most {MAX_FILE_LINES}");
+        let most = if name.starts_with("tests/") { MAX_TEST_FILE_LINES } else { MAX_FILE_LINES };
+        assert!(lines <= most, "{name} has {lines} lines, at most {most}");
     }
 }
 
