@@ -1,6 +1,7 @@
 //! Every role in one thread from one seed, over a hostile network: see `bulla_tests::world`.
 //!
-//! `BULLA_SEEDS=n` sets how many seeds; `BULLA_SEED=n … one_seed -- --nocapture` tells one aloud.
+//! `BULLA_SEEDS=n` sets how many seeds, `BULLA_FIRST=n` the first; `BULLA_SEED=n … one_seed --
+//! --nocapture` tells one aloud.
 
 use std::time::Instant;
 
@@ -44,7 +45,8 @@ fn tell(seeds: std::ops::Range<u64>) -> Tally {
 fn a_thousand_seeds_break_no_invariant() {
     let seeds = number("BULLA_SEEDS").unwrap_or(SEEDS);
     let started = Instant::now();
-    let tally = tell(0..seeds);
+    let first = number("BULLA_FIRST").unwrap_or(0);
+    let tally = tell(first..first + seeds);
     let took = started.elapsed().as_secs_f64();
     println!("{seeds} seeds in {took:.1} s: {tally:#?}");
     if seeds >= SEEDS {
@@ -76,9 +78,9 @@ fn the_same_seed_tells_the_same_story() {
 
 /// Some seed must notice, and name the invariant that was broken.
 fn notices(sabotage: Sabotage, invariant: &str) {
-    let broken = (0..SABOTAGED).find_map(|seed| run_sabotaged(seed, sabotage).err());
-    let violation = broken.unwrap_or_else(|| panic!("{sabotage:?} goes unnoticed"));
-    assert_eq!(violation.invariant, invariant, "\n{violation}");
+    let names = |seed| run_sabotaged(seed, sabotage).err().map(|violation| violation.invariant);
+    let is_noticed = (0..SABOTAGED).filter_map(names).any(|name| name == invariant);
+    assert!(is_noticed, "no seed says that {sabotage:?} breaks {invariant}");
 }
 
 #[test]

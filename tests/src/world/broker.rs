@@ -18,7 +18,7 @@ use bulla_broker::price::{PricedModel, SourceBook, sign_book};
 use bulla_tlog::{SignedCheckpoint, VerifierKey};
 use bulla_wire::cbor;
 use bulla_wire::evidence::AttestationReport;
-use bulla_wire::ids::{HoldId, InstanceId, PublicKey};
+use bulla_wire::ids::{Digest, HoldId, InstanceId, PublicKey};
 use bulla_wire::labels;
 use bulla_wire::order::OrderKeyRegistration;
 use bulla_wire::problem::Problem;
@@ -40,8 +40,11 @@ const ROOT_SEED: [u8; 32] = [1; 32];
 const LOG_SEED: [u8; 32] = [3; 32];
 /// Between two ticks, in milliseconds.
 const TICK_MS: u64 = 1_000;
-/// Times of an order: short, so that a story drains soon.
-const TIMES: OrderTimes = OrderTimes { admit_seconds: 30, run_seconds: 60, settle_seconds: 60 };
+/// Times of an order: short, so that a story drains soon; or so short that receipts come late.
+const TIMES: [OrderTimes; 2] = [
+    OrderTimes { admit_seconds: 30, run_seconds: 60, settle_seconds: 60 },
+    OrderTimes { admit_seconds: 8, run_seconds: 12, settle_seconds: 4 },
+];
 /// How long before they hold new prices are published, in seconds.
 const NOTICE_SECONDS: u64 = 5;
 /// How enclaves are looked after.
@@ -62,7 +65,7 @@ enum Waiting {
     /// A customer whose answer may end once the receipt is durable.
     End { client: Conn },
     /// A customer who gets this problem once the receipt is durable.
-    Problem { client: Conn, problem: Problem, message: String },
+    Problem { client: Conn, problem: Problem, message: String, receipt: Vec<u8> },
 }
 
 /// An order that may be sent on.
@@ -80,16 +83,35 @@ struct Granted {
 
 /// What a connection to an enclave is for.
 enum Errand {
-    Appraise { instance: InstanceId, nonce: Nonce },
-    OpenEpoch { instance: InstanceId },
-    Pull { instance: InstanceId },
-    Evidence { client: Conn },
+    Appraise {
+        instance: InstanceId,
+        nonce: Nonce,
+    },
+    OpenEpoch {
+        instance: InstanceId,
+    },
+    Pull {
+        instance: InstanceId,
+    },
+    Evidence {
+        client: Conn,
+    },
     /// A granted order was sent.
-    Answer { granted: Box<Granted>, begun: bool },
+    Answer {
+        granted: Box<Granted>,
+        begun: bool,
+    },
     /// The kept answer of an order granted before.
-    Before { granted: Box<Granted>, begun: bool },
+    Before {
+        granted: Box<Granted>,
+        begun: bool,
+    },
     /// The kept answer, as the customer asked.
-    Again { client: Conn, instance: InstanceId, begun: bool },
+    Again {
+        client: Conn,
+        instance: InstanceId,
+        begun: bool,
+    },
 }
 
 /// The broker with its store.
@@ -107,6 +129,8 @@ pub struct BrokerHost {
     errands: BTreeMap<Conn, Errand>,
     next_request: u64,
     inbox: VecDeque<Event>,
+    /// Keysets appraised last, whose TLS keys connections are pinned to.
+    pinned: BTreeMap<InstanceId, Digest>,
     is_poor: bool,
     books: u64,
 }
@@ -125,7 +149,8 @@ impl BrokerHost {
     pub fn new(street: &mut Street, destiny: &Destiny) -> BrokerHost {
         let store = SqliteStore::in_memory().expect("a ledger in memory");
         let instances = (0..destiny.enclaves).map(instance).collect();
-        let settings = Settings { instances, orders: TIMES, pulls: PULLS };
+        let orders = TIMES[usize::from(destiny.is_hurried)];
+        let settings = Settings { instances, orders, pulls: PULLS };
         let core = Broker::resume(settings.clone(), keys(street), &store).expect("a first start");
         let mut host = BrokerHost {
             store,
@@ -140,6 +165,7 @@ impl BrokerHost {
             errands: BTreeMap::new(),
             next_request: 0,
             inbox: VecDeque::new(),
+            pinned: BTreeMap::new(),
             is_poor: destiny.is_poor,
             books: 0,
         };
@@ -284,6 +310,7 @@ impl BrokerHost {
         self.is_writing = false;
         self.waiting.clear();
         self.errands.clear();
+        self.pinned.clear();
         self.inbox.clear();
         street.cut_off(ME);
         let down_ms = 100 + street.draw(4_000);
@@ -357,7 +384,8 @@ impl BrokerHost {
             }
             Effect::OpenEpoch { instance, checkpoint } => {
                 let errand = Errand::OpenEpoch { instance: instance.clone() };
-                self.send(street, &instance, errand, Message::OpenEpoch(checkpoint));
+                let pinned = self.pinned.get(&instance).copied().unwrap_or(Digest([0; 32]));
+                self.send(street, &instance, errand, Message::OpenEpoch { pinned, checkpoint });
             }
             Effect::Pull { instance, pull, delegation } => {
                 let errand = Errand::Pull { instance: instance.clone() };
@@ -498,10 +526,7 @@ impl BrokerHost {
             }
             Message::Order { account, instance, order, sealed } => {
                 let request = self.wait(Waiting::Grant { client: conn, sealed });
-                self.happen(
-                    street,
-                    Event::OrderReceived { request, account, instance, order },
-                );
+                self.happen(street, Event::OrderReceived { request, account, instance, order });
             }
             Message::Again { account, hold } => self.refetch(street, conn, account, hold),
             _ => {}
@@ -563,13 +588,14 @@ impl BrokerHost {
     }
 
     fn settled(&mut self, street: &mut Street, request: RequestId, _: Settlement) {
-        if street.sabotage == Some(Sabotage::ForgetsWaiters) {
+        if street.sabotage == Some(Sabotage::ForgetsWaiters) && request.0.is_multiple_of(5) {
             return;
         }
         match self.waiting.remove(&request) {
             Some(Waiting::End { client }) => street.send(client, ME, Message::End(None)),
-            Some(Waiting::Problem { client, problem: which, message }) => {
-                problem(street, client, which, &message);
+            Some(Waiting::Problem { client, problem, message, receipt }) => {
+                let receipt = Some(receipt);
+                street.send(client, ME, Message::Problem { problem, message, receipt });
             }
             Some(Waiting::Grant { .. }) | None => {}
         }
@@ -580,8 +606,9 @@ impl BrokerHost {
             Some(Waiting::Grant { client, .. }) => problem(street, client, which, &text),
             // The receipt is not taken in; the answer is whole all the same.
             Some(Waiting::End { client }) => street.send(client, ME, Message::End(None)),
-            Some(Waiting::Problem { client, problem: which, message }) => {
-                problem(street, client, which, &message);
+            Some(Waiting::Problem { client, problem, message, receipt }) => {
+                let receipt = Some(receipt);
+                street.send(client, ME, Message::Problem { problem, message, receipt });
             }
             None => {}
         }
@@ -602,6 +629,10 @@ impl BrokerHost {
                     }
                     _ => Event::EnclaveFailed { instance, refused: false },
                 };
+                if let Event::EnclaveAppraised(appraised) = &event {
+                    let keyset = appraised.archive().keyset.digest;
+                    self.pinned.insert(appraised.instance().clone(), keyset);
+                }
                 self.happen(street, event);
             }
             Errand::OpenEpoch { instance } => {
@@ -694,7 +725,9 @@ impl BrokerHost {
         match receipt {
             Some(record) => {
                 let client = granted.client;
-                let request = self.wait(Waiting::Problem { client, problem: which, message });
+                let receipt = record.clone();
+                let waiting = Waiting::Problem { client, problem: which, message, receipt };
+                let request = self.wait(waiting);
                 self.happen(street, Event::RecordReceived { request: Some(request), record });
             }
             None => {

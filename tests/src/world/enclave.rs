@@ -48,8 +48,7 @@ fn node(which: usize) -> &'static Node {
 /// What everybody in the world demands of evidence.
 pub fn policy() -> (&'static TrustAnchors, &'static Policy) {
     static POLICY: OnceLock<(TrustAnchors, Policy)> = OnceLock::new();
-    let (anchors, policy) =
-        POLICY.get_or_init(|| (chip::anchors(), chip::policy("development")));
+    let (anchors, policy) = POLICY.get_or_init(|| (chip::anchors(), chip::policy("development")));
     (anchors, policy)
 }
 
@@ -216,7 +215,11 @@ impl EnclaveHost {
                 let answer = Message::Evidence { report, passport };
                 return street.send(conn, self.me(), answer);
             }
-            Message::OpenEpoch(checkpoint) => Event::OpenEpoch { conn: number, checkpoint },
+            // Another life has another TLS key.
+            Message::OpenEpoch { pinned, .. } if pinned != core.identity().keyset_digest => {
+                return street.refuse(conn);
+            }
+            Message::OpenEpoch { checkpoint, .. } => Event::OpenEpoch { conn: number, checkpoint },
             Message::Pull { pull, delegation } => {
                 Event::Pull { conn: number, message: pull, delegation }
             }

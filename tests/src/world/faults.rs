@@ -18,7 +18,7 @@ pub enum Sabotage {
     SpeaksInTheOpen,
     /// The broker publishes a checkpoint of another log.
     ForksTheLog,
-    /// The broker answers nobody who waits for a settlement.
+    /// The broker forgets one in five who wait for a settlement.
     ForgetsWaiters,
     /// The enclave tells a kept answer differently the second time.
     TellsAnotherAnswer,
@@ -56,6 +56,8 @@ pub struct Destiny {
     pub enclave_fuses: Vec<Vec<u64>>,
     /// The packages are small: some orders find no balance.
     pub is_poor: bool,
+    /// Orders have so little time that receipts come late.
+    pub is_hurried: bool,
     /// When the network heals.
     pub heals_after_ms: u64,
 }
@@ -76,6 +78,7 @@ impl Destiny {
             broker_fuses: Vec::new(),
             enclave_fuses: vec![Vec::new(); enclaves],
             is_poor: chance(rng, 150),
+            is_hurried: chance(rng, 300),
             heals_after_ms,
         };
         if rough {
@@ -107,12 +110,9 @@ impl Destiny {
         if chance(rng, 200) {
             self.happenings.push((at(rng), Happening::NewPrices));
         }
-        for between in [
-            (Party::Client(0), Party::Broker),
-            (Party::Broker, Party::Enclave(which)),
-        ] {
+        for between in [(Party::Client(0), Party::Broker), (Party::Broker, Party::Enclave(which))] {
             if chance(rng, 200) {
-                let for_ms = 500 + below(rng, 20_000);
+                let for_ms = 500 + below(rng, 30_000);
                 self.happenings.push((at(rng), Happening::Cut { between, for_ms }));
             }
         }

@@ -15,6 +15,7 @@ use bulla_wire::labels;
 use bulla_wire::leaf::Leaf;
 use bulla_wire::pull::OutboxRecord;
 use bulla_wire::receipt::{MAX_RECEIPT_BYTES, Outcome, UsageReceipt};
+use bulla_wire::units::MicroUnits;
 
 use super::CANARY;
 use super::broker::BrokerHost;
@@ -60,7 +61,8 @@ pub struct Witness {
     tree: Tree,
     leaves: Vec<Vec<u8>>,
     newest_size: u64,
-    holds: BTreeMap<HoldId, StoredHold>,
+    /// With the most each may be charged, by its order.
+    holds: BTreeMap<HoldId, (StoredHold, MicroUnits)>,
     durable: Vec<OutboxRecord>,
     told: BTreeMap<HoldId, Vec<u8>>,
 }
@@ -146,21 +148,25 @@ impl Witness {
     }
 
     fn hold(&mut self, hold: StoredHold) -> Seen {
-        if let Some(before) = self.holds.get(&hold.hold) {
-            let ended = before.state != HoldState::Active;
-            if ended && *before != hold {
+        let most = match self.holds.get(&hold.hold) {
+            Some((before, _)) if *before == hold => return Ok(()),
+            Some((before, _)) if before.state != HoldState::Active => {
                 let what = format!("hold {}: {} {:?}", hold.hold, before.state, before.charged);
                 let what = format!("{what}, then {} {:?}", hold.state, hold.charged);
                 return Err(("hold-ends-once", what));
             }
-        }
-        let order = verify_order(&hold.order).map_err(|e| ("role-error", e.to_string()))?;
+            Some((_, most)) => *most,
+            None => {
+                let order = verify_order(&hold.order);
+                order.map_err(|error| ("role-error", error.to_string()))?.max_charge
+            }
+        };
         let charged = hold.charged.unwrap_or_default();
-        if charged > order.max_charge || charged > hold.amount {
-            let what = format!("hold {}: charged {charged} of {}", hold.hold, order.max_charge);
+        if charged > most || charged > hold.amount {
+            let what = format!("hold {}: charged {charged} of {most}", hold.hold);
             return Err(("charge-within-order", what));
         }
-        self.holds.insert(hold.hold, hold);
+        self.holds.insert(hold.hold, (hold, most));
         Ok(())
     }
 }
@@ -200,7 +206,7 @@ pub fn at_the_end(street: &mut Street, broker: &BrokerHost, asks: &[Ask], trust:
             street.blame(invariant, what);
         }
     }
-    for hold in street.witness.holds.values() {
+    for (hold, _) in street.witness.holds.values() {
         match hold.state {
             HoldState::Settled => street.tally.settled += 1,
             HoldState::Released => street.tally.released += 1,
@@ -211,7 +217,7 @@ pub fn at_the_end(street: &mut Street, broker: &BrokerHost, asks: &[Ask], trust:
 }
 
 fn holds_ended(witness: &Witness, store: &SqliteStore) -> Seen {
-    for hold in witness.holds.values() {
+    for (hold, _) in witness.holds.values() {
         if hold.state == HoldState::Active {
             return Err(("hold-ends-once", format!("hold {} is still active", hold.hold)));
         }
@@ -361,11 +367,16 @@ fn waiters_answered(broker: &BrokerHost) -> Seen {
 /// The shipped audit of the shipped export.
 fn audited(street: &Street, broker: &BrokerHost, scope: Scope, trust: &AuditTrust) -> Seen {
     let mut bundle = Vec::new();
-    let written =
-        export(&broker.store, &crate::rig::log_signer(), scope, street.now.seconds(), &mut |item| {
+    let written = export(
+        &broker.store,
+        &crate::rig::log_signer(),
+        scope,
+        street.now.seconds(),
+        &mut |item| {
             bundle.extend(cbor::to_vec(item));
             Ok(())
-        });
+        },
+    );
     written.map_err(|error| ("role-error", format!("export: {error}")))?;
     if has_canary(&bundle) {
         return Err(("no-plaintext", "the export shows content".to_owned()));

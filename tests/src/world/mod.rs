@@ -37,7 +37,8 @@
 //!   the audit warns.
 //!
 //! # What the world leaves out
-//! TLS (so nothing may rest on it but the order of bytes inside one connection), the disk below
+//! TLS: nothing may rest on it but the order of bytes inside one connection, and that a checkpoint
+//! to open an epoch with reaches the enclave it was meant for. Left out too are the disk below
 //! SQLite (batches are whole or absent), and wall-clock skew between parties.
 
 pub mod broker;
@@ -47,6 +48,7 @@ pub mod faults;
 pub mod invariants;
 pub mod network;
 pub mod street;
+pub mod town;
 
 use bulla_broker::ledger::Queries;
 use bulla_client::audit::AuditTrust;
@@ -179,22 +181,16 @@ impl World {
     fn new(seed: u64, sabotage: Option<Sabotage>, aloud: bool) -> World {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let destiny = Destiny::draw(&mut rng);
-        let mut street = Street::new(rng, destiny.enclaves, destiny.weather.clone(), sabotage, aloud);
+        let mut street =
+            Street::new(rng, destiny.enclaves, destiny.weather.clone(), sabotage, aloud);
         let mut broker = BrokerHost::new(&mut street, &destiny);
         let customers: Vec<Customer> =
             (0..destiny.customers).map(|n| Customer::new(n, &mut street, &mut broker)).collect();
         let enclaves = (0..destiny.enclaves)
             .map(|n| EnclaveHost::new(n, &mut street, &destiny, broker.root_public()))
             .collect();
-        let mut world = World {
-            seed,
-            street,
-            broker,
-            enclaves,
-            customers,
-            asks: Vec::new(),
-            healed_at: None,
-        };
+        let mut world =
+            World { seed, street, broker, enclaves, customers, asks: Vec::new(), healed_at: None };
         world.schedule(&destiny);
         world
     }
@@ -268,7 +264,9 @@ impl World {
                 let ask = &mut self.asks[n];
                 ask.start(street, &self.customers[ask.customer], &self.broker);
             }
-            Happening::AskSends { ask, stream, hold } => self.asks[ask].refetch(street, stream, hold),
+            Happening::AskSends { ask, stream, hold } => {
+                self.asks[ask].refetch(street, stream, hold)
+            }
             Happening::AskDeadline(n) => self.asks[n].deadline(street),
             Happening::AskLeaves(n) => self.asks[n].leave(street),
             Happening::Crash(Party::Broker) => self.broker.crash(street),

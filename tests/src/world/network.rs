@@ -1,7 +1,7 @@
 //! Who speaks with whom, in which bytes, and what the network may do to them.
 
 use bulla_broker::ledger::AccountNumber;
-use bulla_wire::ids::{HoldId, InstanceId};
+use bulla_wire::ids::{Digest, HoldId, InstanceId};
 use bulla_wire::problem::Problem;
 use bulla_wire::statement::Nonce;
 use bulla_wire::units::UnixMillis;
@@ -59,7 +59,12 @@ pub enum Message {
         nonce: Nonce,
     },
     /// Broker to enclave: a signed checkpoint.
-    OpenEpoch(Vec<u8>),
+    OpenEpoch {
+        /// The keyset whose TLS key the connection is pinned to.
+        pinned: Digest,
+        /// Signed note.
+        checkpoint: Vec<u8>,
+    },
     /// Broker to enclave: the outbox, please.
     Pull {
         /// COSE_Sign1.
@@ -109,7 +114,8 @@ impl Message {
             Message::AskEvidence { nonce, .. } | Message::Appraise { nonce } => vec![nonce],
             Message::Order { order, sealed, .. } => vec![order, sealed],
             Message::Again { hold, .. } => vec![&hold.0],
-            Message::OpenEpoch(bytes) | Message::Body(bytes) | Message::Chunk(bytes) => vec![bytes],
+            Message::OpenEpoch { checkpoint, .. } => vec![checkpoint],
+            Message::Body(bytes) | Message::Chunk(bytes) => vec![bytes],
             Message::Pull { pull, delegation } => vec![pull, delegation],
             Message::Sealed { order, grant, delegation, sealed } => {
                 vec![order, grant, delegation, sealed]
@@ -139,7 +145,7 @@ impl Message {
             Message::Order { instance, .. } => format!("order {instance}"),
             Message::Again { hold, .. } => format!("again {hold}"),
             Message::Appraise { .. } => "appraise".to_owned(),
-            Message::OpenEpoch(_) => "open-epoch".to_owned(),
+            Message::OpenEpoch { .. } => "open-epoch".to_owned(),
             Message::Pull { .. } => "pull".to_owned(),
             Message::Sealed { .. } => "sealed".to_owned(),
             Message::Evidence { .. } => "evidence".to_owned(),

@@ -295,10 +295,7 @@ impl Street {
         self.weather = Weather::default();
         // What was drawn to go wrong later does not.
         self.queue.retain(|_, happening| {
-            !matches!(
-                happening,
-                Happening::Crash(_) | Happening::Close(_) | Happening::Cut { .. }
-            )
+            !matches!(happening, Happening::Crash(_) | Happening::Close(_) | Happening::Cut { .. })
         });
     }
 
