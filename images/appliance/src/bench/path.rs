@@ -86,17 +86,20 @@ pub async fn measure(folder: &Path, model: &Path, time_box: Duration) -> anyhow:
     Ok(lines(&runs.0, &runs.1))
 }
 
+/// One figure of an answer.
+type Figure = fn(&Heard) -> f64;
+
 fn lines(sealed: &[Vec<Heard>], direct: &[Vec<Heard>]) -> Vec<Line> {
-    let figures: [(&str, fn(&Heard) -> f64); 3] = [
+    let figures: [(&str, Figure); 3] = [
         ("time to first token", |heard| heard.first_ns),
         ("time per token", |heard| heard.token_ns),
         ("whole answer", |heard| heard.whole_ns),
     ];
-    let timing = |runs: &[Vec<Heard>], figure: fn(&Heard) -> f64| {
+    let timing = |runs: &[Vec<Heard>], figure: Figure| {
         let runs: Vec<Vec<f64>> = runs.iter().map(|run| run.iter().map(figure).collect()).collect();
         Timing::of_runs(&runs)
     };
-    let line = |(what, figure): (&str, fn(&Heard) -> f64)| {
+    let line = |(what, figure): (&str, Figure)| {
         Some(Line {
             work: format!("sealed path: {what}"),
             scale: Scale::Time,
@@ -128,9 +131,8 @@ async fn through_all(roles: &Roles, prompt: &str) -> anyhow::Result<Heard> {
                 ensure!(status == 200, "the enclave answered {status}");
             }
             Progress::Answer(Piece::Body(bytes)) => {
-                if !events.push(&bytes).is_empty() {
-                    texts.push(start.elapsed());
-                }
+                let has_text = !events.push(&bytes).is_empty();
+                texts.extend(has_text.then(|| start.elapsed()));
             }
             Progress::Done(settled) => {
                 return Heard::new(&texts, start.elapsed(), settled.receipt.usage.output.0);

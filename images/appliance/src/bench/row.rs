@@ -134,14 +134,15 @@ impl Line {
         self.median() / self.anchor_median()
     }
 
-    /// Cells of a table: work, median, p99, anchor, its median, ratio, difference.
-    pub fn cells(&self) -> [String; 7] {
+    /// Cells of a table: work, median, p99, busy, anchor, its median, ratio, difference.
+    pub fn cells(&self) -> [String; 8] {
         let added_ns = self.timing.median_ns - self.anchor_timing.median_ns;
         let both_times = self.scale == Scale::Time && self.anchor_scale == Scale::Time;
         [
             self.work.clone(),
             self.scale.show(self.timing.median_ns),
             show_time(self.timing.p99_ns),
+            self.timing.busy.map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share)),
             self.anchor.clone(),
             self.anchor_scale.show(self.anchor_timing.median_ns),
             format!("{:.2}", self.ratio()),
@@ -156,13 +157,14 @@ impl Line {
             "unit": self.scale.unit(),
             "median": rounded(self.median()),
             "p99_us": rounded(self.timing.p99_ns / 1e3),
+            "busy": self.timing.busy.map(rounded),
             "operations": self.timing.operations,
             "runs": self.timing.runs,
             "anchor": self.anchor,
             "anchor_unit": self.anchor_scale.unit(),
             "anchor_median": rounded(self.anchor_median()),
             "ratio": rounded(self.ratio()),
-            "optimised": !cfg!(debug_assertions),
+            "release_profile": !cfg!(debug_assertions),
         })
     }
 }
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     fn timing(median_ns: f64) -> Timing {
-        Timing { median_ns, p99_ns: 2.0 * median_ns, operations: 5, runs: 5 }
+        Timing { median_ns, p99_ns: 2.0 * median_ns, operations: 5, runs: 5, busy: None }
     }
 
     #[test]
@@ -236,7 +238,7 @@ mod tests {
         assert_eq!(line.ratio(), 5.0);
         assert_eq!(line.to_json()["ratio"], 5.0);
         assert_eq!(line.to_json()["unit"], "pairs/s");
-        assert_eq!(line.cells()[6], "");
+        assert_eq!(line.cells()[7], "");
     }
 
     #[test]
@@ -249,7 +251,7 @@ mod tests {
             anchor_scale: Scale::Time,
             anchor_timing: timing(1e6),
         };
-        assert_eq!(line.cells()[5], "3.00");
-        assert_eq!(line.cells()[6], "+2.00 ms");
+        assert_eq!(line.cells()[6], "3.00");
+        assert_eq!(line.cells()[7], "+2.00 ms");
     }
 }

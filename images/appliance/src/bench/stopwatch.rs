@@ -20,6 +20,9 @@ pub struct Timing {
     pub operations: usize,
     /// Runs they were measured in.
     pub runs: usize,
+    /// Share of the time in which the thread was on a processor: the rest it waited, for a disk or
+    /// for its turn on a loaded machine. `None` where that is not known.
+    pub busy: Option<f64>,
 }
 
 impl Timing {
@@ -33,6 +36,7 @@ impl Timing {
             p99_ns: quantile(&mut all, 0.99)?,
             operations: all.len(),
             runs: medians.len(),
+            busy: None,
         })
     }
 }
@@ -55,15 +59,47 @@ pub fn duel(
     subject()?;
     anchor()?;
     let turn = time_box / (2 * LEAST_RUNS as u32);
-    let mut runs = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = (Runs::default(), Runs::default());
     for _ in 0..LEAST_RUNS {
-        runs.0.push(run(subject, turn)?);
-        runs.1.push(run(anchor, turn)?);
+        ours.add(subject, turn)?;
+        theirs.add(anchor, turn)?;
     }
-    match (Timing::of_runs(&runs.0), Timing::of_runs(&runs.1)) {
+    match (ours.timing(), theirs.timing()) {
         (Some(subject), Some(anchor)) => Ok((subject, anchor)),
         _ => unreachable!("every run has at least one operation"),
     }
+}
+
+/// The runs of one side.
+#[derive(Default)]
+struct Runs {
+    times_ns: Vec<Vec<f64>>,
+    took: Duration,
+    on_processor: Option<Duration>,
+}
+
+impl Runs {
+    fn add(&mut self, operation: &mut Operation, turn: Duration) -> anyhow::Result<()> {
+        let (began, before) = (Instant::now(), time_on_processor());
+        self.times_ns.push(run(operation, turn)?);
+        self.took += began.elapsed();
+        if let (Some(before), Some(after)) = (before, time_on_processor()) {
+            *self.on_processor.get_or_insert_default() += after.saturating_sub(before);
+        }
+        Ok(())
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        let took_s = self.took.as_secs_f64().max(f64::EPSILON);
+        let busy = self.on_processor.map(|time| (time.as_secs_f64() / took_s).min(1.0));
+        Some(Timing { busy, ..Timing::of_runs(&self.times_ns)? })
+    }
+}
+
+/// How long this thread has run so far (Linux, `Documentation/scheduler/sched-stats.rst`).
+fn time_on_processor() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// Operation times of one run: at least one operation.
@@ -124,6 +160,15 @@ mod tests {
         let (a, _) = duel(&mut side('a'), &mut side('b'), Duration::ZERO).unwrap();
         assert_eq!(*log.borrow(), "abababababab");
         assert_eq!((a.operations, a.runs), (5, 5));
+    }
+
+    #[test]
+    fn time_on_a_processor_only_grows() {
+        if let (Some(before), Some(after)) = (time_on_processor(), time_on_processor()) {
+            assert!(after >= before);
+        } else {
+            println!("skipped: this system keeps no account of it");
+        }
     }
 
     #[test]

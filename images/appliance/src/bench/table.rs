@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::row::Line;
 
-const HEADINGS: [&str; 7] =
-    ["work", "median", "99 % within", "anchor", "median", "ratio", "difference"];
+const HEADINGS: [&str; 8] =
+    ["work", "median", "99 % within", "busy", "anchor", "median", "ratio", "difference"];
 
 /// Prints a table for people, or an array for machines.
 pub fn print(lines: &[Line], json: bool) {
@@ -30,14 +30,14 @@ fn render(lines: &[Line]) -> Vec<String> {
     let width = |column: usize| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
     };
-    let widths: [usize; 7] = std::array::from_fn(width);
+    let widths: [usize; 8] = std::array::from_fn(width);
     let mut text: Vec<String> = rows.iter().map(|row| render_row(row, &widths)).collect();
     let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
     text.insert(1, format!("| {} |", rule.join(" | ")));
     text
 }
 
-fn render_row(cells: &[String; 7], widths: &[usize; 7]) -> String {
+fn render_row(cells: &[String; 8], widths: &[usize; 8]) -> String {
     let padded: Vec<String> =
         cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
     format!("| {} |", padded.join(" | "))
@@ -47,13 +47,15 @@ fn notes() -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut notes = vec![format!(
         "medians of at least {} runs of each side, turn by turn; {cores} cores{}; \"99 % within\" \
-         is per operation, for rates per batch",
+         is per operation, for rates per batch; \"busy\" is the share of time spent on a \
+         processor, the rest was waiting for the disk or for others",
         super::stopwatch::LEAST_RUNS,
         load().map_or_else(String::new, |load| format!(", load {load} over the last minute")),
     )];
     notes.push("attestation rows judge evidence of the simulated TEE".to_owned());
     if cfg!(debug_assertions) {
-        notes.push("built without optimisation: only the release profile counts".to_owned());
+        let note = "not the release profile (debug assertions are on): only that one counts";
+        notes.push(note.to_owned());
     }
     notes
 }
@@ -72,7 +74,8 @@ mod tests {
 
     #[test]
     fn every_row_of_the_table_is_equally_wide() {
-        let timing = Timing { median_ns: 4e4, p99_ns: 9e4, operations: 5, runs: 5 };
+        let timing =
+            Timing { median_ns: 4e4, p99_ns: 9e4, operations: 5, runs: 5, busy: Some(0.5) };
         let line = |work: &str| Line {
             work: work.to_owned(),
             scale: Scale::Time,
