@@ -217,7 +217,7 @@ impl World {
 
     fn run(mut self) -> Result<Ended, Box<Violation>> {
         while self.street.witness.is_content() && !self.has_drained() {
-            let Some(happening) = self.street.next() else { break };
+            let Some(happening) = self.street.next_happening() else { break };
             self.street.tally.happenings += 1;
             if self.street.tally.happenings > MAX_HAPPENINGS {
                 self.street.blame("drains", "the world spins".to_owned());

@@ -141,7 +141,7 @@ impl Street {
     }
 
     /// The next happening; time moves on to it.
-    pub fn next(&mut self) -> Option<Happening> {
+    pub fn next_happening(&mut self) -> Option<Happening> {
         loop {
             let ((at, _, _), happening) = self.queue.pop_first()?;
             self.now = UnixMillis(at);
