@@ -58,7 +58,11 @@ fn one_request_travels_through_all_thirteen_steps() {
     // 10. Answer. Sealed chunk by chunk, the receipt inside the last one.
     let Told { answer, trailer } = town.enclave_answers();
     assert!(!shows(&answer, PROMPT), "the answer travels sealed");
-    assert_eq!(town.durable_receipts(), [trailer.clone()], "durable before it was told");
+    assert_eq!(
+        town.durable_receipts(),
+        std::slice::from_ref(&trailer),
+        "durable before it was told"
+    );
     let (text, settled) = town.client_opens(&answer);
     assert_eq!(text, PROMPT, "the scripted engine says the prompt back");
     let receipt = &settled.receipt;
