@@ -1,11 +1,9 @@
 //! The chain of one epoch: every record signed, numbered without gaps, linked to the one before.
 
-use bulla_attestation::hash::labelled;
 use bulla_attestation::sign::{Signed, SigningKey};
 use bulla_wire::cbor::Bytes;
 use bulla_wire::epoch::{EpochClose, EpochOpen};
 use bulla_wire::ids::{Digest, EpochId, InstanceId};
-use bulla_wire::labels;
 use bulla_wire::receipt::UsageReceipt;
 use bulla_wire::units::UnixSeconds;
 
@@ -121,19 +119,8 @@ impl Chain {
         Some(record)
     }
 
-    /// The place the last signed record stands at.
-    pub fn last_seq(&self) -> Option<u64> {
-        let (seq, _) = self.next?;
-        Some(if self.closed { seq } else { seq - 1 })
-    }
-
     fn advance(&mut self, now: UnixSeconds) -> UnixSeconds {
         self.latest = self.latest.max(now);
         self.latest
     }
-}
-
-/// Digest by which the next record links to `record`.
-pub fn record_digest(record: &[u8]) -> Digest {
-    labelled(labels::RECORD, record)
 }

@@ -34,11 +34,6 @@ impl Kem {
         }
     }
 
-    /// True when recorded traffic stays sealed against a quantum computer.
-    pub fn is_post_quantum(self) -> bool {
-        self == Kem::XWing
-    }
-
     pub(super) fn from_id(id: u16) -> Option<Kem> {
         [Kem::XWing, Kem::X25519].into_iter().find(|kem| kem.id() == id)
     }
