@@ -19,10 +19,27 @@ enum Pin {
     Certificate(Digest),
 }
 
+/// What a root is trusted to speak about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// AMD's chips (ARK).
+    Amd,
+    /// Intel's platforms and collateral (SGX root).
+    Intel,
+    /// NVIDIA's devices.
+    NvidiaDevice,
+    /// NVIDIA's reference integrity manifests.
+    NvidiaRim,
+    /// Hygon's chips (HRK).
+    Hygon,
+}
+
 /// One root somebody trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustAnchor {
     label: String,
+    /// `None`: whatever it signs. Roots that a person names carry none.
+    domain: Option<Domain>,
     pin: Pin,
     certificate: Option<Certificate>,
     simulated: bool,
@@ -34,6 +51,16 @@ impl TrustAnchor {
         TrustAnchor::of_certificate(label, der, false)
     }
 
+    /// A vendor's root that speaks about `domain` only.
+    pub fn vendor(
+        domain: Domain,
+        label: &str,
+        der: &[u8],
+    ) -> Result<TrustAnchor, CertificateError> {
+        let anchor = TrustAnchor::of_certificate(label, der, false)?;
+        Ok(TrustAnchor { domain: Some(domain), ..anchor })
+    }
+
     /// The root of a simulated TEE, pinned by its key; `der` is its certificate.
     pub fn simulated(label: &str, der: &[u8]) -> Result<TrustAnchor, CertificateError> {
         TrustAnchor::of_certificate(label, der, true)
@@ -43,18 +70,23 @@ impl TrustAnchor {
     /// endorsements.
     pub fn by_spki(label: &str, spki_sha256: Digest, simulated: bool) -> TrustAnchor {
         let pin = Pin::Spki(spki_sha256);
-        TrustAnchor { label: label.to_owned(), pin, certificate: None, simulated }
+        TrustAnchor { label: label.to_owned(), domain: None, pin, certificate: None, simulated }
     }
 
     /// A root known by the SHA-256 of its DER certificate, which must be among the endorsements.
     pub fn by_certificate(label: &str, sha256: Digest, simulated: bool) -> TrustAnchor {
         let pin = Pin::Certificate(sha256);
-        TrustAnchor { label: label.to_owned(), pin, certificate: None, simulated }
+        TrustAnchor { label: label.to_owned(), domain: None, pin, certificate: None, simulated }
     }
 
     /// Name for people.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Whether it may speak about `domain`.
+    pub fn speaks_about(&self, domain: Domain) -> bool {
+        self.domain.is_none_or(|own| own == domain)
     }
 
     /// Whether evidence under this root comes from no hardware.
@@ -82,7 +114,8 @@ impl TrustAnchor {
     ) -> Result<TrustAnchor, CertificateError> {
         let certificate = Certificate::from_der(der)?;
         let pin = Pin::Spki(sha256(&certificate.spki));
-        Ok(TrustAnchor { label: label.to_owned(), pin, certificate: Some(certificate), simulated })
+        let certificate = Some(certificate);
+        Ok(TrustAnchor { label: label.to_owned(), domain: None, pin, certificate, simulated })
     }
 }
 
@@ -100,7 +133,17 @@ impl TrustAnchors {
 
     /// The vendors' roots shipped in this crate. No simulated root is ever among them.
     pub fn vendors() -> TrustAnchors {
-        TrustAnchors { anchors: crate::tee::snp::roots::amd_anchors() }
+        let mut anchors = crate::tee::snp::roots::amd_anchors();
+        anchors.extend(crate::tee::tdx::intel_anchors());
+        anchors.extend(crate::tee::nvidia::nvidia_anchors());
+        anchors.extend(crate::tee::csv::hygon_anchors());
+        TrustAnchors { anchors }
+    }
+
+    /// Those that may speak about `domain`.
+    pub fn about(&self, domain: Domain) -> TrustAnchors {
+        let anchors = self.iter().filter(|anchor| anchor.speaks_about(domain)).cloned().collect();
+        TrustAnchors { anchors }
     }
 
     /// These and `anchor`.

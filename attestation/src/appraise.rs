@@ -14,6 +14,7 @@ use crate::hash;
 use crate::hex::Hex;
 use crate::keys;
 use crate::policy::{Demand, Policy};
+use crate::raw::Expectations;
 use crate::result::{AttestationResult, Check, CheckName, Claims};
 use crate::tee::{TeeKind, snp};
 
@@ -49,10 +50,10 @@ pub fn appraise(
             &evidence::endorsements(report),
             anchors,
             policy,
-            &snp::Expectations::default(),
+            &Expectations::default(),
             now,
         ),
-        Some(TeeKind::Tdx) => return not_appraised(TeeKind::Tdx, "tdx", policy, now),
+        Some(kind) => return not_appraised(kind, kind.name(), policy, now),
         None => return not_appraised(TeeKind::Snp, &attestation.tee_type, policy, now),
     };
     let Some(Claims::Snp(claims)) = appraised.claims().cloned() else {

@@ -1,9 +1,9 @@
 //! The verifier's shelf: everything a stranger needs to check bulla, with no clock, no files, no
 //! network, no async and no unsafe code.
 //!
-//! * [`appraise`](appraise::appraise): evidence, endorsements, [`anchor`]s, [`policy`] and an
-//!   instant in, an [Attestation Result](result) out; only that yields [`keys`]. Each kind of
-//!   [`tee`] is a module.
+//! * [`appraise`](appraise::appraise): a service's report, [`anchor`]s, [`policy`] and an instant
+//!   in, an [Attestation Result](result) out; only that yields [`keys`]. Each kind of [`tee`] is a
+//!   module. [`raw`] judges evidence that comes without a keyset.
 //! * [`seal`]: chunked Oblivious HTTP, post-quantum.
 //! * [`hash`], [`sign`]: digests under domain labels; COSE_Sign1 with Ed25519.
 
@@ -17,7 +17,9 @@ pub mod hash;
 pub mod hex;
 pub mod keys;
 pub mod policy;
+pub mod raw;
 pub mod result;
 pub mod seal;
 pub mod sign;
+pub mod signature;
 pub mod tee;

@@ -5,8 +5,9 @@ mod common;
 
 use bulla_attestation::anchor::TrustAnchors;
 use bulla_attestation::policy::Policy;
+use bulla_attestation::raw::Expectations;
 use bulla_attestation::result::{AttestationResult, CheckName, Claims};
-use bulla_attestation::tee::snp::{Expectations, appraise_raw};
+use bulla_attestation::tee::snp::appraise_raw;
 use bulla_wire::units::UnixSeconds;
 use common::EvidenceFolder;
 use serde_json::Value;

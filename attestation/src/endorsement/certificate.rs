@@ -1,16 +1,11 @@
 //! One X.509 certificate (RFC 5280), parsed once into the facts an appraisal asks for.
 
-use ring::signature::{RSA_PSS_2048_8192_SHA384, UnparsedPublicKey};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_HASH_SHA384,
-    OID_PKCS1_RSAENCRYPTION, OID_PKCS1_RSASSAPSS,
-};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Version};
-use x509_parser::signature_algorithm::RsaSsaPssParams;
-use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
+use x509_parser::x509::X509Name;
 
 use super::frame::Frame;
+use crate::signature::{PublicKey, SignatureAlgorithm};
 
 /// Why bytes are not a certificate we can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,46 +38,6 @@ impl Name {
     pub(super) fn of(name: &X509Name<'_>) -> Name {
         let common_name = name.iter_common_name().next().and_then(|part| part.as_str().ok());
         Name { der: name.as_raw().to_vec(), common_name: common_name.unwrap_or("").to_owned() }
-    }
-}
-
-/// The key a certificate speaks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PublicKey {
-    /// RSA, as a DER `RSAPublicKey` (RFC 8017).
-    Rsa(Vec<u8>),
-    /// NIST P-384, as an uncompressed point.
-    P384(Vec<u8>),
-    /// Anything else, named.
-    Other(String),
-}
-
-impl PublicKey {
-    /// Verifies RSA-PSS with SHA-384, MGF1-SHA-384 and a 48-byte salt: the only way AMD signs
-    /// certificates and revocation lists (AMD 57230). False for any other kind of key.
-    pub fn verifies_pss_sha384(&self, signed: &[u8], signature: &[u8]) -> bool {
-        match self {
-            PublicKey::Rsa(key) => UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, key)
-                .verify(signed, signature)
-                .is_ok(),
-            PublicKey::P384(_) | PublicKey::Other(_) => false,
-        }
-    }
-
-    fn of(info: &SubjectPublicKeyInfo<'_>) -> PublicKey {
-        let bytes = info.subject_public_key.data.to_vec();
-        let curve = info.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
-        if info.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION {
-            PublicKey::Rsa(bytes)
-        } else if info.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
-            match curve {
-                Some(oid) if oid == OID_NIST_EC_P384 => PublicKey::P384(bytes),
-                Some(oid) if oid == OID_EC_P256 => PublicKey::Other("P-256".to_owned()),
-                _ => PublicKey::Other("an unnamed curve".to_owned()),
-            }
-        } else {
-            PublicKey::Other(info.algorithm.algorithm.to_id_string())
-        }
     }
 }
 
@@ -135,7 +90,8 @@ pub struct Certificate {
     pub extensions: Vec<Extension>,
     signed: Vec<u8>,
     signature: Vec<u8>,
-    is_pss_sha384: bool,
+    /// How it is signed.
+    pub algorithm: SignatureAlgorithm,
 }
 
 impl Certificate {
@@ -163,13 +119,13 @@ impl Certificate {
             extensions,
             signed: frame.signed.to_vec(),
             signature: frame.signature.to_vec(),
-            is_pss_sha384: is_pss_sha384(&parsed.signature_algorithm),
+            algorithm: SignatureAlgorithm::of(&parsed.signature_algorithm),
         })
     }
 
-    /// Whether `issuer_key` made this certificate's signature, by RSA-PSS with SHA-384.
+    /// Whether `issuer_key` made this certificate's signature.
     pub fn is_signed_by(&self, issuer_key: &PublicKey) -> bool {
-        self.is_pss_sha384 && issuer_key.verifies_pss_sha384(&self.signed, &self.signature)
+        issuer_key.verifies(self.algorithm, &self.signed, &self.signature)
     }
 
     /// Whether it names itself as its issuer.
@@ -182,14 +138,6 @@ impl Certificate {
         let found = self.extensions.iter().find(|extension| extension.oid == oid)?;
         Some(&found.value)
     }
-}
-
-pub(super) fn is_pss_sha384(algorithm: &AlgorithmIdentifier<'_>) -> bool {
-    let parameters = algorithm.parameters.as_ref();
-    algorithm.algorithm == OID_PKCS1_RSASSAPSS
-        && parameters
-            .and_then(|any| RsaSsaPssParams::try_from(any).ok())
-            .is_some_and(|params| *params.hash_algorithm_oid() == OID_NIST_HASH_SHA384)
 }
 
 fn extensions_of(parsed: &X509Certificate<'_>) -> Result<Vec<Extension>, CertificateError> {

@@ -3,8 +3,9 @@
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::certificate::{Name, PublicKey, is_pss_sha384};
+use super::certificate::Name;
 use super::frame::Frame;
+use crate::signature::{PublicKey, SignatureAlgorithm};
 
 /// Extensions whose meaning we follow, so that they may be critical: authority key identifier and
 /// number. A delta list or one for part of an authority's certificates carries others.
@@ -34,7 +35,7 @@ pub struct Crl {
     pub has_unknown_critical: bool,
     signed: Vec<u8>,
     signature: Vec<u8>,
-    is_pss_sha384: bool,
+    algorithm: SignatureAlgorithm,
 }
 
 impl Crl {
@@ -63,13 +64,13 @@ impl Crl {
                 .any(|extension| unknown(&extension.oid.to_id_string(), extension.critical)),
             signed: frame.signed.to_vec(),
             signature: frame.signature.to_vec(),
-            is_pss_sha384: is_pss_sha384(&parsed.signature_algorithm),
+            algorithm: SignatureAlgorithm::of(&parsed.signature_algorithm),
         })
     }
 
-    /// Whether `issuer_key` made this list's signature, by RSA-PSS with SHA-384.
+    /// Whether `issuer_key` made this list's signature.
     pub fn is_signed_by(&self, issuer_key: &PublicKey) -> bool {
-        self.is_pss_sha384 && issuer_key.verifies_pss_sha384(&self.signed, &self.signature)
+        issuer_key.verifies(self.algorithm, &self.signed, &self.signature)
     }
 
     /// Whether it speaks for the second `now`: made before it, and its successor not yet due.

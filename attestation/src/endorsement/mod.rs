@@ -10,7 +10,7 @@ mod crl;
 mod dates;
 mod frame;
 
-pub use certificate::{Certificate, CertificateError, Extension, KeyUsages, Name, PublicKey};
+pub use certificate::{Certificate, CertificateError, Extension, KeyUsages, Name};
 pub use crl::{Crl, Revoked};
 pub use dates::rfc3339;
 
@@ -18,8 +18,8 @@ use x509_parser::pem::Pem;
 
 /// Most endorsements one appraisal looks at (ours; a real set has three to six).
 pub const MAX_ENDORSEMENTS: usize = 64;
-/// Largest single endorsement in bytes (ours; AMD's certificates are under 2 KiB, its lists 1 KiB).
-pub const MAX_ENDORSEMENT_BYTES: usize = 256 * 1024;
+/// Largest single endorsement in bytes (ours; certificates are a few KiB, NVIDIA's RIMs near 1 MiB).
+pub const MAX_ENDORSEMENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Certificates and revocation lists, sorted by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

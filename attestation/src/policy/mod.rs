@@ -5,10 +5,18 @@
 //! The digest of the text stands in every verdict.
 
 mod accept;
+mod azure;
+mod csv;
+mod nvidia;
 mod snp;
+mod tdx;
 
 pub use accept::Accept;
+pub use azure::AzurePolicy;
+pub use csv::CsvPolicy;
+pub use nvidia::NvidiaPolicy;
 pub use snp::{Ban, SigningKeyKind, SnpPolicy, TcbFloor};
+pub use tdx::TdxPolicy;
 
 use serde::Deserialize;
 
@@ -53,6 +61,14 @@ pub enum PolicyError {
     AllowedAndBanned {
         /// Which.
         product: String,
+    },
+    /// A TEE is listed without the section that says what to ask of it.
+    #[error("tees lists {tee}, so the policy must have a section [{section}]")]
+    MissingSection {
+        /// The TEE.
+        tee: TeeKind,
+        /// The section it needs.
+        section: &'static str,
     },
     /// Two floors for one part: which one counts would be a guess.
     #[error("two snp.floor entries for part {part}")]
@@ -125,7 +141,11 @@ struct Document {
     tees: Vec<TeeKind>,
     freshness: FreshnessRule,
     keyset: KeysetRule,
-    snp: SnpPolicy,
+    snp: Option<SnpPolicy>,
+    tdx: Option<TdxPolicy>,
+    nvidia: Option<NvidiaPolicy>,
+    azure: Option<AzurePolicy>,
+    csv: Option<CsvPolicy>,
 }
 
 /// A policy, read and found consistent.
@@ -182,15 +202,39 @@ impl Policy {
         &self.document.keyset
     }
 
-    /// Rules for AMD SEV-SNP.
-    pub fn snp(&self) -> &SnpPolicy {
-        &self.document.snp
+    /// Rules for AMD SEV-SNP; always there where it is among the TEEs taken, like the others.
+    pub fn snp(&self) -> Option<&SnpPolicy> {
+        self.document.snp.as_ref()
+    }
+
+    /// Rules for Intel TDX.
+    pub fn tdx(&self) -> Option<&TdxPolicy> {
+        self.document.tdx.as_ref()
+    }
+
+    /// Rules for NVIDIA GPUs and switches.
+    pub fn nvidia(&self) -> Option<&NvidiaPolicy> {
+        self.document.nvidia.as_ref()
+    }
+
+    /// Rules for Azure's vTPM, beside those for the CPU evidence inside.
+    pub fn azure(&self) -> Option<&AzurePolicy> {
+        self.document.azure.as_ref()
+    }
+
+    /// Rules for Hygon CSV.
+    pub fn csv(&self) -> Option<&CsvPolicy> {
+        self.document.csv.as_ref()
     }
 }
 
 impl Document {
     fn check(&self) -> Result<(), PolicyError> {
-        let takes_any_workload = self.snp.measurements == Accept::Any;
+        for tee in &self.tees {
+            self.has_sections_for(*tee)?;
+        }
+        let takes_any_workload =
+            self.snp.as_ref().is_some_and(|snp| snp.measurements == Accept::Any);
         if self.purpose == Purpose::Workload && takes_any_workload && !self.allow_simulated {
             return Err(PolicyError::AnyMeasurement);
         }
@@ -198,7 +242,24 @@ impl Document {
         if life == 0 || life > MAX_KEYSET_LIFE_SECONDS {
             return Err(PolicyError::KeysetLife { got: life });
         }
-        self.snp.check()
+        self.snp.as_ref().map_or(Ok(()), SnpPolicy::check)
+    }
+
+    fn has_sections_for(&self, tee: TeeKind) -> Result<(), PolicyError> {
+        let section = |section: &'static str, is_there: bool| match is_there {
+            true => Ok(()),
+            false => Err(PolicyError::MissingSection { tee, section }),
+        };
+        match tee {
+            TeeKind::Snp => section("snp", self.snp.is_some()),
+            TeeKind::Tdx => section("tdx", self.tdx.is_some()),
+            TeeKind::Nvidia => section("nvidia", self.nvidia.is_some()),
+            TeeKind::AzureSnp => section("snp", self.snp.is_some())
+                .and_then(|()| section("azure", self.azure.is_some())),
+            TeeKind::AzureTdx => section("tdx", self.tdx.is_some())
+                .and_then(|()| section("azure", self.azure.is_some())),
+            TeeKind::Csv => section("csv", self.csv.is_some()),
+        }
     }
 }
 

@@ -1,45 +1,73 @@
-//! Trusted execution environments: one module each, chosen at one `match` (in
-//! [`appraise`](crate::appraise::appraise)).
-//!
-//! Delivered: AMD SEV-SNP. Not yet: Intel TDX, NVIDIA, Hygon CSV; their evidence is refused by
-//! the check `tee_type`, never passed over.
+//! Trusted execution environments: one module each, chosen at one `match` (in [`crate::raw`] and
+//! in [`appraise`](crate::appraise::appraise)).
 
+pub mod azure;
+pub mod csv;
+pub mod nvidia;
 pub mod snp;
+pub mod tdx;
 
 use bulla_wire::evidence::{TEE_SEV_SNP, TEE_TDX};
 use serde::{Deserialize, Serialize};
 
-/// A kind of trusted execution environment. That it can be named does not mean it can be appraised:
-/// what this crate cannot judge it refuses.
+/// A kind of trusted execution environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum TeeKind {
     /// AMD SEV-SNP.
     Snp,
-    /// Intel TDX: collected, not appraised yet.
+    /// Intel TDX.
     Tdx,
+    /// NVIDIA GPUs and switches in confidential mode.
+    Nvidia,
+    /// SEV-SNP behind Azure's paravisor: HCL report and vTPM quote.
+    AzureSnp,
+    /// TDX behind Azure's paravisor: HCL report and vTPM quote.
+    AzureTdx,
+    /// Hygon CSV.
+    Csv,
 }
 
 impl TeeKind {
-    /// The value of `tee_type` in an aci/1 report (§4.2).
-    pub fn aci_name(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [TeeKind; 6] = [
+        TeeKind::Snp,
+        TeeKind::Tdx,
+        TeeKind::Nvidia,
+        TeeKind::AzureSnp,
+        TeeKind::AzureTdx,
+        TeeKind::Csv,
+    ];
+
+    /// The name in policies, on the command line and in JSON.
+    pub fn name(self) -> &'static str {
         match self {
-            TeeKind::Snp => TEE_SEV_SNP,
-            TeeKind::Tdx => TEE_TDX,
+            TeeKind::Snp => "snp",
+            TeeKind::Tdx => "tdx",
+            TeeKind::Nvidia => "nvidia",
+            TeeKind::AzureSnp => "azure-snp",
+            TeeKind::AzureTdx => "azure-tdx",
+            TeeKind::Csv => "csv",
         }
     }
 
-    /// The kind an aci/1 `tee_type` names.
+    /// The kind called `name`.
+    pub fn from_name(name: &str) -> Option<TeeKind> {
+        TeeKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The kind an aci/1 `tee_type` names (§4.2).
     pub fn from_aci_name(name: &str) -> Option<TeeKind> {
-        [TeeKind::Snp, TeeKind::Tdx].into_iter().find(|kind| kind.aci_name() == name)
+        match name {
+            TEE_SEV_SNP => Some(TeeKind::Snp),
+            TEE_TDX => Some(TeeKind::Tdx),
+            _ => None,
+        }
     }
 }
 
 impl std::fmt::Display for TeeKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            TeeKind::Snp => "snp",
-            TeeKind::Tdx => "tdx",
-        })
+        f.pad(self.name())
     }
 }

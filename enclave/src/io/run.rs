@@ -9,7 +9,6 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use bulla_attestation::hash::labelled;
 use bulla_engine::Engine;
-use bulla_wire::evidence::{TEE_SEV_SNP, TEE_TDX};
 use bulla_wire::ids::Digest;
 use bulla_wire::labels;
 use bulla_wire::receipt::SecurityMode;
@@ -31,7 +30,6 @@ use super::worker::{Command, work};
 use crate::config::{ConfigError, EnclaveConfig, TeeChoice};
 use crate::identity::{EpochKeys, Identity, IdentityFacts};
 use crate::{Enclave, EnclaveSettings, Event};
-use bulla_attestation::tee::TeeKind;
 
 /// How often the core is told the time.
 const TICK: Duration = Duration::from_millis(250);
@@ -223,10 +221,7 @@ fn facts(
         tls_spki,
         not_after,
         security: if simulated { SecurityMode::Simulated } else { SecurityMode::Hardware },
-        tee_type: match attester.kind() {
-            TeeKind::Snp => TEE_SEV_SNP,
-            TeeKind::Tdx => TEE_TDX,
-        },
+        tee_type: attester.kind().aci_name(),
     }
 }
 

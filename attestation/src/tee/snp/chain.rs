@@ -4,13 +4,12 @@
 //! afterwards whether it holds. Where several would do, the one that verifies is taken, so that a
 //! stray or broken copy beside a good one does no harm.
 
-use ring::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
-
 use super::leaf::Leaf;
 use super::product::ProductLine;
 use super::report::Report;
 use crate::anchor::{TrustAnchor, TrustAnchors};
-use crate::endorsement::{Certificate, Endorsements, PublicKey};
+use crate::endorsement::{Certificate, Endorsements};
+use crate::signature::PublicKey;
 
 /// The path found; any part may be missing.
 #[derive(Debug, Clone)]
@@ -64,14 +63,11 @@ impl<'a> Chain<'a> {
 }
 
 /// Whether `leaf`'s key made the report's signature: ECDSA P-384 with SHA-384 over the signed
-/// bytes as received. The joint where a faster P-384 would go.
+/// bytes as received.
 pub(super) fn verifies_report(leaf: &Leaf, report: &Report) -> bool {
-    match &leaf.certificate.public_key {
-        PublicKey::P384(point) => UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
-            .verify(report.signed_bytes(), report.signature())
-            .is_ok(),
-        PublicKey::Rsa(_) | PublicKey::Other(_) => false,
-    }
+    let key = &leaf.certificate.public_key;
+    matches!(key, PublicKey::P384(_))
+        && key.verifies_fixed(report.signed_bytes(), report.signature())
 }
 
 /// The leaf of the kind the report names, about its chip and its TCB. A leaf of the wrong kind is

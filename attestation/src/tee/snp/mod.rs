@@ -21,19 +21,11 @@ use self::chain::Chain;
 use self::checks::Case;
 use self::report::Report;
 use super::TeeKind;
-use crate::anchor::TrustAnchors;
+use crate::anchor::{Domain, TrustAnchors};
 use crate::endorsement::Endorsements;
 use crate::policy::Policy;
+use crate::raw::Expectations;
 use crate::result::{AttestationResult, Check, CheckName, Claims};
-
-/// What a caller expects of raw evidence, beyond the policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Expectations {
-    /// What the guest was asked to have signed, all 64 bytes.
-    pub report_data: Option<[u8; 64]>,
-    /// The launch digest.
-    pub measurement: Option<[u8; 48]>,
-}
 
 /// Appraises one raw report at the instant `now`. The result never yields keys: nothing is bound
 /// to the report here.
@@ -56,7 +48,11 @@ pub fn appraise_raw(
     };
     let got = format!("version {}", report.version);
     let format = Check::judge(CheckName::ReportFormat, true, expected, got);
-    let chain = Chain::find(&report, endorsements, anchors);
+    let anchors = anchors.about(Domain::Amd);
+    let Some(rules) = policy.snp() else {
+        return AttestationResult::new(TeeKind::Snp, policy, now, vec![tee_type, format]);
+    };
+    let chain = Chain::find(&report, endorsements, &anchors);
     // A date past the year 292 billion is past every certificate.
     let now_seconds = i64::try_from(now.0).unwrap_or(i64::MAX);
     let case = Case {
@@ -64,6 +60,7 @@ pub fn appraise_raw(
         chain: &chain,
         endorsements,
         policy,
+        rules,
         expectations,
         crls: checks::crls(&chain, endorsements),
         now: now_seconds,

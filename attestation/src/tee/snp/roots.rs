@@ -1,6 +1,6 @@
 //! The three AMD root keys (ARK), as AMD publishes them; see `roots/README`.
 
-use crate::anchor::TrustAnchor;
+use crate::anchor::{Domain, TrustAnchor};
 
 /// ARK certificates of Milan, Genoa and Turin, DER.
 pub const AMD_ROOTS: [(&str, &[u8]); 3] = [
@@ -11,7 +11,8 @@ pub const AMD_ROOTS: [(&str, &[u8]); 3] = [
 
 /// The AMD roots as trust anchors: hardware, not simulated.
 pub fn amd_anchors() -> Vec<TrustAnchor> {
-    AMD_ROOTS.iter().filter_map(|(label, der)| TrustAnchor::hardware(label, der).ok()).collect()
+    let anchor = |(label, der): &(&str, &[u8])| TrustAnchor::vendor(Domain::Amd, label, der).ok();
+    AMD_ROOTS.iter().filter_map(anchor).collect()
 }
 
 #[cfg(test)]

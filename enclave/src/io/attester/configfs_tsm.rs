@@ -10,12 +10,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bulla_attestation::tee::TeeKind;
 use bulla_attestation::tee::snp::report::Report;
 use bulla_wire::evidence::{Endorsement, Evidence, MAX_EVIDENCE_BYTES};
 use data_encoding::HEXLOWER;
 
-use super::{Attester, AttesterError};
+use super::{Attester, AttesterError, CpuTee};
 
 /// Where the kernel has it.
 pub const CONFIGFS_TSM_REPORT: &str = "/sys/kernel/config/tsm/report";
@@ -39,7 +38,7 @@ const CONFIGURED: &str = "configured";
 #[derive(Debug)]
 pub struct ConfigfsTsm {
     root: PathBuf,
-    kind: TeeKind,
+    kind: CpuTee,
     chip_id: String,
     entries: AtomicU64,
     endorsements: Vec<Vec<u8>>,
@@ -51,7 +50,7 @@ impl ConfigfsTsm {
     pub fn open(root: &Path) -> Result<ConfigfsTsm, AttesterError> {
         let mut tsm = ConfigfsTsm {
             root: root.to_owned(),
-            kind: TeeKind::Snp,
+            kind: CpuTee::Snp,
             chip_id: String::new(),
             entries: AtomicU64::new(0),
             endorsements: Vec::new(),
@@ -88,7 +87,7 @@ impl ConfigfsTsm {
 impl Attester for ConfigfsTsm {
     fn report(&self, report_data: &[u8; 64]) -> Result<Evidence, AttesterError> {
         let answer = self.ask(&Kernel, report_data)?;
-        if answer.kind == TeeKind::Snp {
+        if answer.kind == CpuTee::Snp {
             let report = parse(&answer.report)?;
             if report.report_data != *report_data {
                 let reason = "it signs other data than was asked for".to_owned();
@@ -104,7 +103,7 @@ impl Attester for ConfigfsTsm {
         Ok(Evidence { report: answer.report, endorsements })
     }
 
-    fn kind(&self) -> TeeKind {
+    fn kind(&self) -> CpuTee {
         self.kind
     }
 
@@ -120,7 +119,7 @@ impl Attester for ConfigfsTsm {
 /// What the kernel gave.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
-    kind: TeeKind,
+    kind: CpuTee,
     report: Vec<u8>,
     endorsements: Vec<Vec<u8>>,
 }
@@ -131,10 +130,10 @@ fn parse(report: &[u8]) -> Result<Report, AttesterError> {
 
 fn chip_id(answer: &Answer) -> Result<String, AttesterError> {
     match answer.kind {
-        TeeKind::Snp => Ok(HEXLOWER.encode(&parse(&answer.report)?.chip_id)),
+        CpuTee::Snp => Ok(HEXLOWER.encode(&parse(&answer.report)?.chip_id)),
         // A TDX quote names its platform inside the PCK certificate, which this version does not
         // read; the keyset then names no chip.
-        TeeKind::Tdx => Ok(String::new()),
+        CpuTee::Tdx => Ok(String::new()),
     }
 }
 
@@ -167,17 +166,17 @@ impl<T: Tree> Entry<'_, T> {
             return Err(AttesterError::Conflict { expected, got });
         }
         let endorsements = match kind {
-            TeeKind::Snp => certificates(&aux),
-            TeeKind::Tdx => Vec::new(),
+            CpuTee::Snp => certificates(&aux),
+            CpuTee::Tdx => Vec::new(),
         };
         Ok(Answer { kind, report, endorsements })
     }
 
-    fn provider(&self) -> Result<TeeKind, AttesterError> {
+    fn provider(&self) -> Result<CpuTee, AttesterError> {
         let bytes = self.read("provider")?;
         match String::from_utf8_lossy(&bytes).trim() {
-            "sev_guest" => Ok(TeeKind::Snp),
-            "tdx_guest" => Ok(TeeKind::Tdx),
+            "sev_guest" => Ok(CpuTee::Snp),
+            "tdx_guest" => Ok(CpuTee::Tdx),
             other => {
                 let provider = other.chars().take(40).collect();
                 Err(AttesterError::UnknownProvider { provider })

@@ -5,13 +5,31 @@ mod simulated;
 
 use std::path::Path;
 
-use bulla_attestation::tee::TeeKind;
-use bulla_wire::evidence::Evidence;
+use bulla_wire::evidence::{Evidence, TEE_SEV_SNP, TEE_TDX};
 use bulla_wire::units::UnixSeconds;
 use rand_core::CryptoRng;
 
 pub use configfs_tsm::{CONFIGFS_TSM_REPORT, ConfigfsTsm};
 pub use simulated::{SimulatedTee, SimulatedTeeError};
+
+/// What kind of CPU evidence this machine makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuTee {
+    /// AMD SEV-SNP.
+    Snp,
+    /// Intel TDX.
+    Tdx,
+}
+
+impl CpuTee {
+    /// The value of `tee_type` in an aci/1 report (§4.2).
+    pub fn aci_name(self) -> &'static str {
+        match self {
+            CpuTee::Snp => TEE_SEV_SNP,
+            CpuTee::Tdx => TEE_TDX,
+        }
+    }
+}
 
 /// Makes evidence. Calls block: ask from a thread that may.
 pub trait Attester: Send + Sync {
@@ -19,7 +37,7 @@ pub trait Attester: Send + Sync {
     fn report(&self, report_data: &[u8; 64]) -> Result<Evidence, AttesterError>;
 
     /// Which kind of TEE signs.
-    fn kind(&self) -> TeeKind;
+    fn kind(&self) -> CpuTee;
 
     /// The processor as its evidence names it, lower-case hex, for the keyset's subject: 128 digits
     /// on SEV-SNP.

@@ -8,13 +8,12 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use bulla_attestation::tee::TeeKind;
 use bulla_attestation::tee::snp::product::ProductLine;
 use bulla_wire::evidence::Evidence;
 use bulla_wire::units::UnixSeconds;
 use rand_core::CryptoRng;
 
-use super::{Attester, AttesterError};
+use super::{Attester, AttesterError, CpuTee};
 use crate::simulated_tee::{
     Authority, AuthorityError, Chip, ChipError, Node, ReportTemplate, Validity,
 };
@@ -147,8 +146,8 @@ impl Attester for SimulatedTee {
         Ok(self.node.evidence(report_data))
     }
 
-    fn kind(&self) -> TeeKind {
-        TeeKind::Snp
+    fn kind(&self) -> CpuTee {
+        CpuTee::Snp
     }
 
     fn chip_id(&self) -> &str {

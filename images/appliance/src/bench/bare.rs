@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use anyhow::{anyhow, bail, ensure};
-use bulla_attestation::endorsement::{Certificate, PublicKey};
+use bulla_attestation::endorsement::Certificate;
+use bulla_attestation::signature::PublicKey;
 use bulla_wire::evidence::Evidence;
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::signature::{

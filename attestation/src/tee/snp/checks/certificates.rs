@@ -1,8 +1,9 @@
 //! The certificates between the report's key and the root.
 
 use super::{Case, NO_INTERMEDIATE, NO_LEAF, NO_ROOT};
-use crate::endorsement::{Certificate, PublicKey, rfc3339};
+use crate::endorsement::{Certificate, rfc3339};
 use crate::result::{Check, CheckName};
+use crate::signature::PublicKey;
 use crate::tee::snp::leaf::Leaf;
 use crate::tee::snp::report::SigningKey;
 

@@ -1,5 +1,7 @@
 //! The guest: its launch policy, privilege level, measurement and what it had signed.
 
+use data_encoding::HEXLOWER;
+
 use super::Case;
 use crate::hex::Hex;
 use crate::policy::{Accept, Demand, Tolerance};
@@ -14,13 +16,7 @@ pub(super) fn debug(case: &Case<'_>) -> Check {
 pub(super) fn migration_agent(case: &Case<'_>) -> Check {
     let allowed = case.report.policy.migration_agent_allowed();
     let got = if allowed { "may move the guest (policy bit 18)" } else { "none" };
-    tolerate(
-        CheckName::GuestMigrationAgent,
-        case.policy.snp().migration_agent,
-        allowed,
-        "none",
-        got,
-    )
+    tolerate(CheckName::GuestMigrationAgent, case.rules.migration_agent, allowed, "none", got)
 }
 
 pub(super) fn smt(case: &Case<'_>) -> Check {
@@ -32,7 +28,7 @@ pub(super) fn smt(case: &Case<'_>) -> Check {
         if enabled { "on" } else { "off" }
     );
     let expected = "refused by the guest's policy (bit 16)";
-    tolerate(CheckName::GuestSmt, case.policy.snp().smt, allowed, expected, &got)
+    tolerate(CheckName::GuestSmt, case.rules.smt, allowed, expected, &got)
 }
 
 fn tolerate(name: CheckName, rule: Tolerance, present: bool, expected: &str, got: &str) -> Check {
@@ -45,7 +41,7 @@ fn tolerate(name: CheckName, rule: Tolerance, present: bool, expected: &str, got
 pub(super) fn single_socket(case: &Case<'_>) -> Check {
     let single = case.report.policy.single_socket_only();
     let got = if single { "one socket only" } else { "any number of sockets" };
-    match case.policy.snp().single_socket {
+    match case.rules.single_socket {
         Demand::Required => Check::judge(
             CheckName::GuestSingleSocket,
             single,
@@ -60,7 +56,7 @@ pub(super) fn single_socket(case: &Case<'_>) -> Check {
 /// host asked for carries 0xffffffff.
 pub(super) fn vmpl(case: &Case<'_>) -> Check {
     let got = case.report.vmpl;
-    match &case.policy.snp().vmpl {
+    match &case.rules.vmpl {
         Accept::Any => Check::not_required(CheckName::Vmpl, got.to_string()),
         Accept::Only(levels) => {
             let expected = format!("one of {levels:?}");
@@ -73,8 +69,8 @@ pub(super) fn vmpl(case: &Case<'_>) -> Check {
 pub(super) fn measurement(case: &Case<'_>) -> Check {
     let name = CheckName::Measurement;
     let got = Hex(case.report.measurement);
-    let listed = &case.policy.snp().measurements;
-    match (listed, case.expectations.measurement) {
+    let listed = &case.rules.measurements;
+    match (listed, &case.expectations.measurement) {
         (Accept::Any, None) => Check::not_required(name, got.to_string()),
         (listed, None) => Check::judge(
             name,
@@ -83,8 +79,8 @@ pub(super) fn measurement(case: &Case<'_>) -> Check {
             got.to_string(),
         ),
         (listed, Some(expected)) => {
-            let passes = listed.accepts(&got) && expected == case.report.measurement;
-            Check::judge(name, passes, Hex(expected).to_string(), got.to_string())
+            let passes = listed.accepts(&got) && expected[..] == case.report.measurement;
+            Check::judge(name, passes, HEXLOWER.encode(expected), got.to_string())
         }
     }
 }
@@ -92,7 +88,7 @@ pub(super) fn measurement(case: &Case<'_>) -> Check {
 pub(super) fn host_data(case: &Case<'_>) -> Check {
     let name = CheckName::HostData;
     let got = Hex(case.report.host_data);
-    match &case.policy.snp().host_data {
+    match &case.rules.host_data {
         Accept::Any => Check::not_required(name, got.to_string()),
         only => Check::judge(name, only.accepts(&got), "a value the policy lists", got.to_string()),
     }

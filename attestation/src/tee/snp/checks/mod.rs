@@ -10,7 +10,8 @@ use super::chain::Chain;
 use super::product::ProductLine;
 use super::report::Report;
 use crate::endorsement::{Crl, Endorsements};
-use crate::policy::Policy;
+use crate::policy::{Policy, SnpPolicy};
+use crate::raw::Expectations;
 use crate::result::Check;
 use crate::tee::TeeKind;
 
@@ -20,7 +21,9 @@ pub(super) struct Case<'a> {
     pub chain: &'a Chain<'a>,
     pub endorsements: &'a Endorsements,
     pub policy: &'a Policy,
-    pub expectations: &'a super::Expectations,
+    /// Its section for SEV-SNP.
+    pub rules: &'a SnpPolicy,
+    pub expectations: &'a Expectations,
     /// Revocation lists that carry the name of this chain's root, and whether it signed them.
     pub crls: Vec<(&'a Crl, bool)>,
     /// Seconds since 1970, the instant the evidence is judged at.

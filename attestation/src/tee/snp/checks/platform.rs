@@ -74,7 +74,7 @@ pub(super) fn tcb_in_certificate(case: &Case<'_>) -> Check {
 }
 
 pub(super) fn report_version(case: &Case<'_>) -> Check {
-    let minimum = case.policy.snp().minimum_report_version;
+    let minimum = case.rules.minimum_report_version;
     let got = case.report.version;
     Check::judge(
         CheckName::ReportVersion,
@@ -86,7 +86,7 @@ pub(super) fn report_version(case: &Case<'_>) -> Check {
 
 pub(super) fn product_allowed(case: &Case<'_>) -> Check {
     let name = CheckName::ProductAllowed;
-    match (&case.policy.snp().products, case.line()) {
+    match (&case.rules.products, case.line()) {
         (Accept::Any, line) => Check::not_required(name, line_words(line)),
         (only, line) => {
             let allowed = line.is_some_and(|line| only.accepts(&line));
@@ -97,7 +97,7 @@ pub(super) fn product_allowed(case: &Case<'_>) -> Check {
 
 pub(super) fn product_banned(case: &Case<'_>) -> Check {
     let name = CheckName::ProductBanned;
-    let bans = &case.policy.snp().banned_products;
+    let bans = &case.rules.banned_products;
     if bans.is_empty() {
         return Check::not_required(name, line_words(case.line()));
     }
@@ -128,7 +128,7 @@ pub(super) fn alias_check_complete(case: &Case<'_>) -> Check {
         (true, true) => "complete",
         (true, false) => "not complete",
     };
-    match case.policy.snp().alias_check_complete {
+    match case.rules.alias_check_complete {
         Demand::Required => Check::judge(name, complete, "complete", got),
         Demand::NotRequired => Check::not_required(name, got),
     }
@@ -152,20 +152,20 @@ pub(super) fn minimum_current_tcb(case: &Case<'_>) -> Check {
 
 fn minimum(case: &Case<'_>, name: CheckName, raw: RawTcb) -> Check {
     let Some(line) = case.line() else {
-        return match case.policy.snp().minimum_tcb {
+        return match case.rules.minimum_tcb {
             Demand::Required => Check::judge(name, false, "a known product", UNKNOWN_PRODUCT),
             Demand::NotRequired => Check::not_required(name, raw.to_string()),
         };
     };
     let got = raw.decode(line);
-    if case.policy.snp().minimum_tcb == Demand::NotRequired {
+    if case.rules.minimum_tcb == Demand::NotRequired {
         return Check::not_required(name, got.to_string());
     }
     let Some(part) = case.report.cpu.and_then(|cpu| cpu.part()) else {
         let words = "a part the report does not name (version 2, or an unknown model)";
         return Check::judge(name, false, "a part with a floor", words);
     };
-    let Some(floor) = case.policy.snp().floor_for(part) else {
+    let Some(floor) = case.rules.floor_for(part) else {
         let words = format!("{part}, for which the policy has none");
         return Check::judge(name, false, "a part with a floor", words);
     };
@@ -184,7 +184,7 @@ pub(super) fn tcb_order(case: &Case<'_>) -> Check {
     let name = CheckName::TcbOrder;
     let raw = (case.report.committed_tcb, case.report.current_tcb);
     let got = format!("committed {} current {}", raw.0, raw.1);
-    if case.policy.snp().tcb_order == Demand::NotRequired {
+    if case.rules.tcb_order == Demand::NotRequired {
         return Check::not_required(name, got);
     }
     let in_order = case.line().is_some_and(|line| {
@@ -197,7 +197,7 @@ pub(super) fn tcb_order(case: &Case<'_>) -> Check {
 pub(super) fn chip_id_masked(case: &Case<'_>) -> Check {
     let name = CheckName::ChipIdMasked;
     let got = if case.report.chip_id_is_masked() { "hidden" } else { "shown" };
-    match case.policy.snp().masked_chip_id {
+    match case.rules.masked_chip_id {
         Tolerance::Refused => {
             Check::judge(name, !case.report.chip_id_is_masked(), "a chip id that is shown", got)
         }
@@ -210,7 +210,7 @@ pub(super) fn chip_id_masked(case: &Case<'_>) -> Check {
 pub(super) fn chip_id_pinned(case: &Case<'_>) -> Check {
     let name = CheckName::ChipIdPinned;
     let chip_id = Hex(case.report.chip_id);
-    let pins = &case.policy.snp().chip_ids;
+    let pins = &case.rules.chip_ids;
     if *pins == Accept::Any {
         return Check::not_required(name, chip_id.to_string());
     }

@@ -80,7 +80,7 @@ pub(super) fn revocation_known(case: &Case<'_>) -> Check {
         Finding::Clear { .. } | Finding::Revoked => Ok(()),
         Finding::Unknown(why) => Err(why),
     };
-    match (case.policy.snp().revocation, known) {
+    match (case.rules.revocation, known) {
         (Demand::NotRequired, _) => Check::not_required(name, "taken if given"),
         (Demand::Required, Ok(())) => {
             Check::judge(name, true, "a current revocation list", "known")

@@ -48,7 +48,7 @@ pub(super) fn report_signature(case: &Case<'_>) -> Check {
 }
 
 pub(super) fn signing_key_allowed(case: &Case<'_>) -> Check {
-    let policy = &case.policy.snp().signing_keys;
+    let policy = &case.rules.signing_keys;
     let kind = match case.report.signing_key {
         SigningKey::Vcek => Some(SigningKeyKind::Vcek),
         SigningKey::Vlek => Some(SigningKeyKind::Vlek),

@@ -65,7 +65,7 @@ impl Tree for FakeKernel {
 fn tsm() -> ConfigfsTsm {
     ConfigfsTsm {
         root: PathBuf::from("/report"),
-        kind: TeeKind::Snp,
+        kind: CpuTee::Snp,
         chip_id: String::new(),
         entries: AtomicU64::new(0),
         endorsements: Vec::new(),
@@ -94,7 +94,7 @@ fn asks_with_the_data_given_and_leaves_no_entry_behind() {
     let answer = tsm().ask(&kernel, &[7; 64]).unwrap();
     assert_eq!(answer.report[0x50..0x90], [7; 64]);
     assert_eq!(answer.endorsements, [b"vcek".to_vec(), b"ask".to_vec()]);
-    assert_eq!(answer.kind, TeeKind::Snp);
+    assert_eq!(answer.kind, CpuTee::Snp);
     assert!(kernel.files.borrow().is_empty());
 }
 

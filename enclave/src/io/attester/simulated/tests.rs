@@ -1,7 +1,8 @@
 use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
 use bulla_attestation::endorsement::Endorsements;
 use bulla_attestation::policy::Policy;
-use bulla_attestation::tee::snp::{Expectations, appraise_raw};
+use bulla_attestation::raw::Expectations;
+use bulla_attestation::tee::snp::appraise_raw;
 use rand_core::SeedableRng;
 
 use super::*;

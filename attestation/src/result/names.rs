@@ -1,0 +1,123 @@
+//! The names of all checks, of every kind of evidence: one table.
+
+use super::About;
+
+macro_rules! check_names {
+    ($($(#[doc = $doc:literal])+ $variant:ident $text:literal $about:ident;)+) => {
+        /// Every check there is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum CheckName {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl CheckName {
+            /// All of them, in the order they are reported.
+            pub const ALL: &'static [CheckName] = &[$(CheckName::$variant,)+];
+
+            /// The name in tables and JSON.
+            pub fn as_str(self) -> &'static str {
+                match self { $(CheckName::$variant => $text,)+ }
+            }
+
+            /// What it is about.
+            pub fn about(self) -> About {
+                match self { $(CheckName::$variant => About::$about,)+ }
+            }
+        }
+    };
+}
+
+check_names! {
+    /// The policy takes this kind of TEE, and it can be appraised here.
+    TeeType "tee_type" Policy;
+    /// The report parses: length, version, zero padding.
+    ReportFormat "report_format" Evidence;
+    /// The signature algorithm is the one defined.
+    SignatureAlgorithm "signature_algorithm" Evidence;
+    /// A certificate of the kind of key that signed (VCEK or VLEK) is among the endorsements.
+    SigningKey "signing_key" Evidence;
+    /// The report's signature verifies under the leaf's key.
+    ReportSignature "report_signature" Evidence;
+    /// The leaf is signed by the intermediate (ASK or ASVK).
+    LeafSignature "leaf_signature" Evidence;
+    /// The intermediate is signed by the root (ARK).
+    IntermediateSignature "intermediate_signature" Evidence;
+    /// The root is one the relying party named, and no other claims its name.
+    RootPinned "root_pinned" Evidence;
+    /// Leaf, intermediate and root carry the names AMD gives them, of one product line.
+    CertificateNames "certificate_names" Evidence;
+    /// All certificates are inside their dates.
+    CertificateDates "certificate_dates" Evidence;
+    /// Authorities may sign certificates, the leaf may not; nothing critical is left unread.
+    CertificateConstraints "certificate_constraints" Evidence;
+    /// A revocation list given for this chain is genuine.
+    CrlSignature "crl_signature" Evidence;
+    /// No authority of the chain is revoked; unknown without a current list.
+    Revocation "revocation" Evidence;
+    /// Report, leaf and chain speak of the same product line.
+    ProductLine "product_line" Evidence;
+    /// The leaf's hardware id is the report's chip id.
+    HardwareId "hardware_id" Evidence;
+    /// The leaf's TCB is the report's reported TCB.
+    TcbInCertificate "tcb_in_certificate" Evidence;
+    /// DEBUG is off: otherwise the host reads and writes the guest.
+    GuestDebug "guest_debug" Evidence;
+    /// A simulated root is used only where the policy allows it.
+    SimulatedRoot "simulated_root" Policy;
+    /// The policy wants revocation known.
+    RevocationKnown "revocation_known" Policy;
+    /// The report's version is new enough.
+    ReportVersion "report_version" Policy;
+    /// The policy takes this kind of signing key.
+    SigningKeyAllowed "signing_key_allowed" Policy;
+    /// The product is on the list.
+    ProductAllowed "product_allowed" Policy;
+    /// The product is not banned.
+    ProductBanned "product_banned" Policy;
+    /// No migration agent may move the guest.
+    GuestMigrationAgent "guest_migration_agent" Policy;
+    /// Simultaneous multithreading, as the guest's policy allows it.
+    GuestSmt "guest_smt" Policy;
+    /// The guest stays on one socket.
+    GuestSingleSocket "guest_single_socket" Policy;
+    /// The privilege level that asked for the report.
+    Vmpl "vmpl" Policy;
+    /// The firmware has checked that memory has no aliases.
+    AliasCheckComplete "alias_check_complete" Policy;
+    /// Reported TCB against the floor for this part.
+    MinimumReportedTcb "minimum_reported_tcb" Policy;
+    /// TCB at launch against the floor.
+    MinimumLaunchTcb "minimum_launch_tcb" Policy;
+    /// Committed TCB against the floor: what the platform can be rolled back to.
+    MinimumCommittedTcb "minimum_committed_tcb" Policy;
+    /// Current TCB against the floor.
+    MinimumCurrentTcb "minimum_current_tcb" Policy;
+    /// Committed TCB is not above the current one.
+    TcbOrder "tcb_order" Policy;
+    /// The launch digest is a known one.
+    Measurement "measurement" Policy;
+    /// What the host attached at launch is a known value.
+    HostData "host_data" Policy;
+    /// The chip does not hide its id.
+    ChipIdMasked "chip_id_masked" Policy;
+    /// The chip is on the list.
+    ChipIdPinned "chip_id_pinned" Policy;
+    /// REPORT_DATA bytes 0 to 31 are the digest of the statement.
+    ReportData "report_data" Binding;
+    /// REPORT_DATA bytes 32 to 63 are zero.
+    ReportDataPadding "report_data_padding" Binding;
+    /// The `report_data` beside the evidence restates what the evidence binds.
+    ReportDataCopy "report_data_copy" Binding;
+    /// The keyset digest beside the keyset is the keyset's.
+    KeysetDigest "keyset_digest" Binding;
+    /// The verifier's own nonce is in the statement.
+    Nonce "nonce" Binding;
+    /// The keyset has not expired.
+    KeysetExpiry "keyset_expiry" Binding;
+    /// The keyset does not outlive what the policy calls plausible.
+    KeysetLife "keyset_life" Binding;
+    /// The chip id inside the keyset is the report's.
+    KeysetChipId "keyset_chip_id" Binding;
+    /// The keyset holds the keys this protocol needs.
+    KeysetKeys "keyset_keys" Binding;
+}
