@@ -46,7 +46,7 @@ pub enum BrokerCommand {
     /// Accounts, credentials, packages.
     #[command(subcommand)]
     Account(AccountCommand),
-    /// Sign and log a price book, effective now.
+    /// Sign and log a price book: the first effective now, later ones a few seconds on.
     PriceBook(PriceBookArgs),
     /// Check that the ledger's sums hold: issued = available + held + spent + expired.
     Check,
@@ -282,8 +282,9 @@ fn price_book(args: &PriceBookArgs, setup: &mut Setup) -> anyhow::Result<(String
     let models: Vec<_> = args.models.iter().map(model).collect::<Result<_, _>>()?;
     let book = setup.put_price_book(&source, &models)?;
     let (version, digest) = (book.version, book.digest());
-    let text = format!("price book {version}, digest {digest}");
-    Ok((text, json!({ "version": version, "digest": digest })))
+    let from = book.effective_from;
+    let text = format!("price book {version}, digest {digest}, in force from {from}");
+    Ok((text, json!({ "version": version, "digest": digest, "effective_from": from })))
 }
 
 fn check(setup: &Setup) -> anyhow::Result<(String, Value)> {

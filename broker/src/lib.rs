@@ -30,4 +30,4 @@ pub mod record;
 pub mod settlement;
 
 pub use io::run::{Ready, RunError, run};
-pub use io::setup::{Setup, SetupError};
+pub use io::setup::{BOOK_NOTICE_SECONDS, Setup, SetupError};

@@ -22,6 +22,10 @@ use crate::ledger::{
 use crate::package::PackageOffer;
 use crate::price::{PriceError, PricedModel, SourceBook, sign_book};
 
+/// How long before it takes effect a later price book is published, in seconds: a running broker
+/// has to know it by then, or it would grant orders under prices that no longer hold.
+pub const BOOK_NOTICE_SECONDS: u64 = 5;
+
 /// Why the broker could not be set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
@@ -188,8 +192,8 @@ impl Setup {
         self.execute(Command::Refund { key, package, amount, memo }).map(|_| ())
     }
 
-    /// Signs and logs a price book for these models, effective now. Where the newest book says the
-    /// same already, that one is returned.
+    /// Signs and logs a price book for these models: the first effective now, later ones after
+    /// [`BOOK_NOTICE_SECONDS`]. Where the newest book says the same already, that one is returned.
     pub fn put_price_book(
         &mut self,
         source: &SourceBook,
@@ -200,9 +204,12 @@ impl Setup {
         if let Some(book) = newest.as_ref().filter(|book| book.rows == rows) {
             return Ok(book.clone());
         }
-        let version = newest.map_or(1, |book| book.version + 1);
         let now = clock::now().seconds();
-        let book = sign_book(self.keys.root(), version, now, now, rows)?;
+        let (version, effective_from) = match newest {
+            Some(book) => (book.version + 1, UnixSeconds(now.0 + BOOK_NOTICE_SECONDS)),
+            None => (1, now),
+        };
+        let book = sign_book(self.keys.root(), version, now, effective_from, rows)?;
         self.execute(Command::PutPriceBook {
             version,
             digest: book.digest(),

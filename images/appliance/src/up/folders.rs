@@ -3,12 +3,16 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
-use bulla_broker::Setup;
 use bulla_broker::package::PackageCatalogue;
 use bulla_broker::price::{PricedModel, SourceBook};
+use bulla_broker::{BOOK_NOTICE_SECONDS, Setup};
 use bulla_client::io::folder::Folder;
+use bulla_client::io::system::now;
+use bulla_wire::units::UnixSeconds;
 
 /// The policy that takes a simulated TEE whose root is named.
 const DEVELOPMENT_POLICY: &str = include_str!("../../../../policies/appraisal/development.toml");
@@ -92,6 +96,14 @@ pub fn set_up(folders: &Folders, models: &[PricedModel]) -> anyhow::Result<()> {
             folder.store_credential(secret.dangerous_text())?;
         }
     }
-    setup.put_price_book(&SourceBook::from_toml(DEMO_PRICES)?, models)?;
+    let book = setup.put_price_book(&SourceBook::from_toml(DEMO_PRICES)?, models)?;
+    wait_until(book.effective_from);
     Ok(())
+}
+
+/// Another model than last time means another price book, and that one holds a little later.
+fn wait_until(effective_from: UnixSeconds) {
+    let left_seconds = effective_from.saturating_sub(now().seconds()).0;
+    // Never longer than the notice, should this machine's clock have been set back.
+    thread::sleep(Duration::from_secs(left_seconds.min(BOOK_NOTICE_SECONDS)));
 }
