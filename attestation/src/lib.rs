@@ -4,7 +4,7 @@
 //! * [`appraise`](appraise::appraise): a service's report, [`anchor`]s, [`policy`] and an instant
 //!   in, an [Attestation Result](result) out; only that yields [`keys`]. Each kind of [`tee`] is a
 //!   module. [`raw`] judges evidence that comes without a keyset.
-//! * [`seal`]: chunked Oblivious HTTP, post-quantum.
+//! * [`seal`]: chunked Oblivious HTTP, post-quantum; behind the feature `seal`, on by default.
 //! * [`hash`], [`sign`]: digests under domain labels; COSE_Sign1 with Ed25519.
 
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod keys;
 pub mod policy;
 pub mod raw;
 pub mod result;
+#[cfg(feature = "seal")]
 pub mod seal;
 pub mod sign;
 pub mod signature;

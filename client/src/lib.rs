@@ -9,19 +9,28 @@
 //!   randomness of their own.
 //! * [`io`]: files, network, the local OpenAI-compatible endpoint.
 //! * [`commands`]: what people type.
-//! * [`audit`]: judging a log and a ledger.
+//! * [`audit`]: judging a log and a ledger. The one module that needs nothing but the verifier:
+//!   without the feature `shell` it is the whole crate, small enough for a browser.
 
 #![forbid(unsafe_code)]
 
 pub mod audit;
+#[cfg(feature = "shell")]
 pub mod catalogue;
+#[cfg(feature = "shell")]
 pub mod commands;
+#[cfg(feature = "shell")]
 pub mod config;
+#[cfg(feature = "shell")]
 pub mod io;
+#[cfg(feature = "shell")]
 pub mod listing;
+#[cfg(feature = "shell")]
 pub mod price;
+#[cfg(feature = "shell")]
 pub mod request;
+#[cfg(feature = "shell")]
 pub mod session;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "shell"))]
 mod testing;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Our crates and what each may import of ours, in normal dependencies.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("bulla-wire", &[]),
     ("bulla-tlog", &[]),
     ("bulla-engine", &[]),
@@ -13,6 +13,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("bulla-enclave", &["bulla-attestation", "bulla-wire", "bulla-tlog", "bulla-engine"]),
     ("bulla-broker", &["bulla-attestation", "bulla-wire", "bulla-tlog"]),
     ("bulla-client", &["bulla-attestation", "bulla-wire", "bulla-tlog"]),
+    ("bulla-browser", &["bulla-client", "bulla-attestation", "bulla-wire", "bulla-tlog"]),
     (
         "bulla",
         &[
@@ -130,5 +131,17 @@ fn the_enclave_binary_carries_no_broker_database_or_client() {
     assert!(names.contains("bulla-engine"), "the tree is the enclave's");
     for unwanted in NOT_IN_THE_ENCLAVE {
         assert!(!names.contains(unwanted), "{unwanted} is in the enclave binary");
+    }
+}
+
+#[test]
+fn the_browser_carries_no_network_no_runtime_and_no_sealing() {
+    let target = ["--target", "wasm32-unknown-unknown"];
+    let tree = ["tree", "--offline", "-p", "bulla-browser", "-e", "normal", "--prefix", "none"];
+    let tree = cargo(&[&tree[..], &target, &["-f", "{p}"]].concat());
+    let names: BTreeSet<_> = tree.lines().filter_map(|l| l.split(' ').next()).collect();
+    assert!(names.contains("bulla-client"), "the tree is the browser's");
+    for unwanted in ["tokio", "hyper", "axum", "rustls", "hpke", "bhttp", "clap", "wasm-bindgen"] {
+        assert!(!names.contains(unwanted), "{unwanted} is in the browser build");
     }
 }
