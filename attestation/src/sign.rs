@@ -4,7 +4,9 @@ use std::fmt;
 
 use bulla_wire::cbor::{self, CborError};
 use bulla_wire::cose::{self, CoseError, KeyId, Sign1};
-use bulla_wire::epoch::{EpochClose, EpochOpen, MAX_EPOCH_RECORD_BYTES};
+use bulla_wire::epoch::{
+    EpochClose, EpochOffer, EpochOpen, MAX_EPOCH_OFFER_BYTES, MAX_EPOCH_RECORD_BYTES,
+};
 use bulla_wire::grant::{Delegation, Grant, MAX_DELEGATION_BYTES, MAX_GRANT_BYTES};
 use bulla_wire::ids::{Digest, PublicKey, Signature};
 use bulla_wire::labels;
@@ -42,6 +44,7 @@ signable! {
     Grant: TYP_GRANT, MAX_GRANT_BYTES, RECORD;
     Delegation: TYP_DELEGATION, MAX_DELEGATION_BYTES, RECORD;
     UsageReceipt: TYP_RECEIPT, MAX_RECEIPT_BYTES, RECORD;
+    EpochOffer: TYP_EPOCH_OFFER, MAX_EPOCH_OFFER_BYTES, RECORD;
     EpochOpen: TYP_EPOCH_OPEN, MAX_EPOCH_RECORD_BYTES, RECORD;
     EpochClose: TYP_EPOCH_CLOSE, MAX_EPOCH_RECORD_BYTES, RECORD;
     Pull: TYP_PULL, MAX_PULL_BYTES, RECORD;
@@ -143,6 +146,13 @@ impl SigningKey {
         let mut key = [0u8; 32];
         key.copy_from_slice(self.pair.public_key().as_ref());
         PublicKey(key)
+    }
+
+    /// Signs bytes of a format that is not COSE; the format says what keeps them apart from others.
+    pub(crate) fn sign_bytes(&self, message: &[u8]) -> Signature {
+        let mut raw = [0u8; 64];
+        raw.copy_from_slice(self.pair.sign(message).as_ref());
+        Signature(raw)
     }
 
     /// Signs a message.

@@ -21,6 +21,7 @@ pub mod chat;
 pub mod command;
 pub mod config;
 mod enclave;
+pub mod errand;
 pub mod identity;
 pub mod io;
 pub mod meter;

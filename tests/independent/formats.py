@@ -192,6 +192,7 @@ RECEIPT_SHAPE = {
 }
 OPEN_SHAPE = {1: is_instance, 6: is_uint, -70004: fixed(32), -70040: fixed(16),
               -70053: fixed(32), -70060: is_bytes, -70061: fixed(32)}
+OFFER_SHAPE = {6: is_uint, -70004: fixed(32), -70060: is_bytes}
 CLOSE_SHAPE = {1: is_instance, 6: is_uint, -70004: fixed(32), -70040: fixed(16),
                -70041: is_uint, -70042: fixed(32)}
 ROW_SHAPE = {-70005: fixed(32), -70008: is_unit, -70009: is_rates,
@@ -214,6 +215,7 @@ MESSAGES = {
     "delegation": (TEXT("delegation"), 1024, DELEGATION_SHAPE),
     "receipt": (TEXT("usage-receipt"), 2048, RECEIPT_SHAPE),
     "open": (TEXT("epoch-open"), 8192, OPEN_SHAPE),
+    "offer": (TEXT("epoch-offer"), 4608, OFFER_SHAPE),
     "close": (TEXT("epoch-close"), 8192, CLOSE_SHAPE),
     "book": (TEXT("price-book"), 1 << 20, BOOK_SHAPE),
 }

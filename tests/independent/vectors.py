@@ -10,7 +10,7 @@ from formats import (
 )
 
 FILES = {"order": "order", "grant": "grant", "delegation": "delegation",
-         "epoch-open": "open", "epoch-close": "close", "price-book": "book"}
+         "epoch-offer": "offer", "epoch-open": "open", "epoch-close": "close", "price-book": "book"}
 
 
 def check_message(kind, vector):

@@ -72,6 +72,15 @@ impl Customer {
         }
     }
 
+    /// The broker's root lets its grant key speak for a minute.
+    pub fn delegation(&self, now: UnixSeconds) -> Signed<Delegation> {
+        self.root.sign(Delegation {
+            not_after: UnixSeconds(now.0 + 60),
+            issued_at: now,
+            grant_key: self.grant_key.public(),
+        })
+    }
+
     /// A chat request body.
     pub fn chat(model: &str, text: &str, stream: bool) -> Vec<u8> {
         serde_json::json!({

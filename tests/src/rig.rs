@@ -10,6 +10,8 @@ use bulla_enclave::simulated_tee::Node;
 use bulla_enclave::{ConnId, Effect, Enclave, EnclaveSettings, Event, Limits};
 use bulla_engine::{Engine, ScriptedEngine};
 use bulla_tlog::{Checkpoint, Hash, SignerKey};
+use bulla_wire::cbor::Bytes;
+use bulla_wire::epoch::EpochOffer;
 use bulla_wire::evidence::{AttestationReport, TEE_SEV_SNP};
 use bulla_wire::ids::{Digest, PublicKey};
 use bulla_wire::labels;
@@ -153,10 +155,17 @@ impl Rig {
         .expect("the development policy takes the named simulated root")
     }
 
-    /// Opens the epoch with a checkpoint of the empty log.
-    pub fn open_epoch(&mut self) -> Vec<u8> {
-        let checkpoint = empty_checkpoint();
-        let conn = self.call(|conn| Event::OpenEpoch { conn, checkpoint });
+    /// An offer to open the epoch with a checkpoint of the empty log.
+    pub fn epoch_offer(&self) -> EpochOffer {
+        let keyset = self.enclave.identity().keyset_digest;
+        EpochOffer { issued_at: self.now.seconds(), keyset, parent: Bytes(empty_checkpoint()) }
+    }
+
+    /// Opens the epoch at the desk's request.
+    pub fn open_epoch(&mut self, desk: &Customer) -> Vec<u8> {
+        let offer = desk.grant_key.sign(self.epoch_offer()).bytes().to_vec();
+        let delegation = desk.delegation(self.now.seconds()).bytes().to_vec();
+        let conn = self.call(|conn| Event::OpenEpoch { conn, offer, delegation });
         self.heard[&conn].reply.clone().expect("an epoch-open record")
     }
 

@@ -3,12 +3,14 @@
 use bulla_attestation::hash::{Commitment, labelled};
 use bulla_attestation::seal::AnswerEvent;
 use bulla_attestation::sign::{SigningKey, verify};
+use bulla_enclave::admission::CLOCK_TOLERANCE_S;
 use bulla_enclave::{ConnId, Event, Limits};
 use bulla_engine::{Script, ScriptedEngine};
 use bulla_tests::chip;
 use bulla_tests::customer::{Customer, Sent};
 use bulla_tests::rig::{Heard, Rig};
-use bulla_wire::epoch::{EpochClose, EpochOpen};
+use bulla_wire::cbor::Bytes;
+use bulla_wire::epoch::{EpochClose, EpochOffer, EpochOpen};
 use bulla_wire::ids::{Digest, HoldId, PublicKey};
 use bulla_wire::labels;
 use bulla_wire::problem::Problem;
@@ -26,7 +28,7 @@ struct Case {
 fn case_with(engine: ScriptedEngine, limits: Limits) -> Case {
     let customer = Customer::new(1);
     let mut rig = Rig::new(2, customer.root.public(), engine, limits);
-    rig.open_epoch();
+    rig.open_epoch(&customer);
     Case { rig, customer }
 }
 
@@ -166,10 +168,66 @@ fn an_epoch_opens_only_on_a_checkpoint_of_the_pinned_log() {
     let customer = Customer::new(1);
     let mut rig =
         Rig::new(2, customer.root.public(), ScriptedEngine::new(MODEL, 1), Limits::default());
-    let conn = rig.call(|conn| Event::OpenEpoch { conn, checkpoint: b"forged\n".to_vec() });
-    assert!(matches!(rig.heard[&conn].problem, Some((Problem::BadRequest, _))));
-    let first = rig.open_epoch();
-    assert_eq!(first, rig.open_epoch(), "the same record is answered again");
+    let forged = EpochOffer { parent: Bytes(b"forged\n".to_vec()), ..rig.epoch_offer() };
+    let offer = customer.grant_key.sign(forged);
+    assert_eq!(offered(&mut rig, offer.bytes(), &customer), Some(Problem::BadRequest));
+    let first = rig.open_epoch(&customer);
+    assert_eq!(first, rig.open_epoch(&customer), "the same record is answered again");
+}
+
+fn offered(rig: &mut Rig, offer: &[u8], desk: &Customer) -> Option<Problem> {
+    let delegation = desk.delegation(rig.now.seconds()).bytes().to_vec();
+    let offer = offer.to_vec();
+    let conn = rig.call(|conn| Event::OpenEpoch { conn, offer, delegation });
+    rig.heard[&conn].problem.as_ref().map(|(problem, _)| *problem)
+}
+
+/// Each row: one thing wrong about the offer; none opens the epoch, and none is told its record
+/// once it is open.
+#[test]
+fn an_epoch_opens_only_for_its_broker() {
+    type Offer = fn(&Customer, EpochOffer) -> Vec<u8>;
+    let rows: [(&str, Offer, Customer); 6] = [
+        ("a bare checkpoint", |_, offer| offer.parent.0, Customer::new(1)),
+        ("the root's own signature", |d, o| d.root.sign(o).bytes().to_vec(), Customer::new(1)),
+        ("a stranger's delegation", |d, o| d.grant_key.sign(o).bytes().to_vec(), Customer::new(9)),
+        (
+            "another keyset",
+            |d, o| {
+                let offer = EpochOffer { keyset: Digest([0; 32]), ..o };
+                d.grant_key.sign(offer).bytes().to_vec()
+            },
+            Customer::new(1),
+        ),
+        (
+            "an old signature",
+            |d, o| {
+                let issued_at = UnixSeconds(o.issued_at.0 - CLOCK_TOLERANCE_S - 1);
+                d.grant_key.sign(EpochOffer { issued_at, ..o }).bytes().to_vec()
+            },
+            Customer::new(1),
+        ),
+        (
+            "a message of another kind",
+            |d, o| {
+                let pull = Pull { issued_at: o.issued_at, keyset: o.keyset, acknowledged: None };
+                d.grant_key.sign(pull).bytes().to_vec()
+            },
+            Customer::new(1),
+        ),
+    ];
+    let broker = Customer::new(1);
+    let engine = ScriptedEngine::new(MODEL, 1);
+    let mut rig = Rig::new(2, broker.root.public(), engine, Limits::default());
+    for is_open in [false, true] {
+        for (name, sign, desk) in &rows {
+            let offer = sign(desk, rig.epoch_offer());
+            let got = offered(&mut rig, &offer, desk);
+            assert_eq!(got, Some(Problem::Unauthorized), "{name}");
+            assert_eq!(rig.enclave.is_open(), is_open, "{name}");
+        }
+        rig.open_epoch(&broker);
+    }
 }
 
 /// Each row: a name, one thing made wrong, the problem it must give. Nothing here is receipted,
@@ -428,12 +486,7 @@ fn pull(case: &mut Case, acknowledged: Option<RecordPlace>) -> Result<Pulled, Pr
     let issued_at = case.rig.now.seconds();
     let message = case.customer.grant_key.sign(Pull { issued_at, keyset, acknowledged });
     let message = message.bytes().to_vec();
-    let delegation = case.customer.root.sign(bulla_wire::grant::Delegation {
-        not_after: UnixSeconds(issued_at.0 + 60),
-        issued_at,
-        grant_key: case.customer.grant_key.public(),
-    });
-    let delegation = delegation.bytes().to_vec();
+    let delegation = case.customer.delegation(issued_at).bytes().to_vec();
     let conn: ConnId = case.rig.call(|conn| Event::Pull { conn, message, delegation });
     let heard = &case.rig.heard[&conn];
     match (&heard.reply, &heard.problem) {

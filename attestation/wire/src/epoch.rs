@@ -1,4 +1,5 @@
-//! Epoch records: the first and the last link of an enclave's chain of receipts.
+//! Epochs: the broker's offer to open one, and the records that are the first and the last link of
+//! an enclave's chain of receipts.
 
 use crate::cbor::{Bytes, cbor_map};
 use crate::ids::{Digest, EpochId, InstanceId};
@@ -8,6 +9,22 @@ use crate::units::UnixSeconds;
 pub const MAX_EPOCH_RECORD_BYTES: usize = 8192;
 /// Largest checkpoint carried in an epoch-open record, in bytes.
 pub const MAX_PARENT_CHECKPOINT_BYTES: usize = 4096;
+
+/// Largest offer, in bytes: a checkpoint and its frame.
+pub const MAX_EPOCH_OFFER_BYTES: usize = MAX_PARENT_CHECKPOINT_BYTES + 512;
+
+cbor_map! {
+    /// The broker asks an enclave to open its epoch; signed with its grant key. Without it, whoever
+    /// reached the enclave first could open the epoch on an old checkpoint.
+    pub struct EpochOffer {
+        /// When it was signed; the enclave refuses one outside its clock's tolerance.
+        6 => issued_at: UnixSeconds,
+        /// Audience.
+        -70004 => keyset: Digest,
+        /// A signed checkpoint of the log that covers the keyset: the parent of the epoch.
+        -70060 => parent: Bytes,
+    }
+}
 
 cbor_map! {
     /// Opens an epoch: place 0 of its chain, signed by the epoch's receipt key.

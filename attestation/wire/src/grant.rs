@@ -34,7 +34,7 @@ cbor_map! {
         4 => not_after: UnixSeconds,
         /// Start of the delegation.
         6 => issued_at: UnixSeconds,
-        /// The key that may sign grants and outbox pulls.
+        /// The key that may sign grants, outbox pulls and epoch offers.
         -70030 => grant_key: PublicKey,
     }
 }

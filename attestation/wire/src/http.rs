@@ -28,7 +28,7 @@ pub const HEADER_INSTANCE: &str = "bulla-instance";
 pub const PATH_SEALED: &str = "/v1/sealed";
 /// `GET ?nonce=HEX[&instance=NAME]`: the attestation report (aci/1 §4).
 pub const PATH_ATTESTATION: &str = "/v1/aci/attestation";
-/// `POST` on an enclave: opens the epoch; body is a signed checkpoint, answer the epoch-open record.
+/// `POST` on an enclave: a signed [`crate::epoch::EpochOffer`], answered with the epoch-open record.
 pub const PATH_EPOCH: &str = "/v1/epoch";
 /// `POST` on an enclave: a signed [`crate::pull::Pull`], answered with [`crate::pull::Pulled`].
 pub const PATH_OUTBOX: &str = "/v1/outbox";

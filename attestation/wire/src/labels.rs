@@ -40,6 +40,8 @@ pub const TYP_EPOCH_OPEN: &str = "application/bulla-epoch-open+cose";
 pub const TYP_EPOCH_CLOSE: &str = "application/bulla-epoch-close+cose";
 /// `typ` of the broker's request for an enclave's outbox.
 pub const TYP_PULL: &str = "application/bulla-outbox-pull+cose";
+/// `typ` of the broker's offer to open an epoch.
+pub const TYP_EPOCH_OFFER: &str = "application/bulla-epoch-offer+cose";
 /// `typ` of a price book.
 pub const TYP_PRICE_BOOK: &str = "application/bulla-price-book+cose";
 /// `typ` of a customer's registration of an order key.

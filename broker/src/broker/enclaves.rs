@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bulla_wire::cbor::Bytes;
+use bulla_wire::epoch::EpochOffer;
 use bulla_wire::ids::{Digest, EpochId, InstanceId};
 use bulla_wire::pull::{MAX_PULLED_RECORDS, Pull, RecordPlace};
 use bulla_wire::units::UnixMillis;
@@ -75,17 +77,21 @@ impl Broker {
     }
 
     fn open_if_due(&mut self, instance: &InstanceId, now: UnixMillis) -> Option<Effect> {
-        let Some(Stage::Opening(_)) = self.catalogue.stage(instance) else {
+        let Some(Stage::Opening(serving)) = self.catalogue.stage(instance) else {
             return None;
         };
+        let keyset = serving.keyset;
+        let delegation = self.delegation.as_ref()?.bytes().to_vec();
         let patience_ms = self.settings.pulls.patience_ms;
         let round = self.rounds.get_mut(instance)?;
         if now < round.open_at {
             return None;
         }
         round.open_at = after(now, patience_ms);
-        let checkpoint = self.log.checkpoint().to_bytes();
-        Some(Effect::OpenEpoch { instance: instance.clone(), checkpoint })
+        let parent = Bytes(self.log.checkpoint().to_bytes());
+        let offer = EpochOffer { issued_at: now.seconds(), keyset, parent };
+        let offer = self.keys.grant().sign(offer).bytes().to_vec();
+        Some(Effect::OpenEpoch { instance: instance.clone(), offer, delegation })
     }
 
     /// The keyset an enclave answers pulls under, once it is archived.

@@ -168,8 +168,10 @@ pub enum Effect {
     OpenEpoch {
         /// The enclave.
         instance: InstanceId,
-        /// A signed checkpoint that covers its keyset.
-        checkpoint: Vec<u8>,
+        /// The signed offer of a checkpoint that covers its keyset.
+        offer: Vec<u8>,
+        /// The delegation behind it.
+        delegation: Vec<u8>,
     },
     /// Fetch an enclave's outbox.
     Pull {

@@ -237,8 +237,8 @@ impl Shell {
             // Served from the broker's own log: see `Driver::ask`.
             Effect::PublishCheckpoint { .. } => {}
             Effect::Appraise { instance } => self.spawn(|p| p.appraise(instance)),
-            Effect::OpenEpoch { instance, checkpoint } => {
-                self.spawn(|p| p.open_epoch(instance, checkpoint));
+            Effect::OpenEpoch { instance, offer, delegation } => {
+                self.spawn(|p| p.open_epoch(instance, offer, delegation));
             }
             Effect::Pull { instance, pull, delegation } => {
                 self.spawn(|p| p.pull(instance, pull, delegation));

@@ -281,12 +281,17 @@ impl Enclaves {
     pub async fn open_epoch(
         &self,
         instance: &InstanceId,
-        checkpoint: Vec<u8>,
+        offer: Vec<u8>,
+        delegation: &[u8],
     ) -> Result<Bytes, EnclaveError> {
         let (link, pinned) = self.pinned(instance)?;
-        let headers = [("content-type", "text/plain; charset=utf-8"), ("accept", MEDIA_COSE)];
-        let uri = link.uri(PATH_EPOCH);
-        let request = request(Method::POST, &uri, &headers, full(checkpoint))?;
+        let delegation = BASE64URL_NOPAD.encode(delegation);
+        let headers = [
+            ("content-type", MEDIA_COSE),
+            ("accept", MEDIA_COSE),
+            (HEADER_DELEGATION, delegation.as_str()),
+        ];
+        let request = request(Method::POST, &link.uri(PATH_EPOCH), &headers, full(offer))?;
         ask(&pinned.client, request, MAX_EPOCH_ANSWER_BYTES).await
     }
 

@@ -28,8 +28,13 @@ impl Puller {
     }
 
     /// Asks for the epoch-open record.
-    pub async fn open_epoch(self, instance: InstanceId, checkpoint: Vec<u8>) -> Event {
-        match self.enclaves.open_epoch(&instance, checkpoint).await {
+    pub async fn open_epoch(
+        self,
+        instance: InstanceId,
+        offer: Vec<u8>,
+        delegation: Vec<u8>,
+    ) -> Event {
+        match self.enclaves.open_epoch(&instance, offer, &delegation).await {
             Ok(record) => Event::EpochOpened { instance, record: record.to_vec() },
             Err(error) => failed(instance, "open epoch", &error),
         }

@@ -150,8 +150,8 @@ async fn outbox(State(small): State<Arc<Small>>, pull: Bytes) -> Response {
     cbor::to_vec(&Pulled { records: enclave.records.clone() }).into_response()
 }
 
-async fn epoch(State(small): State<Arc<Small>>, checkpoint: Bytes) -> Response {
-    small.enclave.lock().unwrap().open(&checkpoint).into_response()
+async fn epoch(State(small): State<Arc<Small>>, offer: Bytes) -> Response {
+    small.enclave.lock().unwrap().open(&offer).into_response()
 }
 
 /// Starts the small enclave; its address and the digest of its TLS key.

@@ -8,13 +8,12 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bulla_attestation::seal::SealingKey;
-use bulla_attestation::sign::{Signed, verify};
 use bulla_engine::{
     ChatRequest, GenerateRequest, Output, Prompt, PromptError, SequenceId, SubmitError,
 };
 use bulla_tlog::{SignedCheckpoint, VerifierKey};
-use bulla_wire::cbor::{self, Bytes};
-use bulla_wire::epoch::MAX_PARENT_CHECKPOINT_BYTES;
+use bulla_wire::cbor;
+use bulla_wire::epoch::{EpochOffer, MAX_PARENT_CHECKPOINT_BYTES};
 use bulla_wire::ids::{Digest, HoldId, PublicKey};
 use bulla_wire::problem::Problem;
 use bulla_wire::pull::{OutboxRecord, Pull, Pulled, RecordPlace};
@@ -22,7 +21,7 @@ use bulla_wire::receipt::Outcome;
 use bulla_wire::units::UnixMillis;
 use rand_core::CryptoRng;
 
-use crate::admission::{CLOCK_TOLERANCE_S, Gate, delegated_key};
+use crate::admission::Gate;
 use crate::answers::{StoredAnswer, StoredAnswers};
 use crate::chain::Chain;
 use crate::identity::{EpochKeys, Identity};
@@ -36,12 +35,14 @@ pub struct ConnId(pub u64);
 
 /// What happens to an enclave.
 pub enum Event {
-    /// The broker offers a signed checkpoint to open the epoch with.
+    /// The broker asks to open the epoch.
     OpenEpoch {
         /// Who asks.
         conn: ConnId,
-        /// Signed note.
-        checkpoint: Vec<u8>,
+        /// COSE_Sign1 of an [`EpochOffer`].
+        offer: Vec<u8>,
+        /// COSE_Sign1.
+        delegation: Vec<u8>,
     },
     /// A sealed request with its order, grant and delegation.
     Sealed {
@@ -298,7 +299,9 @@ impl Enclave {
     /// One event; what is to be done about it.
     pub fn handle(&mut self, event: Event, now: UnixMillis) -> Vec<Effect> {
         let mut effects = match event {
-            Event::OpenEpoch { conn, checkpoint } => self.open_epoch(conn, checkpoint, now),
+            Event::OpenEpoch { conn, offer, delegation } => {
+                self.open_epoch(conn, &offer, &delegation, now)
+            }
             Event::Sealed { conn, order, grant, delegation, sealed } => {
                 self.admit(conn, &order, &grant, &delegation, &sealed, now)
             }
@@ -320,19 +323,29 @@ impl Enclave {
         effects
     }
 
-    fn open_epoch(&mut self, conn: ConnId, checkpoint: Vec<u8>, now: UnixMillis) -> Vec<Effect> {
+    fn open_epoch(
+        &mut self,
+        conn: ConnId,
+        offer: &[u8],
+        delegation: &[u8],
+        now: UnixMillis,
+    ) -> Vec<Effect> {
+        let offer = match self.gate.errand::<EpochOffer>(offer, delegation, now.seconds()) {
+            Ok(offer) => offer,
+            Err(error) => return vec![problem(conn, Problem::Unauthorized, error.to_string())],
+        };
         if let Some(record) = &self.opened {
             return vec![Effect::Reply { conn, body: record.clone() }];
         }
-        if checkpoint.len() > MAX_PARENT_CHECKPOINT_BYTES {
+        let parent = offer.parent.clone();
+        if parent.0.len() > MAX_PARENT_CHECKPOINT_BYTES {
             return vec![problem(conn, Problem::TooLarge, "checkpoint is too long")];
         }
-        if let Err(error) = SignedCheckpoint::open(&checkpoint, &self.settings.log_key) {
+        if let Err(error) = SignedCheckpoint::open(&parent.0, &self.settings.log_key) {
             let message = format!("checkpoint: {error}");
             return vec![problem(conn, Problem::BadRequest, message)];
         }
-        let evidence = self.settings.evidence;
-        let opened = self.chain.open(Bytes(checkpoint), evidence, now.seconds());
+        let opened = self.chain.open(parent, self.settings.evidence, now.seconds());
         let bytes = opened.bytes().to_vec();
         let entry = record(self.identity.epoch, 0, &bytes);
         self.outbox.push(entry.clone());
@@ -357,9 +370,9 @@ impl Enclave {
         delegation: &[u8],
         now: UnixMillis,
     ) -> Vec<Effect> {
-        let pull = match self.checked_pull(message, delegation, now) {
+        let pull = match self.gate.errand::<Pull>(message, delegation, now.seconds()) {
             Ok(pull) => pull,
-            Err(reason) => return vec![problem(conn, Problem::Unauthorized, reason)],
+            Err(error) => return vec![problem(conn, Problem::Unauthorized, error.to_string())],
         };
         let mut effects = Vec::new();
         if let Some(place) = &pull.acknowledged {
@@ -369,25 +382,6 @@ impl Enclave {
         let body = cbor::to_vec(&Pulled { records: self.outbox.oldest() });
         effects.push(Effect::Reply { conn, body });
         effects
-    }
-
-    fn checked_pull(
-        &self,
-        message: &[u8],
-        delegation: &[u8],
-        now: UnixMillis,
-    ) -> Result<Signed<Pull>, String> {
-        let now = now.seconds();
-        let key = delegated_key(delegation, &self.settings.broker_root, now)
-            .map_err(|e| e.to_string())?;
-        let pull: Signed<Pull> = verify(message, &key).map_err(|e| format!("pull: {e}"))?;
-        if pull.keyset != self.identity.keyset_digest {
-            return Err("pull is for another keyset".to_owned());
-        }
-        if pull.issued_at.0.abs_diff(now.0) > CLOCK_TOLERANCE_S {
-            return Err("pull is outside the clock tolerance".to_owned());
-        }
-        Ok(pull)
     }
 
     fn tick(&mut self, now: UnixMillis) -> Vec<Effect> {

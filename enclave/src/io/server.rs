@@ -107,9 +107,13 @@ async fn models(State(served): Shared) -> Response {
     typed("application/json", list.to_string().into_bytes())
 }
 
-async fn epoch(State(served): Shared, body: Bytes) -> Response {
-    let checkpoint = body.to_vec();
-    whole(&served, MEDIA_COSE, |conn| Event::OpenEpoch { conn, checkpoint }).await
+async fn epoch(State(served): Shared, headers: HeaderMap, body: Bytes) -> Response {
+    let delegation = match message(&headers, HEADER_DELEGATION, MAX_DELEGATION_BYTES) {
+        Ok(bytes) => bytes,
+        Err(response) => return *response,
+    };
+    let offer = body.to_vec();
+    whole(&served, MEDIA_COSE, |conn| Event::OpenEpoch { conn, offer, delegation }).await
 }
 
 async fn outbox(State(served): Shared, headers: HeaderMap, body: Bytes) -> Response {

@@ -215,11 +215,9 @@ impl EnclaveHost {
                 let answer = Message::Evidence { report, passport };
                 return street.send(conn, self.me(), answer);
             }
-            // Another life has another TLS key.
-            Message::OpenEpoch { pinned, .. } if pinned != core.identity().keyset_digest => {
-                return street.refuse(conn);
+            Message::OpenEpoch { offer, delegation } => {
+                Event::OpenEpoch { conn: number, offer, delegation }
             }
-            Message::OpenEpoch { checkpoint, .. } => Event::OpenEpoch { conn: number, checkpoint },
             Message::Pull { pull, delegation } => {
                 Event::Pull { conn: number, message: pull, delegation }
             }

@@ -1,7 +1,7 @@
 //! Who speaks with whom, in which bytes, and what the network may do to them.
 
 use bulla_broker::ledger::AccountNumber;
-use bulla_wire::ids::{Digest, HoldId, InstanceId};
+use bulla_wire::ids::{HoldId, InstanceId};
 use bulla_wire::problem::Problem;
 use bulla_wire::statement::Nonce;
 use bulla_wire::units::UnixMillis;
@@ -58,12 +58,12 @@ pub enum Message {
         /// To be in the evidence.
         nonce: Nonce,
     },
-    /// Broker to enclave: a signed checkpoint.
+    /// Broker to enclave: open the epoch, please.
     OpenEpoch {
-        /// The keyset whose TLS key the connection is pinned to.
-        pinned: Digest,
-        /// Signed note.
-        checkpoint: Vec<u8>,
+        /// COSE_Sign1.
+        offer: Vec<u8>,
+        /// COSE_Sign1.
+        delegation: Vec<u8>,
     },
     /// Broker to enclave: the outbox, please.
     Pull {
@@ -114,7 +114,7 @@ impl Message {
             Message::AskEvidence { nonce, .. } | Message::Appraise { nonce } => vec![nonce],
             Message::Order { order, sealed, .. } => vec![order, sealed],
             Message::Again { hold, .. } => vec![&hold.0],
-            Message::OpenEpoch { checkpoint, .. } => vec![checkpoint],
+            Message::OpenEpoch { offer, delegation } => vec![offer, delegation],
             Message::Body(bytes) | Message::Chunk(bytes) => vec![bytes],
             Message::Pull { pull, delegation } => vec![pull, delegation],
             Message::Sealed { order, grant, delegation, sealed } => {

@@ -178,11 +178,13 @@ impl Town {
         let appraised = Appraised::new(&instance(), &keys, &passport, vec![model], now().seconds());
         let appraised = Box::new(appraised.expect("keys and passport belong together"));
         self.happen(Event::EnclaveAppraised(appraised));
-        let checkpoint = self.take(|effect| match effect {
-            Effect::OpenEpoch { checkpoint, .. } => Some(checkpoint.clone()),
+        let (offer, delegation) = self.take(|effect| match effect {
+            Effect::OpenEpoch { offer, delegation, .. } => {
+                Some((offer.clone(), delegation.clone()))
+            }
             _ => None,
         });
-        let conn = self.rig.call(|conn| EnclaveEvent::OpenEpoch { conn, checkpoint });
+        let conn = self.rig.call(|conn| EnclaveEvent::OpenEpoch { conn, offer, delegation });
         let record = self.rig.heard[&conn].reply.clone().expect("an epoch-open record");
         self.happen(Event::EpochOpened { instance: instance(), record });
     }

@@ -7,7 +7,8 @@ use bulla_attestation::hash::{account_handle, labelled};
 use bulla_attestation::sign::{Signed, SigningKey, verify, verify_any};
 use bulla_tlog::SignedCheckpoint;
 use bulla_wire::cbor::Bytes;
-use bulla_wire::epoch::EpochOpen;
+use bulla_wire::cose::Sign1;
+use bulla_wire::epoch::{EpochOffer, EpochOpen, MAX_EPOCH_OFFER_BYTES};
 use bulla_wire::grant::{Delegation, Grant};
 use bulla_wire::ids::{Digest, EpochId, HoldId, InstanceId, ReceiptId};
 use bulla_wire::labels;
@@ -54,7 +55,9 @@ impl Enclave {
         self.tip = Some(digest);
     }
 
-    pub(crate) fn open(&mut self, parent: &[u8]) -> Vec<u8> {
+    pub(crate) fn open(&mut self, offer: &[u8]) -> Vec<u8> {
+        let offer = Sign1::parse(offer, labels::TYP_EPOCH_OFFER, MAX_EPOCH_OFFER_BYTES).unwrap();
+        let EpochOffer { parent, .. } = offer.decode().unwrap();
         if let Some(first) = self.records.first() {
             return first.record.0.clone();
         }
@@ -64,7 +67,7 @@ impl Enclave {
             keyset: KEYSET,
             epoch: Enclave::epoch(),
             configuration: Digest([3; 32]),
-            parent: Bytes(parent.to_vec()),
+            parent,
             evidence: Digest([0xee; 32]),
         });
         self.keep(open.digest(), open.bytes());
@@ -247,11 +250,17 @@ impl Town {
         self.happen(Event::Tick);
         self.take(|effect| matches!(effect, Effect::Appraise { .. }).then_some(()));
         self.happen(Event::EnclaveAppraised(Box::new(appraised(&self.enclave.key, START))));
-        let checkpoint = self.take(|effect| match effect {
-            Effect::OpenEpoch { checkpoint, .. } => Some(checkpoint.clone()),
+        let (offer, delegation) = self.take(|effect| match effect {
+            Effect::OpenEpoch { offer, delegation, .. } => {
+                Some((offer.clone(), delegation.clone()))
+            }
             _ => None,
         });
-        let record = self.enclave.open(&checkpoint);
+        let root = self.broker.keys().root_public();
+        let delegation: Signed<Delegation> = verify(&delegation, &root).unwrap();
+        let read: Signed<EpochOffer> = verify_any(&offer, &[delegation.grant_key]).unwrap();
+        assert_eq!((read.keyset, read.issued_at), (KEYSET, self.now.seconds()));
+        let record = self.enclave.open(&offer);
         self.happen(Event::EpochOpened { instance: instance(), record });
         assert!(self.broker.catalogue().ready(&instance(), self.now.seconds()).is_some());
         self.out.clear();

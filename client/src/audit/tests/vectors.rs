@@ -11,7 +11,7 @@ use bulla_tlog::{Hash, SignerKey};
 use bulla_wire::bundle::Item;
 use bulla_wire::cbor;
 use bulla_wire::cose::Sign1;
-use bulla_wire::epoch::{EpochClose, EpochOpen};
+use bulla_wire::epoch::{EpochClose, EpochOffer, EpochOpen};
 use bulla_wire::grant::{Delegation, Grant};
 use bulla_wire::labels;
 use bulla_wire::leaf::Leaf;
@@ -142,6 +142,11 @@ fn vectors_of_epochs_price_book_and_leaves() {
     check_json("protocol/leaves.json", &json!(listed));
     let open = message::<EpochOpen>(&opens[1], seed::ENCLAVES[1]);
     check_json("protocol/epoch-open.json", &open);
+    let EpochOpen { issued_at, keyset, parent, .. } =
+        (*verify::<EpochOpen>(&opens[1], &key(seed::ENCLAVES[1]).public()).unwrap()).clone();
+    let offer = key(seed::GRANT).sign(EpochOffer { issued_at, keyset, parent });
+    let offer = message::<EpochOffer>(offer.bytes(), seed::GRANT);
+    check_json("protocol/epoch-offer.json", &offer);
     let close = message::<EpochClose>(&closes[1], seed::ENCLAVES[1]);
     check_json("protocol/epoch-close.json", &close);
     let book = key(seed::ROOT).sign(price_book());

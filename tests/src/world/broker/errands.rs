@@ -16,10 +16,6 @@ impl BrokerHost {
                     }
                     _ => Event::EnclaveFailed { instance, refused: false },
                 };
-                if let Event::EnclaveAppraised(appraised) = &event {
-                    let keyset = appraised.archive().keyset.digest;
-                    self.pinned.insert(appraised.instance().clone(), keyset);
-                }
                 self.happen(street, event);
             }
             Errand::OpenEpoch { instance } => {

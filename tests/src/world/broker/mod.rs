@@ -23,7 +23,7 @@ use bulla_broker::price::{PricedModel, SourceBook, sign_book};
 use bulla_tlog::{SignedCheckpoint, VerifierKey};
 use bulla_wire::cbor;
 use bulla_wire::evidence::AttestationReport;
-use bulla_wire::ids::{Digest, HoldId, InstanceId, PublicKey};
+use bulla_wire::ids::{HoldId, InstanceId, PublicKey};
 use bulla_wire::labels;
 use bulla_wire::order::OrderKeyRegistration;
 use bulla_wire::problem::Problem;
@@ -134,8 +134,6 @@ pub struct BrokerHost {
     errands: BTreeMap<Conn, Errand>,
     next_request: u64,
     inbox: VecDeque<Event>,
-    /// Keysets appraised last, whose TLS keys connections are pinned to.
-    pinned: BTreeMap<InstanceId, Digest>,
     is_poor: bool,
     books: u64,
 }
@@ -170,7 +168,6 @@ impl BrokerHost {
             errands: BTreeMap::new(),
             next_request: 0,
             inbox: VecDeque::new(),
-            pinned: BTreeMap::new(),
             is_poor: destiny.is_poor,
             books: 0,
         };
@@ -238,7 +235,6 @@ impl BrokerHost {
         self.is_writing = false;
         self.waiting.clear();
         self.errands.clear();
-        self.pinned.clear();
         self.inbox.clear();
         street.cut_off(ME);
         let down_ms = 100 + street.draw(4_000);
@@ -310,10 +306,9 @@ impl BrokerHost {
                 let errand = Errand::Appraise { instance: instance.clone(), nonce };
                 self.send(street, &instance, errand, Message::Appraise { nonce });
             }
-            Effect::OpenEpoch { instance, checkpoint } => {
+            Effect::OpenEpoch { instance, offer, delegation } => {
                 let errand = Errand::OpenEpoch { instance: instance.clone() };
-                let pinned = self.pinned.get(&instance).copied().unwrap_or(Digest([0; 32]));
-                self.send(street, &instance, errand, Message::OpenEpoch { pinned, checkpoint });
+                self.send(street, &instance, errand, Message::OpenEpoch { offer, delegation });
             }
             Effect::Pull { instance, pull, delegation } => {
                 let errand = Errand::Pull { instance: instance.clone() };
