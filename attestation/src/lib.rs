@@ -15,6 +15,7 @@ pub mod endorsement;
 pub mod evidence;
 pub mod hash;
 pub mod hex;
+pub mod input;
 pub mod keys;
 pub mod policy;
 pub mod raw;

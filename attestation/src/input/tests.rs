@@ -1,0 +1,495 @@
+use data_encoding::{BASE64, BASE64_MIME, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+
+use super::*;
+use crate::tee::snp::report::REPORT_BYTES;
+
+const ROOT: &[u8] = include_bytes!("../tee/snp/roots/ark-milan.der");
+
+/// Bytes that parse as a report; signed by nobody.
+fn report() -> Vec<u8> {
+    let mut report: Vec<u8> = (0..REPORT_BYTES).map(|at| at as u8).collect();
+    report[0..4].copy_from_slice(&3u32.to_le_bytes());
+    report[0x34..0x38].copy_from_slice(&1u32.to_le_bytes());
+    report[0x4c..0x50].fill(0);
+    report[0x2a0 + 48..0x2e8].fill(0);
+    report[0x2e8 + 48..].fill(0);
+    for reserved in [0x18b..0x1a0, 0x1eb..0x1ec, 0x1ef..0x1f0, 0x208..0x2a0] {
+        report[reserved].fill(0);
+    }
+    report
+}
+
+fn quote(version: u8, tee_type: u8) -> Vec<u8> {
+    let mut quote = vec![0; 5000];
+    quote[..8].copy_from_slice(&[version, 0, 2, 0, tee_type, 0, 0, 0]);
+    quote[12..28].copy_from_slice(&HEXLOWER.decode(b"939a7233f79c4ca9940a0db3957f0607").unwrap());
+    quote
+}
+
+fn device() -> Vec<u8> {
+    let mut report = vec![0; 400];
+    report[..2].copy_from_slice(&[0x11, 0xe0]);
+    report[37..39].copy_from_slice(&[0x11, 0x60]);
+    report
+}
+
+fn read(bytes: &[u8]) -> Recognised {
+    read_as(bytes, Role::Anything, None)
+}
+
+fn read_as(bytes: &[u8], role: Role, wanted: Option<TeeKind>) -> Recognised {
+    recognise(&[File { name: "file", bytes, role }], wanted)
+}
+
+/// The kinds and bytes of the evidence found.
+fn evidence(bytes: &[u8]) -> Vec<(TeeKind, Vec<u8>)> {
+    read(bytes).evidence.into_iter().map(|found| (found.kind, found.bytes)).collect()
+}
+
+fn pem(label: &str, bytes: &[u8]) -> String {
+    let body = BASE64_MIME.encode(bytes);
+    format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n")
+}
+
+#[test]
+fn evidence_is_the_same_in_every_encoding() {
+    for (kind, raw) in [
+        (TeeKind::Snp, report()),
+        (TeeKind::Tdx, quote(4, 0x81)),
+        (TeeKind::Tdx, quote(5, 0x81)),
+        (TeeKind::Tdx, quote(3, 0)),
+        (TeeKind::Nvidia, device()),
+    ] {
+        let lower = HEXLOWER.encode(&raw);
+        let upper = HEXUPPER.encode(&raw);
+        let lines: Vec<&str> =
+            lower.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let numbers = serde_json::to_string(&raw).unwrap();
+        let escaped = serde_json::to_string(&format!("{{\"quote\":\"{lower}\"}}")).unwrap();
+        let wide: Vec<u8> = "\u{feff}"
+            .chars()
+            .chain(lower.chars())
+            .collect::<String>()
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let texts = [
+            lower.clone(),
+            upper.clone(),
+            format!("0x{lower}\n"),
+            lines.join("\r\n"),
+            BASE64.encode(&raw),
+            BASE64_MIME.encode(&raw),
+            BASE64URL_NOPAD.encode(&raw),
+            BASE64.encode(lower.as_bytes()),
+            pem("ATTESTATION REPORT", &raw),
+            numbers.clone(),
+            format!("\"{upper}\""),
+            format!("{{\"a\":{{\"b\":[{{\"quote\":\"0x{lower}\"}}]}}}}"),
+            format!("{{\"report\":{numbers},\"other\":1}}"),
+            format!("{{\"evidence\":{escaped}}}"),
+            format!("\u{feff} {{\"report_b64\":\"{}\"}}", BASE64URL_NOPAD.encode(&raw)),
+        ];
+        for text in texts {
+            assert!(evidence(text.as_bytes()) == [(kind, raw.clone())], "{kind} {text:.60}");
+        }
+        assert!(evidence(&raw) == [(kind, raw.clone())]);
+        assert!(evidence(&wide) == [(kind, raw.clone())]);
+        let mut cbor = vec![0xa1, 0x01, 0x82, 0xd8, 0x20, 0x59];
+        cbor.extend((raw.len() as u16).to_be_bytes());
+        cbor.extend(&raw);
+        cbor.push(0x04);
+        assert!(evidence(&cbor) == [(kind, raw)], "{kind} in CBOR");
+    }
+}
+
+#[test]
+fn says_where_it_was_and_how_it_was_wrapped() {
+    let text = format!("{{\"a\":{{\"quote\":\"{}\"}}}}", BASE64.encode(&quote(4, 0x81)));
+    let found = read(text.as_bytes());
+    assert_eq!(found.evidence[0].from, "file › a › quote › base64: TDX quote");
+    assert!(found.left_aside.is_empty());
+}
+
+#[test]
+fn a_report_is_told_by_its_structure() {
+    let whole = report();
+    let mut padded = whole.clone();
+    padded.resize(4000, 0);
+    assert_eq!(evidence(&padded), [(TeeKind::Snp, whole.clone())]);
+    let mut response = vec![0; 32];
+    response[4..8].copy_from_slice(&(REPORT_BYTES as u32).to_le_bytes());
+    response.extend(&padded);
+    assert_eq!(evidence(&response), [(TeeKind::Snp, whole.clone())]);
+    // Something else behind it: no report.
+    let mut followed = whole.clone();
+    followed.extend([1, 2, 3]);
+    let mut version = whole.clone();
+    version[0] = 9;
+    let mut unlike = whole.clone();
+    unlike[0] = 0xff;
+    for (bytes, word) in [
+        (&whole[..793], "793 of 1184"),
+        (&version, "2 to 5, got 9"),
+        (&followed, "no structure"),
+        (&unlike, "no structure"),
+    ] {
+        let found = read(bytes);
+        assert!(found.evidence.is_empty());
+        assert!(found.left_aside[0].reason.contains(word), "{:?}", found.left_aside);
+    }
+}
+
+#[test]
+fn the_hosts_certificates_come_along() {
+    let mut table = vec![7; 16];
+    table.extend(48u32.to_le_bytes());
+    table.extend((ROOT.len() as u32).to_le_bytes());
+    table.extend([0; 24]);
+    table.extend(ROOT);
+    let found = read(&[report(), table.clone()].concat());
+    assert_eq!((found.evidence.len(), found.endorsements.len()), (1, 1));
+    assert_eq!(found.endorsements[0].bytes, ROOT);
+    // configfs-tsm's auxblob.
+    assert_eq!(read(&table).endorsements[0].bytes, ROOT);
+}
+
+#[test]
+fn endorsements_are_told_apart() {
+    let rim = r#"<?xml version="1.0"?><SoftwareIdentity xmlns="x"></SoftwareIdentity>"#;
+    let tcb = r#"{"tcbInfo":{"id":"TDX","fmspc":"00"},"signature":"00"}"#;
+    let identity = r#"{"enclaveIdentity":{"id":"TD_QE","mrsigner":"00"},"signature":"00"}"#;
+    let all = r#"{"tcb_info":"{\"id\":\"TDX\",\"fmspc\":\"00\"}","pck_crl":"00"}"#;
+    let log = r#"[{"imr":0,"event_type":1,"digest":"00","event_payload":""}]"#;
+    let mut ccel = vec![0; 64];
+    ccel[32..48].copy_from_slice(b"Spec ID Event03\0");
+    let ocsp = [0x30, 0x03, 0x0a, 0x01, 0x06];
+    for (bytes, kind) in [
+        (ROOT, EndorsementKind::Certificate),
+        (rim.as_bytes(), EndorsementKind::Rim),
+        (tcb.as_bytes(), EndorsementKind::IntelCollateral),
+        (identity.as_bytes(), EndorsementKind::IntelCollateral),
+        (all.as_bytes(), EndorsementKind::IntelCollateral),
+        (log.as_bytes(), EndorsementKind::EventLog),
+        (&ccel, EndorsementKind::EventLog),
+        (&ocsp, EndorsementKind::Ocsp),
+    ] {
+        let found = read(bytes);
+        assert_eq!(found.endorsements.len(), 1, "{kind:?} {:?}", found.left_aside);
+        assert_eq!((found.endorsements[0].kind, &found.endorsements[0].bytes[..]), (kind, bytes));
+        let inside = format!("{{\"x\":\"{}\"}}", BASE64.encode(bytes));
+        if bytes.len() > 60 {
+            assert_eq!(read(inside.as_bytes()).endorsements[0].bytes, bytes, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn collateral_keeps_its_exact_text() {
+    let tcb = "{ \"tcbInfo\" :\t{\"fmspc\":\"00\",  \"b\":1.0}, \"signature\":\"00\" }";
+    let text = format!("{{\"quote\":\"{}\",\"c\":{tcb}}}", HEXLOWER.encode(&quote(4, 0x81)));
+    let found = read(text.as_bytes());
+    assert_eq!(found.evidence.len(), 1);
+    assert_eq!(found.endorsements[0].bytes, tcb.as_bytes());
+}
+
+#[test]
+fn chains_come_apart() {
+    let block = pem("CERTIFICATE", ROOT);
+    let percent = block.replace(' ', "%20").replace('\n', "%0A").replace('+', "%2B");
+    for text in [
+        format!("subject=…\n{block}{block}"),
+        percent.repeat(2),
+        serde_json::to_string(&[&block, &block]).unwrap(),
+        format!(
+            "{{\"cert_chain\":[{{\"cert_type\":\"VCEK\",\"data\":{0}}},{{\"data\":{0}}}]}}",
+            serde_json::to_string(ROOT).unwrap()
+        ),
+    ] {
+        let found = read(text.as_bytes());
+        let bytes: Vec<&[u8]> = found.endorsements.iter().map(|e| e.bytes.as_slice()).collect();
+        assert_eq!(bytes, [ROOT, ROOT], "{text:.80}");
+    }
+    assert_eq!(read(&[ROOT, ROOT].concat()).endorsements.len(), 2);
+}
+
+#[test]
+fn a_named_kind_forces_the_reading() {
+    let text =
+        format!("[\"{}\",\"{}\"]", HEXLOWER.encode(&report()), HEXLOWER.encode(&quote(4, 0x81)));
+    let found = read_as(text.as_bytes(), Role::Anything, Some(TeeKind::Tdx));
+    assert_eq!(found.evidence.len(), 1);
+    assert_eq!(found.evidence[0].kind, TeeKind::Tdx);
+    assert!(found.left_aside[0].reason.contains("tdx evidence was asked for"));
+    let found = read_as(&report(), Role::Endorsement, None);
+    assert!(found.evidence.is_empty() && found.left_aside[0].reason.contains("as an endorsement"));
+}
+
+fn azure_document() -> String {
+    let mut hcl = b"HCLA".to_vec();
+    hcl.resize(32, 0);
+    hcl.extend(report());
+    hcl.extend([0; 8]);
+    hcl.extend(2u32.to_le_bytes());
+    hcl.resize(2600, 0);
+    let quote = r#""tpm_quote":{"message":"00","signature":"00","pcrs":[]}"#;
+    let vcek = serde_json::to_string(&pem("CERTIFICATE", ROOT)).unwrap();
+    format!(
+        "{{\"version\":1,{quote},\"hcl_report\":\"{}\",\"vcek\":{vcek}}}",
+        BASE64URL_NOPAD.encode(&hcl)
+    )
+}
+
+#[test]
+fn an_azure_document_is_evidence_as_a_whole_or_opened_on_demand() {
+    let document = azure_document();
+    let found = read(document.as_bytes());
+    assert_eq!((found.evidence.len(), found.endorsements.len()), (1, 1), "{found:?}");
+    assert_eq!(
+        (found.evidence[0].kind, &found.evidence[0].bytes[..]),
+        (TeeKind::AzureSnp, document.as_bytes())
+    );
+    let wrapped = format!("{{\"primary_evidence\":{document},\"additional_evidence\":\"\"}}");
+    assert_eq!(read(wrapped.as_bytes()).evidence[0].bytes, document.as_bytes());
+    let opened = read_as(document.as_bytes(), Role::Anything, Some(TeeKind::Snp));
+    assert_eq!(opened.evidence.len(), 1);
+    assert_eq!((opened.evidence[0].kind, &opened.evidence[0].bytes), (TeeKind::Snp, &report()));
+}
+
+#[test]
+fn device_evidence_is_taken_as_a_whole() {
+    let device = format!(
+        "{{\"arch\":\"HOPPER\",\"certificate\":\"{}\",\"evidence\":\"{}\",\"nonce\":\"00\"}}",
+        BASE64.encode(pem("CERTIFICATE", ROOT).as_bytes()),
+        BASE64.encode(&device())
+    );
+    let list = format!("[{device},{device}]");
+    let request = format!("{{\"nonce\":\"00\",\"arch\":\"HOPPER\",\"evidence_list\":{list}}}");
+    for text in [&device, &list, &request] {
+        let found = read(text.as_bytes());
+        assert_eq!(found.evidence.len(), 1, "{text:.80}");
+        assert_eq!(
+            (found.evidence[0].kind, &found.evidence[0].bytes[..]),
+            (TeeKind::Nvidia, text.as_bytes())
+        );
+    }
+    let payload = serde_json::to_string(&request).unwrap();
+    let answer = format!(
+        "{{\"signing_address\":\"0x00\",\"nvidia_payload\":{payload},\"intel_quote\":\"{}\"}}",
+        HEXLOWER.encode(&quote(4, 0x81))
+    );
+    let kinds: Vec<TeeKind> = read(answer.as_bytes()).evidence.iter().map(|e| e.kind).collect();
+    assert_eq!(kinds, [TeeKind::Nvidia, TeeKind::Tdx]);
+}
+
+#[test]
+fn a_report_written_field_by_field_is_put_together_again() {
+    let expected = report();
+    let bytes = |range: std::ops::Range<usize>| serde_json::to_string(&expected[range]).unwrap();
+    let number = |range: std::ops::Range<usize>| {
+        expected[range].iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+    };
+    let text = format!(
+        "{{\"attestation_report\":{{\"version\":3,\"guest_svn\":{},\"policy\":{},\"family_id\":{},\"image_id\":{},\"vmpl\":{},\
+         \"sig_algo\":1,\"current_tcb\":{},\"plat_info\":{},\"key_info\":{},\"report_data\":{},\"measurement\":{},\
+         \"host_data\":{},\"id_key_digest\":{},\"author_key_digest\":{},\"report_id\":{},\"report_id_ma\":{},\
+         \"reported_tcb\":{},\"cpuid_fam_id\":{},\"cpuid_mod_id\":{},\"cpuid_step\":{},\"chip_id\":{},\
+         \"committed_tcb\":{},\"current\":{{\"major\":{},\"minor\":{},\"build\":{}}},\"committed\":{{\"major\":{},\"minor\":{},\"build\":{}}},\
+         \"launch_tcb\":{},\"launch_mit_vector\":{},\"current_mit_vector\":{},\"signature\":{{\"r\":{},\"s\":{}}}}}}}",
+        number(4..8),
+        number(8..16),
+        bytes(0x10..0x20),
+        bytes(0x20..0x30),
+        number(0x30..0x34),
+        number(0x38..0x40),
+        number(0x40..0x48),
+        number(0x48..0x4c),
+        bytes(0x50..0x90),
+        bytes(0x90..0xc0),
+        bytes(0xc0..0xe0),
+        bytes(0xe0..0x110),
+        bytes(0x110..0x140),
+        bytes(0x140..0x160),
+        bytes(0x160..0x180),
+        number(0x180..0x188),
+        expected[0x188],
+        expected[0x189],
+        expected[0x18a],
+        bytes(0x1a0..0x1e0),
+        number(0x1e0..0x1e8),
+        expected[0x1ea],
+        expected[0x1e9],
+        expected[0x1e8],
+        expected[0x1ee],
+        expected[0x1ed],
+        expected[0x1ec],
+        number(0x1f0..0x1f8),
+        number(0x1f8..0x200),
+        number(0x200..0x208),
+        bytes(0x2a0..0x2e8),
+        bytes(0x2e8..0x330),
+    );
+    assert_eq!(evidence(text.as_bytes()), [(TeeKind::Snp, expected.clone())]);
+    let shorter = text.replace("\"host_data\":[", "\"host_data\":[1,");
+    assert!(evidence(shorter.as_bytes()).is_empty());
+}
+
+/// A field of wire type 2.
+fn proto_bytes(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = varint(u64::from(number) << 3 | 2);
+    field.extend(varint(bytes.len() as u64));
+    field.extend(bytes);
+    field
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 0x7f {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+#[test]
+fn protobuf_is_opened_without_its_schema() {
+    let expected = report();
+    let oak = proto_bytes(1, &[vec![8, 1], proto_bytes(2, &expected)].concat());
+    let endorsements = proto_bytes(2, &proto_bytes(1, &proto_bytes(1, ROOT)));
+    let found = read(&[oak, endorsements].concat());
+    assert_eq!((found.evidence.len(), found.endorsements.len()), (1, 1), "{found:?}");
+    assert_eq!((&found.evidence[0].bytes, &found.endorsements[0].bytes[..]), (&expected, ROOT));
+
+    let mut fields = Vec::new();
+    let numbers: [(u8, std::ops::Range<usize>); 18] = [
+        (1, 0..4),
+        (2, 4..8),
+        (3, 8..16),
+        (6, 0x30..0x34),
+        (7, 0x34..0x38),
+        (8, 0x38..0x40),
+        (9, 0x40..0x48),
+        (10, 0x48..0x4c),
+        (18, 0x180..0x188),
+        (20, 0x1e0..0x1e8),
+        (21, 0x1e8..0x1e9),
+        (22, 0x1e9..0x1ea),
+        (23, 0x1ea..0x1eb),
+        (24, 0x1ec..0x1ed),
+        (25, 0x1ed..0x1ee),
+        (26, 0x1ee..0x1ef),
+        (27, 0x1f0..0x1f8),
+        (30, 0x1f8..0x200),
+    ];
+    let number = |range: std::ops::Range<usize>| {
+        expected[range].iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+    };
+    for (field, range) in numbers {
+        fields.extend(varint(u64::from(field) << 3));
+        fields.extend(varint(number(range)));
+    }
+    fields.extend([varint(31 << 3), varint(number(0x200..0x208))].concat());
+    // Family 0x88, model 0x89, stepping 0xa as the processor states them.
+    let mut wanted = expected.clone();
+    wanted[0x188..0x18b].copy_from_slice(&[0x1a, 0x11, 0x02]);
+    fields.extend([varint(29 << 3), varint(0x00b1_0f12)].concat());
+    for (field, range) in [
+        (4, 0x10..0x20),
+        (5, 0x20..0x30),
+        (11, 0x50..0x90),
+        (12, 0x90..0xc0),
+        (13, 0xc0..0xe0),
+        (14, 0xe0..0x110),
+        (15, 0x110..0x140),
+        (16, 0x140..0x160),
+        (17, 0x160..0x180),
+        (19, 0x1a0..0x1e0),
+        (28, 0x2a0..0x4a0),
+    ] {
+        fields.extend(proto_bytes(field, &expected[range]));
+    }
+    let chain = proto_bytes(2, &proto_bytes(1, ROOT));
+    let attestation = [proto_bytes(1, &fields), chain].concat();
+    let found = read(&attestation);
+    assert_eq!(found.evidence.len(), 1, "{found:?}");
+    assert_eq!((&found.evidence[0].bytes, found.endorsements.len()), (&wanted, 1));
+}
+
+#[test]
+fn what_is_nothing_known_is_said() {
+    for (bytes, word) in [
+        (&b""[..], "empty"),
+        (b"hello", "text of 5 bytes"),
+        (&[0xff, 0xfe, 0xfd], "no structure"),
+        (b"{\"a\":1}", "text"),
+        (b"<html></html>", "XML"),
+        (b"eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2lnbmF0dXJl", "web token"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no structure"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA", "broken block"),
+        (&[0x11, 0xe0, 1], "beginning"),
+        (&[4, 0, 2, 0, 0x81, 0, 0, 0], "beginning of a TDX quote"),
+    ] {
+        let found = read(bytes);
+        assert!(found.evidence.is_empty() && found.endorsements.is_empty());
+        assert_eq!(found.left_aside.len(), 1, "{:?}", found.left_aside);
+        assert!(found.left_aside[0].reason.contains(word), "{} / {word}", found.left_aside[0]);
+    }
+    let long = vec![0x41; MAX_FILE_BYTES + 1];
+    assert!(read(&long).left_aside[0].reason.contains("at most"));
+}
+
+#[test]
+fn limits_hold() {
+    let mut nested = report();
+    for _ in 0..MAX_NESTED_ENCODINGS + 2 {
+        nested = BASE64.encode(&nested).into_bytes();
+    }
+    let found = read(&nested);
+    assert!(found.evidence.is_empty() && found.left_aside[0].reason.contains("nested"));
+    let deep = format!("{}{}{}", "[".repeat(5000), "1", "]".repeat(5000));
+    assert!(read(deep.as_bytes()).evidence.is_empty());
+    let wide =
+        format!("[{}1]", "[\"0000000000000000000000000000000000000000\"],".repeat(MAX_NODES));
+    assert!(read(wide.as_bytes()).left_aside.len() <= MAX_LEFT_ASIDE);
+    let hex = HEXLOWER.encode(&report());
+    let many = format!("[{}\"\"]", format!("\"{hex}\",").repeat(MAX_EVIDENCE + 5));
+    let found = read(many.as_bytes());
+    assert_eq!(found.evidence.len(), MAX_EVIDENCE);
+    assert!(found.left_aside[0].reason.contains("more than"));
+    let files = vec![File { name: "f", bytes: b"x", role: Role::Anything }; MAX_FILES + 1];
+    assert!(recognise(&files, None).left_aside.iter().any(|left| left.file == MAX_FILES));
+}
+
+#[test]
+fn a_files_own_endorsements_come_first_and_each_once() {
+    let hex = HEXLOWER.encode(ROOT);
+    let own = format!("{{\"report\":\"{}\",\"c\":\"{hex}\"}}", HEXLOWER.encode(&report()));
+    let mut other = ROOT.to_vec();
+    *other.last_mut().unwrap() ^= 1;
+    let file = |bytes| File { name: "f", bytes, role: Role::Anything };
+    let found = recognise(&[file(&other), file(ROOT), file(own.as_bytes())], None);
+    assert_eq!(found.endorsements.len(), 3);
+    assert_eq!(found.endorsements_for(&found.evidence[0]), [ROOT, &other[..]]);
+}
+
+#[test]
+fn truncated_and_altered_files_never_panic() {
+    let document = azure_document();
+    let files: [Vec<u8>; 5] = [
+        report(),
+        quote(4, 0x81),
+        document.into_bytes(),
+        proto_bytes(1, &proto_bytes(2, &report())),
+        pem("CERTIFICATE", ROOT).into_bytes(),
+    ];
+    for file in files {
+        let step = file.len() / 60 + 1;
+        for cut in (0..file.len()).step_by(step) {
+            let _ = read(&file[..cut]);
+            let mut altered = file.clone();
+            altered[cut] ^= 0x11;
+            let _ = read(&altered);
+        }
+    }
+}
