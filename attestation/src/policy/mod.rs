@@ -12,7 +12,7 @@ mod snp;
 mod tdx;
 
 pub use accept::Accept;
-pub use azure::AzurePolicy;
+pub use azure::{AzurePolicy, PcrRule};
 pub use csv::CsvPolicy;
 pub use nvidia::NvidiaPolicy;
 pub use snp::{Ban, SigningKeyKind, SnpPolicy, TcbFloor};

@@ -120,4 +120,35 @@ check_names! {
     KeysetChipId "keyset_chip_id" Binding;
     /// The keyset holds the keys this protocol needs.
     KeysetKeys "keyset_keys" Binding;
+    // Azure confidential VMs: paravisor and vTPM, beside the checks of the CPU inside.
+    /// The evidence reads, and the paravisor's report in it: header, lengths, zero tail.
+    HclFormat "hcl_format" Evidence;
+    /// The hardware's report inside is of the kind the evidence is judged as.
+    HclReportType "hcl_report_type" Evidence;
+    /// The runtime data reads and names one RSA attestation key.
+    RuntimeData "runtime_data" Evidence;
+    /// The hardware signed the digest of the runtime data, and nothing besides.
+    RuntimeDataBound "runtime_data_bound" Evidence;
+    /// The hardware's report was asked for at the paravisor's level (VMPL 0).
+    ParavisorLevel "paravisor_level" Evidence;
+    /// A TD quote is given, and is of the TD report inside.
+    TdQuote "td_quote" Evidence;
+    /// The vTPM's quote is one.
+    TpmQuoteFormat "tpm_quote_format" Evidence;
+    /// The attestation key in the runtime data signed the vTPM's quote.
+    TpmQuoteSignature "tpm_quote_signature" Evidence;
+    /// The register values given are those the vTPM quoted.
+    TpmPcrDigest "tpm_pcr_digest" Evidence;
+    /// The policy wants a vTPM quote.
+    TpmQuoteGiven "tpm_quote_given" Policy;
+    /// The key that signed the paravisor's ID block is on the list.
+    ParavisorSigner "paravisor_signer" Policy;
+    /// Secure boot is on.
+    SecureBoot "secure_boot" Policy;
+    /// The VM has no serial console.
+    GuestConsole "guest_console" Policy;
+    /// The VM is on the list.
+    VmUniqueId "vm_unique_id" Policy;
+    /// The registers of the vTPM hold known values.
+    TpmPcrs "tpm_pcrs" Policy;
 }
