@@ -21,6 +21,7 @@ pub mod cbor;
 pub mod cose;
 pub mod epoch;
 pub mod evidence;
+pub mod evidence_bundle;
 pub mod grant;
 pub mod http;
 pub mod ids;
