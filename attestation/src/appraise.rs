@@ -2,7 +2,7 @@
 
 use bulla_wire::evidence::AttestationReport;
 use bulla_wire::ids::Digest;
-use bulla_wire::keyset::Subject;
+use bulla_wire::keyset::{Keyset, Subject};
 use bulla_wire::statement::{Nonce, Statement};
 use bulla_wire::units::UnixSeconds;
 use data_encoding::HEXLOWER;
@@ -13,7 +13,7 @@ use crate::evidence;
 use crate::hash;
 use crate::hex::Hex;
 use crate::keys;
-use crate::policy::{Demand, Policy};
+use crate::policy::{self, AcceleratorClaim, Demand, Limit, Logged, Policy};
 use crate::raw::Expectations;
 use crate::result::{AttestationResult, Check, CheckName, Claims};
 use crate::tee::{TeeKind, snp};
@@ -43,6 +43,31 @@ pub fn appraise(
     freshness: Freshness,
     now: UnixSeconds,
 ) -> AttestationResult {
+    appraise_logged(report, anchors, policy, freshness, None, now)
+}
+
+/// [`appraise`], with what a verified log says of the keyset's epoch: what a policy that names
+/// witnesses, or a maximum age of passports, asks for.
+pub fn appraise_logged(
+    report: &AttestationReport,
+    anchors: &TrustAnchors,
+    policy: &Policy,
+    freshness: Freshness,
+    logged: Option<&Logged>,
+    now: UnixSeconds,
+) -> AttestationResult {
+    let result = judge(report, anchors, policy, freshness, logged, now);
+    policy::finish(result, policy)
+}
+
+fn judge(
+    report: &AttestationReport,
+    anchors: &TrustAnchors,
+    policy: &Policy,
+    freshness: Freshness,
+    logged: Option<&Logged>,
+    now: UnixSeconds,
+) -> AttestationResult {
     let attestation = &report.attestation;
     let appraised = match TeeKind::from_aci_name(&attestation.tee_type) {
         Some(TeeKind::Snp) => snp::appraise_raw(
@@ -70,6 +95,7 @@ pub fn appraise(
         report,
         policy,
         freshness,
+        logged,
         now,
         keyset_digest,
         slot: claims.report_data.0,
@@ -98,6 +124,7 @@ struct Binding<'a> {
     report: &'a AttestationReport,
     policy: &'a Policy,
     freshness: Freshness,
+    logged: Option<&'a Logged>,
     now: UnixSeconds,
     /// Recomputed from the keyset, never read.
     keyset_digest: Digest,
@@ -118,7 +145,15 @@ impl Binding<'_> {
             self.keyset_expiry(),
             self.keyset_life(),
             self.keyset_chip_id(),
+            self.maximum_age(),
+            self.policy.sealing().judge(self.keyset()),
+            self.accelerator(),
+            self.policy.witnesses().judge(self.logged.map(|logged| &logged.cosigners[..])),
         ]
+    }
+
+    fn keyset(&self) -> &Keyset {
+        &self.report.attestation.workload_keyset
     }
 
     /// First half of REPORT_DATA equals the digest of the statement with this nonce, compared whole
@@ -185,6 +220,46 @@ impl Binding<'_> {
                 Check::not_required(name, "passport: proves binding, not freshness")
             }
         }
+    }
+
+    /// Evidence that answers our nonce was made after we asked. Of a passport only the witnesses of
+    /// the log can tell how long its keys have been known.
+    fn maximum_age(&self) -> Check {
+        let name = CheckName::MaximumAge;
+        let Limit::AtMost(maximum) = self.policy.freshness().maximum_age_seconds else {
+            return Check::not_required(name, "no maximum");
+        };
+        let expected = format!("at most {maximum} s");
+        let age_in_log = self.logged.map(|logged| self.now.saturating_sub(logged.since).0);
+        match (&self.freshness, age_in_log) {
+            (Freshness::Nonce(nonce), _) if self.binds(Some(*nonce)) => {
+                Check::judge(name, true, expected, "younger than the nonce it answers")
+            }
+            // The check of the nonce refuses already.
+            (Freshness::Nonce(_), _) => Check::unknown(name, expected, "the nonce is not answered"),
+            (Freshness::Passport, Some(age)) => {
+                let got = format!("{age} s since the log held its epoch");
+                Check::judge(name, age <= maximum, expected, got)
+            }
+            (Freshness::Passport, None) if self.policy.freshness().nonce == Demand::Required => {
+                Check::unknown(name, expected, "no nonce was sent")
+            }
+            (Freshness::Passport, None) => {
+                Check::judge(name, false, expected, "unknown: no log was shown")
+            }
+        }
+    }
+
+    fn accelerator(&self) -> Check {
+        let named = self.keyset().accelerators();
+        let claims = named.map(|named| {
+            named.map(|named| named.iter().map(AcceleratorClaim::asserted).collect::<Vec<_>>())
+        });
+        let claims = match &claims {
+            Ok(claims) => Ok(claims.as_deref()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.policy.accelerators().judge(claims)
     }
 
     fn keyset_expiry(&self) -> Check {

@@ -19,6 +19,7 @@ pub mod input;
 pub mod keys;
 pub mod policy;
 pub mod raw;
+pub mod reference;
 pub mod result;
 #[cfg(feature = "seal")]
 pub mod seal;

@@ -4,7 +4,7 @@ use bulla_wire::units::UnixSeconds;
 
 use crate::anchor::TrustAnchors;
 use crate::endorsement::Endorsements;
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::result::AttestationResult;
 use crate::tee::{TeeKind, azure, csv, nvidia, snp, tdx};
 
@@ -30,7 +30,7 @@ pub fn appraise_raw(
     expectations: &Expectations,
     now: UnixSeconds,
 ) -> AttestationResult {
-    match kind {
+    let result = match kind {
         TeeKind::Snp => {
             snp::appraise_raw(evidence, endorsements, anchors, policy, expectations, now)
         }
@@ -46,5 +46,6 @@ pub fn appraise_raw(
         TeeKind::Csv => {
             csv::appraise_raw(evidence, endorsements, anchors, policy, expectations, now)
         }
-    }
+    };
+    policy::finish(result, policy)
 }

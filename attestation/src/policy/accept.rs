@@ -25,6 +25,13 @@ impl<T: PartialEq> Accept<T> {
             Accept::Only(values) => values.contains(value),
         }
     }
+
+    /// Takes `more` besides; `"any"` already does.
+    pub(crate) fn extend(&mut self, more: impl IntoIterator<Item = T>) {
+        if let Accept::Only(values) = self {
+            values.extend(more);
+        }
+    }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Accept<T> {

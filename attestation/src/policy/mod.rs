@@ -4,24 +4,40 @@
 //! list accepts nothing, and "do not ask" has to be written as `"any"` or `"not_required"`.
 //! The digest of the text stands in every verdict.
 
+mod accelerators;
 mod accept;
 mod azure;
 mod csv;
+mod finish;
+mod limit;
 mod nvidia;
+mod reference_values;
+mod rego;
+mod sealing;
 mod snp;
 mod tdx;
+mod witnesses;
 
+pub use accelerators::{AcceleratorClaim, AcceleratorClass, AcceleratorRule, Standing};
 pub use accept::Accept;
 pub use azure::{AzurePolicy, PcrRule};
 pub use csv::CsvPolicy;
-pub use nvidia::NvidiaPolicy;
+pub(crate) use finish::{finish, pending};
+pub use limit::Limit;
+pub use nvidia::{NvidiaPolicy, VersionFloor};
+pub use reference_values::{ManifestReference, ReferenceRule};
+pub use rego::{MAX_MODULE_BYTES, RegoModule, RegoRule};
+pub use sealing::{KemFloor, SealingRule};
 pub use snp::{Ban, SigningKeyKind, SnpPolicy, TcbFloor};
 pub use tdx::TdxPolicy;
+pub use witnesses::{Logged, WitnessRule};
 
 use serde::Deserialize;
 
 use bulla_wire::ids::Digest;
 
+use crate::hash::sha256;
+use crate::reference::{ReferenceDocuments, ReferenceValues};
 use crate::tee::TeeKind;
 
 /// Largest policy text in bytes (ours; the shipped ones are under 8 KiB, chip-id lists grow).
@@ -70,6 +86,41 @@ pub enum PolicyError {
         /// The section it needs.
         section: &'static str,
     },
+    /// A quorum that cannot be met, or one witness named twice.
+    #[error("witnesses: {reason}")]
+    Witnesses {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Manifests named twice, or without files.
+    #[error("reference_values.manifests: {reason}")]
+    ReferenceValues {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file name that leads out of the policy's folder.
+    #[error("{file:?} must name a file beside the policy or in a folder below it")]
+    FileName {
+        /// The name, cut to 80 characters.
+        file: String,
+    },
+    /// Rego modules in a build that has no Rego.
+    #[error(
+        "rego.modules names modules, but this build evaluates no Rego: build with the feature `rego`"
+    )]
+    RegoNotBuilt,
+    /// Too many Rego modules.
+    #[error("rego.modules names {got} modules, too many")]
+    TooManyModules {
+        /// How many.
+        got: usize,
+    },
+    /// Two floors for one generation: which one counts would be a guess.
+    #[error("two nvidia.floor entries for architecture {architecture}")]
+    RepeatedVersionFloor {
+        /// Which.
+        architecture: String,
+    },
     /// Two floors for one part: which one counts would be a guess.
     #[error("two snp.floor entries for part {part}")]
     RepeatedFloor {
@@ -115,6 +166,10 @@ pub struct FreshnessRule {
     /// Whether evidence must answer the verifier's own nonce. Without, a passport is taken too,
     /// and its age is bounded only by [`KeysetRule::maximum_life_seconds`].
     pub nonce: Demand,
+    /// Greatest age of evidence that answers no nonce of ours, in seconds. Only a witnessed log
+    /// tells an age ([`Logged`]); where none is shown and a maximum is set, the evidence is
+    /// refused.
+    pub maximum_age_seconds: Limit,
 }
 
 /// What the keyset must look like.
@@ -134,13 +189,17 @@ pub struct KeysetRule {
 #[serde(deny_unknown_fields)]
 struct Document {
     name: String,
-    #[allow(dead_code, reason = "for the reader of the file; its bytes are in the digest")]
     description: String,
     purpose: Purpose,
     allow_simulated: bool,
     tees: Vec<TeeKind>,
     freshness: FreshnessRule,
     keyset: KeysetRule,
+    sealing: SealingRule,
+    accelerators: AcceleratorRule,
+    witnesses: WitnessRule,
+    reference_values: ReferenceRule,
+    rego: RegoRule,
     snp: Option<SnpPolicy>,
     tdx: Option<TdxPolicy>,
     nvidia: Option<NvidiaPolicy>,
@@ -153,6 +212,15 @@ struct Document {
 pub struct Policy {
     document: Document,
     digest: Digest,
+    /// What was given beside the text.
+    beside: Beside,
+}
+
+/// What a policy names and does not hold: nothing is there until it is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Beside {
+    manifests: ReferenceValues,
+    modules: Vec<(RegoModule, String)>,
 }
 
 impl Policy {
@@ -164,7 +232,36 @@ impl Policy {
         let document: Document = toml::from_str(text)
             .map_err(|error| PolicyError::Syntax { reason: error.to_string() })?;
         document.check()?;
-        Ok(Policy { document, digest: digest_of(text) })
+        Ok(Policy { document, digest: digest_of(text), beside: Beside::default() })
+    }
+
+    /// The policy with the manifests it names: their measurements are taken beside those it lists
+    /// itself. A manifest that is missing, forged or too old is refused at every appraisal, in the
+    /// check `reference_values`.
+    pub fn with_reference_values(mut self, documents: &ReferenceDocuments) -> Policy {
+        let named = &self.document.reference_values.manifests;
+        let values = ReferenceValues::resolve(named, documents);
+        let launch_digests = values.launch_digests();
+        if let Some(snp) = &mut self.document.snp {
+            snp.measurements.extend(launch_digests.snp);
+        }
+        self.beside.manifests = values;
+        self
+    }
+
+    /// The policy with the Rego modules it names, as `(file, text)`. Texts that it does not name,
+    /// by file and digest, are left aside; one that is missing refuses at every appraisal, in the
+    /// check `rego`.
+    pub fn with_rego(mut self, texts: &[(String, String)]) -> Policy {
+        let named = self.document.rego.modules.iter().filter_map(|module| {
+            let is_it = |(file, text): &&(String, String)| {
+                *file == module.file && sha256(text.as_bytes()) == module.sha256
+            };
+            let (_, text) = texts.iter().find(is_it)?;
+            Some((module.clone(), text.clone()))
+        });
+        self.beside.modules = named.collect();
+        self
     }
 
     /// The name the policy gives itself.
@@ -200,6 +297,52 @@ impl Policy {
     /// What the keyset must look like.
     pub fn keyset(&self) -> &KeysetRule {
         &self.document.keyset
+    }
+
+    /// What the sealing key must be.
+    pub fn sealing(&self) -> &SealingRule {
+        &self.document.sealing
+    }
+
+    /// Which accelerators the work may run on.
+    pub fn accelerators(&self) -> &AcceleratorRule {
+        &self.document.accelerators
+    }
+
+    /// Whose cosignatures the log must carry.
+    pub fn witnesses(&self) -> &WitnessRule {
+        &self.document.witnesses
+    }
+
+    /// The manifests it takes measurements from.
+    pub fn reference_values(&self) -> &ReferenceRule {
+        &self.document.reference_values
+    }
+
+    /// The Rego modules it names.
+    pub fn rego(&self) -> &RegoRule {
+        &self.document.rego
+    }
+
+    /// The kinds of TEE it takes.
+    pub fn tees(&self) -> &[TeeKind] {
+        &self.document.tees
+    }
+
+    /// What it is for, in its author's words.
+    pub fn description(&self) -> &str {
+        &self.document.description
+    }
+
+    /// The manifests given beside it, verified.
+    pub(crate) fn manifests(&self) -> &ReferenceValues {
+        &self.beside.manifests
+    }
+
+    /// The Rego modules given beside it.
+    #[cfg(feature = "rego")]
+    pub(crate) fn modules(&self) -> &[(RegoModule, String)] {
+        &self.beside.modules
     }
 
     /// Rules for AMD SEV-SNP; always there where it is among the TEEs taken, like the others.
@@ -242,6 +385,10 @@ impl Document {
         if life == 0 || life > MAX_KEYSET_LIFE_SECONDS {
             return Err(PolicyError::KeysetLife { got: life });
         }
+        self.witnesses.check()?;
+        self.reference_values.check()?;
+        self.rego.check()?;
+        self.nvidia.as_ref().map_or(Ok(()), NvidiaPolicy::check)?;
         self.snp.as_ref().map_or(Ok(()), SnpPolicy::check)
     }
 

@@ -18,7 +18,7 @@ use bulla_wire::ids::Digest;
 use bulla_wire::units::UnixSeconds;
 
 use crate::keys::AttestedKeys;
-use crate::policy::{Policy, Purpose};
+use crate::policy::{self, Policy, Purpose, RegoModule};
 use crate::tee::TeeKind;
 use crate::tee::azure::AzureClaims;
 use crate::tee::csv::CsvClaims;
@@ -132,6 +132,39 @@ pub struct PolicyReference {
     pub name: String,
     /// Labelled digest of its text.
     pub digest: Digest,
+    /// The manifests its measurements were taken from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<ManifestInForce>,
+    /// The Rego modules it names, with their digests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rego: Vec<RegoModule>,
+}
+
+/// A manifest a verdict was reached with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ManifestInForce {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u64,
+    /// SHA-256 of its canonical form.
+    pub digest: Digest,
+}
+
+impl PolicyReference {
+    fn to(policy: &Policy) -> PolicyReference {
+        let in_force = policy.manifests().genuine().map(|manifest| ManifestInForce {
+            name: manifest.body().name.clone(),
+            version: manifest.body().version,
+            digest: manifest.digest(),
+        });
+        PolicyReference {
+            name: policy.name().to_owned(),
+            digest: policy.digest(),
+            manifests: in_force.collect(),
+            rego: policy.rego().modules.clone(),
+        }
+    }
 }
 
 /// What genuine evidence says; meaningless where the verdict is refused.
@@ -204,14 +237,15 @@ impl AttestationResult {
         tee: TeeKind,
         policy: &Policy,
         now: UnixSeconds,
-        checks: Vec<Check>,
+        mut checks: Vec<Check>,
     ) -> AttestationResult {
+        checks.extend(policy::pending(policy));
         let mut result = AttestationResult {
             verdict: Verdict::Refused,
             tee,
             product: None,
             simulated: false,
-            policy: PolicyReference { name: policy.name().to_owned(), digest: policy.digest() },
+            policy: PolicyReference::to(policy),
             appraised_at: now,
             checks,
             claims: None,
@@ -244,6 +278,13 @@ impl AttestationResult {
         self.keys = keys;
         self.conclude();
         self
+    }
+
+    /// Puts `check` in the place of every check of its name.
+    pub(crate) fn replace(&mut self, check: Check) {
+        self.checks.retain(|other| other.name != check.name);
+        self.checks.push(check);
+        self.conclude();
     }
 
     fn conclude(&mut self) {

@@ -120,6 +120,18 @@ check_names! {
     KeysetChipId "keyset_chip_id" Binding;
     /// The keyset holds the keys this protocol needs.
     KeysetKeys "keyset_keys" Binding;
+    /// Evidence without our nonce is not older than the policy allows, as a witnessed log tells.
+    MaximumAge "maximum_age" Policy;
+    /// The sealing key's KEM is at least what the policy asks.
+    SealingKem "sealing_kem" Policy;
+    /// The accelerators named are of classes and standing the policy takes.
+    Accelerator "accelerator" Policy;
+    /// Enough of the named witnesses cosigned the log that holds this epoch.
+    Witnesses "witnesses" Policy;
+    /// The manifests the policy names are genuine and in force, and list what was measured.
+    ReferenceValues "reference_values" Policy;
+    /// The Rego modules the policy names allow this verdict.
+    Rego "rego" Policy;
     // Azure confidential VMs: paravisor and vTPM, beside the checks of the CPU inside.
     /// The evidence reads, and the paravisor's report in it: header, lengths, zero tail.
     HclFormat "hcl_format" Evidence;
@@ -151,4 +163,41 @@ check_names! {
     VmUniqueId "vm_unique_id" Policy;
     /// The registers of the vTPM hold known values.
     TpmPcrs "tpm_pcrs" Policy;
+    // NVIDIA GPUs and switches, beside the checks of the same meaning above.
+    /// The OCSP answers given about these certificates are genuine.
+    OcspSignature "ocsp_signature" Evidence;
+    /// The digest of the device's firmware is the one its key was derived for.
+    FirmwareIdentity "firmware_identity" Evidence;
+    /// The manifests about this device read, and no two speak of one measurement.
+    ManifestFormat "manifest_format" Evidence;
+    /// The manifests about this device are unaltered and signed.
+    ManifestSignature "manifest_signature" Evidence;
+    /// Whoever signed them stands under the vendor's root for manifests.
+    ManifestCertificates "manifest_certificates" Evidence;
+    /// The certificates of their signers are inside their dates.
+    ManifestDates "manifest_dates" Evidence;
+    /// None of those certificates is revoked; unknown without current answers.
+    ManifestRevocation "manifest_revocation" Evidence;
+    /// Every measurement the manifests list is the one the device shows; unknown without them.
+    DeviceMeasurements "device_measurements" Evidence;
+    /// The policy wants all measurements compared.
+    DeviceMeasurementsKnown "device_measurements_known" Policy;
+    /// The policy wants the revocation of manifest signers known.
+    ManifestRevocationKnown "manifest_revocation_known" Policy;
+    /// Switches are taken.
+    SwitchAllowed "switch_allowed" Policy;
+    /// No device stands in the evidence twice.
+    DistinctDevices "distinct_devices" Policy;
+    /// The GPUs' links lead to the switches that are shown, and to no others.
+    FabricClosed "fabric_closed" Policy;
+    /// The driver is on the list.
+    DriverAllowed "driver_allowed" Policy;
+    /// The driver is not older than the oldest taken of its branch.
+    MinimumDriver "minimum_driver" Policy;
+    /// The VBIOS is on the list.
+    VbiosAllowed "vbios_allowed" Policy;
+    /// The VBIOS is not older than the oldest taken.
+    MinimumVbios "minimum_vbios" Policy;
+    /// What a document says beside a report is what the report says, and all answer one nonce.
+    DocumentAgrees "document_agrees" Binding;
 }

@@ -4,11 +4,12 @@
 mod simulated_tee;
 
 use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
-use bulla_attestation::appraise::{Freshness, appraise};
+use bulla_attestation::appraise::{Freshness, appraise_logged};
 use bulla_attestation::hash;
-use bulla_attestation::policy::Policy;
+use bulla_attestation::policy::{Logged, Policy};
 use bulla_attestation::result::AttestationResult;
 use bulla_attestation::tee::snp::product::ProductLine;
+use bulla_tlog::WitnessKey;
 use bulla_wire::evidence::{
     API_VERSION, Attestation, AttestationReport, Endorsement, Evidence, ServiceCapabilities,
     SourceProvenance, TEE_SEV_SNP,
@@ -74,11 +75,24 @@ pub fn demanding_policy_text(world: &World) -> String {
         ("chip_ids = []", format!("chip_ids = {}", list(hex(&world.template.chip_id)))),
         ("host_data = \"any\"", format!("host_data = {}", list(hex(&[0; 32])))),
         ("single_socket = \"not_required\"", "single_socket = \"required\"".to_owned()),
+        ("maximum_age_seconds = \"any\"", "maximum_age_seconds = 300".to_owned()),
+        ("quorum = 0", "quorum = 2".to_owned()),
+        ("keys = []", format!("keys = [{}]", witness_texts().join(", "))),
     ];
     replacements.iter().fold(strict.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replacen(from, to, 1)
     })
+}
+
+/// A witness of the log.
+pub fn witness(n: u8) -> WitnessKey {
+    WitnessKey::new(&format!("witness-{n}.example"), [n; 32]).unwrap()
+}
+
+/// The three witnesses the demanding policy names.
+fn witness_texts() -> Vec<String> {
+    [1, 2, 3].map(|n| format!("\"{}\"", witness(n))).to_vec()
 }
 
 /// Lower-case hex.
@@ -100,6 +114,8 @@ pub struct World {
     /// The nonce the enclave answers.
     pub answered: Option<Nonce>,
     pub freshness: Freshness,
+    /// What the log says of the node's epoch.
+    pub logged: Option<Logged>,
     pub anchors: TrustAnchors,
     /// Textual changes to the demanding policy.
     pub policy_changes: Vec<(&'static str, String)>,
@@ -144,6 +160,10 @@ impl World {
             keyset: keyset(&subject),
             answered: Some(NONCE),
             freshness: Freshness::Nonce(NONCE),
+            logged: Some(Logged {
+                since: UnixSeconds(NOW.0 - 60),
+                cosigners: vec![witness(1), witness(3)],
+            }),
             anchors: TrustAnchors::vendors().with(root),
             policy_changes: Vec::new(),
             on_report_data: |_| {},
@@ -223,13 +243,31 @@ impl World {
 
     /// Judges what the node serves.
     pub fn judge(&self) -> AttestationResult {
-        let freshness = self.freshness.clone();
-        appraise(&self.document(), &self.anchors, &self.policy(), freshness, self.now)
+        self.judge_document(&self.document(), &self.policy())
+    }
+
+    /// Judges a document as this world's verifier.
+    pub fn judge_document(
+        &self,
+        document: &AttestationReport,
+        policy: &Policy,
+    ) -> AttestationResult {
+        let (freshness, logged) = (self.freshness.clone(), self.logged.as_ref());
+        appraise_logged(document, &self.anchors, policy, freshness, logged, self.now)
     }
 }
 
 /// Bit 20 of the guest policy.
 pub const SINGLE_SOCKET: u64 = 1 << 20;
+
+/// HPKE KEM id and length of a public key: X-Wing, X25519.
+pub const X_WING: (u16, usize) = (0x647a, 1216);
+pub const X25519: (u16, usize) = (0x0020, 32);
+
+/// A key configuration (RFC 9458 §3.1) of this KEM, in hex; nobody has its private key.
+pub fn sealing_key((kem, key_bytes): (u16, usize)) -> String {
+    format!("01{kem:04x}{}000400010001", "22".repeat(key_bytes))
+}
 
 /// A keyset that lasts two hours.
 pub fn keyset(subject: &Subject) -> Keyset {
@@ -242,7 +280,7 @@ pub fn keyset(subject: &Subject) -> Keyset {
         subject: Some(subject.to_string()),
         not_after: UnixSeconds(NOW.0 + 7200),
         receipt_signing_keys: vec![entry("receipt-1", "ed25519", "11".repeat(32))],
-        e2ee_public_keys: vec![entry("seal-1", "ohttp-chunked", "22".repeat(40))],
+        e2ee_public_keys: vec![entry("seal-1", "ohttp-chunked", sealing_key(X_WING))],
         tls_public_keys: vec![TlsKey { spki_sha256: Digest([3; 32]), domain: None }],
     }
 }

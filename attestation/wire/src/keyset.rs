@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::accelerator::{self, Accelerator, AcceleratorError};
 use crate::ids::{Digest, InstanceId};
 use crate::units::UnixSeconds;
 
@@ -133,9 +134,21 @@ impl Keyset {
             Err(never) => unreachable!("a keyset has only texts and integers: {never}"),
         }
     }
+
+    /// The accelerators the enclave says it uses; `None` where the subject is not in our form and
+    /// so says nothing of them.
+    pub fn accelerators(&self) -> Result<Option<Vec<Accelerator>>, AcceleratorError> {
+        match self.subject.as_deref() {
+            Some(subject) if Subject::parse(subject).is_some() => {
+                accelerator::of_subject(subject).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
-/// The subject bulla enclaves write: `bulla://INSTANCE/CHIP-ID`, chip id as the TEE reports it.
+/// The subject bulla enclaves write: `bulla://INSTANCE/CHIP-ID`, chip id as the TEE reports it. A
+/// part after a question mark names [accelerators](Keyset::accelerators).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// The instance.
@@ -153,7 +166,8 @@ impl std::fmt::Display for Subject {
 impl Subject {
     /// Reads a subject; `None` when it is not one of ours.
     pub fn parse(text: &str) -> Option<Subject> {
-        let (instance, chip_id) = text.strip_prefix("bulla://")?.split_once('/')?;
+        let address = text.split_once('?').map_or(text, |(address, _)| address);
+        let (instance, chip_id) = address.strip_prefix("bulla://")?.split_once('/')?;
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         if chip_id.len() > 128 || !chip_id.bytes().all(hex) {
             return None;

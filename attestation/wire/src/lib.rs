@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accelerator;
 pub mod bundle;
 pub mod cbor;
 pub mod cose;

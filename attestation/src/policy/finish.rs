@@ -1,0 +1,35 @@
+//! The last word: rules that look at a whole verdict, after all its other checks.
+//!
+//! A result is born with these checks failed ([`pending`]) and only [`finish`] judges them, so no
+//! way to appraise can pass them by.
+
+use super::{Policy, rego};
+use crate::reference;
+use crate::result::{AttestationResult, Check, CheckName};
+
+/// The checks that wait for the end, where the policy asks for any.
+pub(crate) fn pending(policy: &Policy) -> Vec<Check> {
+    let waiting =
+        |name| Check::judge(name, false, "a judgement of the whole verdict", "not judged");
+    let mut checks = Vec::new();
+    if !policy.reference_values().manifests.is_empty() {
+        checks.push(waiting(CheckName::ReferenceValues));
+    }
+    if !policy.rego().modules.is_empty() {
+        checks.push(waiting(CheckName::Rego));
+    }
+    checks
+}
+
+/// Judges them; Rego last, since it sees the rest.
+pub(crate) fn finish(mut result: AttestationResult, policy: &Policy) -> AttestationResult {
+    if !policy.reference_values().manifests.is_empty() {
+        let check = reference::judge(policy, &result);
+        result.replace(check);
+    }
+    if !policy.rego().modules.is_empty() {
+        let check = rego::judge(policy, &result);
+        result.replace(check);
+    }
+    result
+}
