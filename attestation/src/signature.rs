@@ -3,6 +3,7 @@
 //!
 //! P-384 is the slowest step of an appraisal, so it goes through one joint ([`p384`]).
 
+mod der;
 mod p384;
 
 use ring::signature::{
