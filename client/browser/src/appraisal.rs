@@ -3,16 +3,17 @@
 use bulla_attestation::anchor::TrustAnchors;
 use bulla_attestation::appraise::{Freshness, appraise as appraise_report};
 use bulla_attestation::endorsement::Endorsements;
+use bulla_attestation::input::Evidence;
 use bulla_attestation::policy::Policy;
 use bulla_attestation::raw::{Expectations, appraise_raw};
 use bulla_attestation::result::AttestationResult;
 use bulla_attestation::tee::TeeKind;
-use bulla_wire::evidence::AttestationReport;
+use bulla_wire::evidence::{AttestationReport, Endorsement};
 use bulla_wire::units::UnixSeconds;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{Deserialize, Serialize};
 
-use crate::auditing::is_bundle;
+use crate::pile::Pile;
 use crate::request::{Given, Request, RequestError, Role};
 use crate::trust::{self, PolicyChoice, TrustError};
 
@@ -25,6 +26,9 @@ pub struct Settings {
     pub at: UnixSeconds,
     /// Whether the hardware vendors' roots are trusted.
     pub vendor_roots: bool,
+    /// The kind of evidence, where it is not to be found out.
+    #[serde(default)]
+    pub tee: Option<TeeKind>,
     /// What the evidence must show, in hex; empty: nothing is expected.
     #[serde(default)]
     pub expected: Expected,
@@ -59,6 +63,14 @@ pub enum AppraisalError {
         /// Which.
         field: &'static str,
     },
+    /// An expectation that an attestation report answers by itself.
+    #[error(
+        "{field} can be expected of raw evidence: an attestation report binds its keyset there, and measurements are listed in the policy"
+    )]
+    OfRawEvidence {
+        /// Which.
+        field: &'static str,
+    },
     /// An expectation of the wrong length.
     #[error("{field} must have {expected_bytes} bytes, got {got_bytes}")]
     Length {
@@ -71,15 +83,15 @@ pub enum AppraisalError {
     },
 }
 
-/// What a file was taken for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Taken {
+/// What was found in a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Found {
     /// Its name.
     pub name: String,
-    /// In words.
-    pub kind: String,
-    /// Whether it is an audit bundle: to be audited, not appraised.
-    pub is_bundle: bool,
+    /// Evidence and endorsements, in words, with how many of each.
+    pub holds: Vec<String>,
+    /// What was not taken, and why.
+    pub left_aside: Vec<String>,
 }
 
 /// The verdict on one piece of evidence.
@@ -87,6 +99,10 @@ pub struct Taken {
 pub struct Judged {
     /// Its file.
     pub name: String,
+    /// Where in the file it was, and how it was wrapped.
+    pub from: String,
+    /// Whether it came with a keyset (aci/1), so that binding was judged too.
+    pub is_report: bool,
     /// What `bulla appraise --json` prints.
     pub result: AttestationResult,
 }
@@ -94,8 +110,8 @@ pub struct Judged {
 /// Everything about the files given.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Appraised {
-    /// What each file was taken for, in the order given.
-    pub files: Vec<Taken>,
+    /// What was found in each file, in the order given.
+    pub files: Vec<Found>,
     /// One verdict per piece of evidence.
     pub verdicts: Vec<Judged>,
 }
@@ -104,71 +120,81 @@ pub struct Appraised {
 pub fn appraise(request: &[u8]) -> Result<Appraised, AppraisalError> {
     let request: Request<'_, Settings> = Request::parse(request)?;
     let settings = request.settings();
-    let desk = Desk {
+    let judge = Judge {
         policy: settings.policy.policy()?,
         anchors: trust::anchors(&request, settings.vendor_roots)?,
         expectations: settings.expected.read()?,
         at: settings.at,
-        endorsements: Endorsements::sort(request.given_for(Role::Judged).map(|file| file.bytes)),
     };
-    let mut appraised = Appraised::default();
-    for file in request.given_for(Role::Judged) {
-        let (kind, result) = desk.look_at(file);
-        let is_bundle = kind == AUDIT_BUNDLE;
-        let name = file.name.to_owned();
-        appraised.files.push(Taken { name: name.clone(), kind: kind.to_owned(), is_bundle });
-        appraised.verdicts.extend(result.map(|result| Judged { name, result }));
-    }
-    Ok(appraised)
+    let files: Vec<Given<'_>> = request.given_for(Role::Judged).collect();
+    let pile = Pile::sort(&files, settings.tee);
+    Ok(Appraised { verdicts: judge.judge(&files, &pile)?, files: pile.found(&files) })
 }
 
-const AUDIT_BUNDLE: &str = "audit bundle";
-
-struct Desk {
+/// Who judges, and under what.
+struct Judge {
     policy: Policy,
     anchors: TrustAnchors,
     expectations: Expectations,
     at: UnixSeconds,
-    endorsements: Endorsements,
 }
 
-impl Desk {
-    fn look_at(&self, file: Given<'_>) -> (&'static str, Option<AttestationResult>) {
-        if is_bundle(file.bytes) {
-            return (AUDIT_BUNDLE, None);
+impl Judge {
+    fn judge(&self, files: &[Given<'_>], pile: &Pile) -> Result<Vec<Judged>, AppraisalError> {
+        let name = |file: usize| files.get(file).map_or_else(String::new, |f| f.name.to_owned());
+        let mut verdicts = Vec::new();
+        for (file, report) in &pile.reports {
+            let (name, result) = (name(*file), self.report(report, pile)?);
+            verdicts.push(Judged { from: name.clone(), name, is_report: true, result });
         }
-        if let Ok(report) = AttestationReport::from_json(file.bytes) {
-            let nonce = self.expectations.nonce.as_deref().and_then(|n| n.try_into().ok());
-            let freshness = nonce.map_or(Freshness::Passport, Freshness::Nonce);
-            let result = appraise_report(&report, &self.anchors, &self.policy, freshness, self.at);
-            return ("attestation report (aci/1)", Some(result));
+        for evidence in &pile.sorted.evidence {
+            let (name, from) = (name(evidence.file), evidence.from.clone());
+            let result = self.raw(evidence, pile);
+            verdicts.push(Judged { name, from, is_report: false, result });
         }
-        if file.bytes.len() == 1184 {
-            let result = appraise_raw(
-                TeeKind::Snp,
-                file.bytes,
-                &self.endorsements,
-                &self.anchors,
-                &self.policy,
-                &self.expectations,
-                self.at,
-            );
-            return ("SEV-SNP report", Some(result));
+        Ok(verdicts)
+    }
+
+    fn raw(&self, evidence: &Evidence, pile: &Pile) -> AttestationResult {
+        let endorsements = Endorsements::sort(pile.sorted.endorsements_for(evidence));
+        let (anchors, policy, expected) = (&self.anchors, &self.policy, &self.expectations);
+        let bytes = &evidence.bytes;
+        appraise_raw(evidence.kind, bytes, &endorsements, anchors, policy, expected, self.at)
+    }
+
+    /// An attestation report, with what else was given beside its own endorsements.
+    fn report(
+        &self,
+        report: &AttestationReport,
+        pile: &Pile,
+    ) -> Result<AttestationResult, AppraisalError> {
+        let expected = &self.expectations;
+        for (field, is_given) in [
+            ("report data", expected.report_data.is_some()),
+            ("measurement", expected.measurement.is_some()),
+        ] {
+            if is_given {
+                return Err(AppraisalError::OfRawEvidence { field });
+            }
         }
-        ("endorsement", None)
+        let freshness = match &expected.nonce {
+            None => Freshness::Passport,
+            Some(nonce) => Freshness::Nonce(fixed("nonce", nonce)?),
+        };
+        let mut report = report.clone();
+        let beside = pile.sorted.endorsements.iter().map(|given| Endorsement {
+            kind: given.kind.words().to_owned(),
+            data: given.bytes.clone(),
+        });
+        report.attestation.evidence.endorsements.extend(beside);
+        Ok(appraise_report(&report, &self.anchors, &self.policy, freshness, self.at))
     }
 }
 
 impl Expected {
     fn read(&self) -> Result<Expectations, AppraisalError> {
         let report_data = hex("report data", &self.report_data)?;
-        let report_data = report_data.map(|bytes| {
-            <[u8; 64]>::try_from(bytes).map_err(|bytes| AppraisalError::Length {
-                field: "report data",
-                expected_bytes: 64,
-                got_bytes: bytes.len(),
-            })
-        });
+        let report_data = report_data.map(|bytes| fixed("report data", &bytes));
         Ok(Expectations {
             report_data: report_data.transpose()?,
             nonce: hex("nonce", &self.nonce)?,
@@ -186,4 +212,10 @@ fn hex(field: &'static str, text: &str) -> Result<Option<Vec<u8>>, AppraisalErro
     }
     let bytes = HEXLOWER_PERMISSIVE.decode(digits.as_bytes());
     bytes.map(Some).map_err(|_| AppraisalError::NotHex { field })
+}
+
+/// Exactly as many bytes as a field has.
+fn fixed<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], AppraisalError> {
+    let wrong = AppraisalError::Length { field, expected_bytes: N, got_bytes: bytes.len() };
+    bytes.try_into().map_err(|_| wrong)
 }

@@ -1,7 +1,6 @@
 //! One audit: a bundle under the keys, roots and policy a person named.
 
 use bulla_client::audit::{AuditReport, AuditTrust, audit_bytes};
-use bulla_wire::bundle::{self, Item};
 use serde::{Deserialize, Serialize};
 
 use crate::request::{Request, RequestError, Role};
@@ -53,11 +52,6 @@ pub struct Audited {
     pub logs: Vec<String>,
     /// What `bulla audit --json` prints.
     pub report: AuditReport,
-}
-
-/// Whether `bytes` begin like an audit bundle: its header first.
-pub fn is_bundle(bytes: &[u8]) -> bool {
-    matches!(bundle::next_item(bytes), Ok(Some((Item::Header(_), _))))
 }
 
 /// Audits the one bundle in `request`.

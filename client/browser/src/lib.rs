@@ -13,6 +13,7 @@
 
 pub mod appraisal;
 pub mod auditing;
+mod pile;
 pub mod reply;
 pub mod request;
 pub mod trust;
