@@ -5,9 +5,11 @@
 //! document on standard output. Colours appear on terminals only.
 
 mod account;
+mod appraise;
 mod audit;
 mod chat;
 mod events;
+mod fields;
 mod models;
 mod proxy;
 mod receipts;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 pub use account::Account;
+pub use appraise::Appraise;
 pub use audit::Audit;
 pub use chat::Chat;
 pub use models::Models;
@@ -69,6 +72,8 @@ impl GlobalArgs {
 /// The client's commands.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Appraise evidence in files: is it genuine, and good enough for a policy?
+    Appraise(Appraise),
     /// Appraise the evidence of a live service, ours or another that speaks aci/1
     Verify(Verify),
     /// Ask a model, sealed, ordered and receipted
@@ -88,6 +93,7 @@ pub enum ClientCommand {
 /// Runs a command. The exit code says what was found; an error, that it could not be done.
 pub async fn run(command: ClientCommand, global: GlobalArgs) -> anyhow::Result<ExitCode> {
     let code = match command {
+        ClientCommand::Appraise(appraise) => appraise.run(&global),
         ClientCommand::Verify(verify) => verify.run(&global).await?,
         ClientCommand::Chat(chat) => chat.run(&global).await?,
         ClientCommand::Receipts(receipts) => receipts.run(&global)?,

@@ -150,7 +150,8 @@ impl Verify {
     }
 }
 
-fn named_policy(name: &str) -> anyhow::Result<Policy> {
+/// The policy shipped under `name`, or in the file called so.
+pub(super) fn named_policy(name: &str) -> anyhow::Result<Policy> {
     match SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
         Some((_, text)) => Ok(Policy::from_toml(text)?),
         None => Ok(policy(&PathBuf::from(name))?),

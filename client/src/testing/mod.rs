@@ -30,8 +30,8 @@ use ring::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 
 /// The simulated root.
 pub const ARK: &[u8] = include_bytes!("../../tests/fixtures/ark.der");
-const ASK: &[u8] = include_bytes!("../../tests/fixtures/ask.der");
-const VCEK: &[u8] = include_bytes!("../../tests/fixtures/vcek.der");
+pub const ASK: &[u8] = include_bytes!("../../tests/fixtures/ask.der");
+pub const VCEK: &[u8] = include_bytes!("../../tests/fixtures/vcek.der");
 const VCEK_KEY: &[u8] = include_bytes!("../../tests/fixtures/vcek.pk8");
 /// A policy that takes it.
 pub const POLICY: &str = include_str!("../../../policies/appraisal/development.toml");

@@ -56,6 +56,7 @@ mod tests {
             "bulla broker --config b.toml",
             "bulla broker --data d init",
             "bulla chat hello --data d",
+            "bulla appraise report.bin --endorsement vcek.der --tee auto --at 2026-11-20T00:00:00Z",
             "bulla bench --only seal --only ledger --seconds 0.1 --json",
             "bulla completions bash",
         ] {

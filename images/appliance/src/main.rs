@@ -10,10 +10,12 @@ mod up;
 
 use std::process::ExitCode;
 
+use bulla_client::commands::EXIT_FAILED;
 use clap::Parser;
 
 use cli::{Cli, Command};
 
+/// What could not be done is 2, like a usage error (a panic is 101): 1 is a verdict.
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -22,7 +24,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             anstream::eprintln!("bulla: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(EXIT_FAILED)
         }
     }
 }
