@@ -222,6 +222,7 @@ fn binds_the_published_keyset() {
         world.freshness = nonce.map_or(Freshness::Passport, Freshness::Nonce);
         world.now = UnixSeconds(1_799_990_000);
         world.change_policy("nonce = \"required\"", "nonce = \"not_required\"");
+        world.logged.as_mut().unwrap().since = world.now;
         let result = world.judge();
         let expected = [CheckName::KeysetChipId, CheckName::Accelerator, CheckName::KeysetKeys];
         assert_eq!(failed(&result), expected, "{result}");
