@@ -1,11 +1,12 @@
 //! AMD SEV-SNP: reports of versions 2 to 5 from Milan, Genoa and Turin, under VCEK or VLEK.
 //!
-//! Left out, visibly: Azure's vTPM form (its report parses here, but binding the vTPM's key to it
-//! does not happen yet) and recomputing launch digests from image inputs.
+//! A report behind Azure's paravisor is judged in [`azure`](super::azure), which asks here about
+//! the CPU. [`launch`] recomputes launch digests from image inputs.
 
 pub(crate) mod chain;
 mod checks;
 mod claims;
+pub mod launch;
 mod leaf;
 pub mod product;
 pub mod report;
