@@ -2,7 +2,7 @@
 
 const AUDIT_WORDS = [
   ['Clean', 'affirmed', '✓', 'Nothing is wrong in what this bundle shows.'],
-  ['Found', 'refused', '✕', 'Something is wrong: each finding names its record.'],
+  ['Errors found', 'refused', '✕', 'Something is wrong: each finding names its record.'],
   ['Unreadable', 'refused', '✕', 'The bundle could not be read to its end: what follows is incomplete.'],
 ];
 const MAX_SHOWN_FINDINGS = 200;

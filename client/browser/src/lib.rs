@@ -16,6 +16,8 @@ pub mod auditing;
 mod pile;
 pub mod reply;
 pub mod request;
+#[cfg(test)]
+mod tests;
 pub mod trust;
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
