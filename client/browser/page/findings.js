@@ -66,6 +66,5 @@ function auditCard(audited, { milliseconds, command }) {
     el('div', { class: 'actions' },
       keepButton('Save the report (JSON)', `${plainName(name)}.audit.json`, text),
       el('button', { type: 'button', class: 'small', click: () => window.print() }, 'Print'),
-      el('details', { class: 'command' }, el('summary', {}, 'The same in a terminal'),
-        el('p', {}, el('code', { class: 'hex' }, command), ' ', copyButton(command)))));
+      inTerminal(command)));
 }

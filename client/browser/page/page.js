@@ -119,12 +119,12 @@ function ownPolicy(text) {
 
 const quoted = (word) => (/^[A-Za-z0-9._/:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 const option = (name, text) => (text ? [name, text] : []);
-const policyFile = () => (state.own ? 'policy.toml' : `policies/appraisal/${by('policy').value}.toml`);
+const policyName = () => (state.own ? 'policy.toml' : by('policy').value);
 
 function appraiseCommand(at) {
   const files = state.files.filter((file) => !file.isBundle).map(({ name }) => name);
   const { nonce, report_data, measurement } = expected();
-  const words = ['bulla', 'appraise', ...files, '--policy', policyFile(), '--at', rfc3339(at),
+  const words = ['bulla', 'appraise', ...files, '--policy', policyName(), '--at', rfc3339(at),
     ...state.roots.flatMap(({ name }) => ['--simulated-root', name]),
     ...option('--tee', by('tee').value), ...option('--nonce', nonce), ...option('--report-data', report_data), ...option('--measurement', measurement)];
   return words.map(quoted).join(' ');
@@ -156,7 +156,7 @@ async function appraised() {
   const { verdicts } = reply.ok;
   if (verdicts.length === 0) problem('No evidence among these files: endorsements alone prove nothing. See beside each what was recognised.');
   return verdicts.map((judged) => {
-    const context = { milliseconds: milliseconds / verdicts.length, command: appraiseCommand(at) };
+    const context = { milliseconds: milliseconds / verdicts.length, command: judged.is_report ? null : appraiseCommand(at) };
     return { card: verdictCard(judged, context), says: spokenVerdict(judged) };
   });
 }

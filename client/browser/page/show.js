@@ -116,3 +116,6 @@ function filters(table, checks) {
 
 const simulatedStrip = () =>
   el('p', { class: 'simulated' }, el('strong', {}, 'SIMULATED'), ' No hardware protects anything here.');
+
+const inTerminal = (command) => el('details', { class: 'command' }, el('summary', {}, 'The same in a terminal'),
+  el('p', {}, el('code', { class: 'hex' }, command), ' ', copyButton(command)));

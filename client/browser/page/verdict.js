@@ -74,6 +74,23 @@ function failures(checks) {
       el('span', {}, ' expected ', el('strong', {}, value(check.expected)), ', got ', el('strong', {}, value(check.got))))))];
 }
 
+// What a person can do about it, most useful first.
+const HINTS = [
+  ['signing_key', 'fail', 'Was the chip’s certificate (VCEK or VLEK) among the files?'],
+  ['leaf_signature', 'fail', 'Was the vendor’s intermediate certificate (ASK or ASVK) among the files?'],
+  ['certificate_dates', 'fail', 'A certificate is outside its dates: judge old evidence as of its own time.'],
+  ['root_pinned', 'fail', 'The root is none of the vendors’: a simulated machine’s must be named under “Roots”.'],
+  ['simulated_root', 'fail', 'This policy takes real hardware only.'],
+  ['tee_type', 'fail', 'This policy does not take this kind of evidence: choose another.'],
+  ['revocation', 'unknown', 'Add a current revocation list to learn whether anything was revoked.'],
+];
+
+function hints(checks) {
+  const is = (name, result) => checks.some((check) => check.name === name && check.result === result);
+  const found = HINTS.filter(([name, result]) => is(name, result)).map(([, , text]) => text);
+  return found.length === 0 ? [] : [el('ul', { class: 'hints', 'aria-label': 'Hints' }, found.map((text) => el('li', {}, text)))];
+}
+
 function verdictCard({ name, from, result, is_report: isReport }, { milliseconds, command }) {
   const { verdict, tee, product, policy, simulated, checks } = result;
   const table = checkTable(checks, `Checks of ${name}`);
@@ -90,6 +107,7 @@ function verdictCard({ name, from, result, is_report: isReport }, { milliseconds
       from === name ? name : `${from}`, ' · policy ', el('strong', {}, policy.name),
       ` · as of ${instant(result.appraised_at)} · judged in ${took(milliseconds)}`),
     failures(checks),
+    hints(checks),
     filters(table, checks),
     el('div', { class: 'wide' }, table),
     result.claims
@@ -100,7 +118,6 @@ function verdictCard({ name, from, result, is_report: isReport }, { milliseconds
     el('div', { class: 'actions' },
       keepButton('Save the verdict (JSON)', `${plainName(name)}.verdict.json`, text),
       el('button', { type: 'button', class: 'small', click: () => window.print() }, 'Print'),
-      el('details', { class: 'command' }, el('summary', {}, 'The same in a terminal'),
-        el('p', {}, el('code', { class: 'hex' }, command), ' ', copyButton(command)))),
+      command ? inTerminal(command) : []),
     el('p', { class: 'faint digest' }, 'Policy digest ', el('code', { class: 'hex' }, policy.digest)));
 }

@@ -40,7 +40,7 @@ pub struct Expected {
     /// The verifier's nonce.
     #[serde(default)]
     pub nonce: String,
-    /// All 64 bytes of report data.
+    /// Report data; shorter than 64 bytes, it is filled up with zeros behind.
     #[serde(default)]
     pub report_data: String,
     /// The launch digest.
@@ -70,6 +70,14 @@ pub enum AppraisalError {
     OfRawEvidence {
         /// Which.
         field: &'static str,
+    },
+    /// Report data of more than 64 bytes.
+    #[error("{field} has at most 64 bytes, got {got_bytes}")]
+    TooLong {
+        /// Which.
+        field: &'static str,
+        /// How many it has.
+        got_bytes: usize,
     },
     /// An expectation of the wrong length.
     #[error("{field} must have {expected_bytes} bytes, got {got_bytes}")]
@@ -157,9 +165,20 @@ impl Judge {
 
     fn raw(&self, evidence: &Evidence, pile: &Pile) -> AttestationResult {
         let endorsements = Endorsements::sort(pile.sorted.endorsements_for(evidence));
-        let (anchors, policy, expected) = (&self.anchors, &self.policy, &self.expectations);
-        let bytes = &evidence.bytes;
-        appraise_raw(evidence.kind, bytes, &endorsements, anchors, policy, expected, self.at)
+        let (anchors, policy, bytes) = (&self.anchors, &self.policy, &evidence.bytes);
+        let expected = self.expected_of(evidence.kind);
+        appraise_raw(evidence.kind, bytes, &endorsements, anchors, policy, &expected, self.at)
+    }
+
+    /// A CPU's report has no nonce of its own: there the nonce must be its report data.
+    fn expected_of(&self, kind: TeeKind) -> Expectations {
+        let mut expected = self.expectations.clone();
+        if matches!(kind, TeeKind::Snp | TeeKind::Tdx) && expected.report_data.is_none() {
+            // A nonce too long for the field cannot be in it.
+            expected.report_data =
+                expected.nonce.as_deref().map(|nonce| padded(nonce).unwrap_or([0xff; 64]));
+        }
+        expected
     }
 
     /// An attestation report, with what else was given beside its own endorsements.
@@ -194,7 +213,10 @@ impl Judge {
 impl Expected {
     fn read(&self) -> Result<Expectations, AppraisalError> {
         let report_data = hex("report data", &self.report_data)?;
-        let report_data = report_data.map(|bytes| fixed("report data", &bytes));
+        let report_data = report_data.map(|bytes| {
+            let too_long = AppraisalError::TooLong { field: "report data", got_bytes: bytes.len() };
+            padded(&bytes).ok_or(too_long)
+        });
         Ok(Expectations {
             report_data: report_data.transpose()?,
             nonce: hex("nonce", &self.nonce)?,
@@ -218,4 +240,11 @@ fn hex(field: &'static str, text: &str) -> Result<Option<Vec<u8>>, AppraisalErro
 fn fixed<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], AppraisalError> {
     let wrong = AppraisalError::Length { field, expected_bytes: N, got_bytes: bytes.len() };
     bytes.try_into().map_err(|_| wrong)
+}
+
+/// `bytes` filled up with zeros; `None` where they are too many.
+fn padded(bytes: &[u8]) -> Option<[u8; 64]> {
+    let mut whole = [0; 64];
+    whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(whole)
 }

@@ -81,9 +81,18 @@ fn raw_evidence_is_taken_out_of_its_wrapping() {
     let verdict = &appraised.verdicts[0];
     assert!(verdict.result.is_affirmed() && !verdict.is_report, "{}", verdict.result);
     assert!(appraised.files[0].holds.iter().any(|held| held == "SEV-SNP report"));
-    let expected = with("expected", json!({"measurement": "00".repeat(48)}));
     let files = [("evidence.json", "judged", &evidence[..]), ROOT];
-    assert_eq!(failed(&expected, &files).len(), 1);
+    let bound = document["attestation"]["report_data"].as_str().unwrap();
+    let rows = [
+        ("measurement", "00".repeat(48), vec![CheckName::Measurement]),
+        ("report_data", bound.to_owned(), vec![]),
+        ("nonce", bound.to_uppercase(), vec![]),
+        ("report_data", "00".to_owned(), vec![CheckName::ReportData]),
+        ("nonce", "5a".repeat(65), vec![CheckName::ReportData]),
+    ];
+    for (name, value, wrong) in rows {
+        assert_eq!(failed(&with("expected", json!({name: value})), &files), wrong, "{name}");
+    }
 }
 
 #[test]
@@ -94,7 +103,7 @@ fn what_cannot_be_judged_is_said_in_a_sentence() {
         (with("policy", json!({"own": "name = 1"})), "policy does not read"),
         (with("expected", json!({"nonce": "xyz"})), "nonce must be hex"),
         (with("expected", json!({"nonce": "00"})), "nonce must have 32 bytes, got 1"),
-        (with("expected", json!({"report_data": "00"})), "report data must have 64 bytes, got 1"),
+        (with("expected", json!({"report_data": "00".repeat(65)})), "at most 64 bytes, got 65"),
         (with("expected", json!({"measurement": "00"})), "measurement can be expected of raw"),
     ];
     for (settings, expected) in rows {
