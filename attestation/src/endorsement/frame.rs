@@ -47,15 +47,15 @@ fn inner_algorithm(mut content: &[u8]) -> Option<&[u8]> {
 }
 
 /// One tag, length and value.
-struct Element<'a> {
-    tag: u8,
-    whole: &'a [u8],
-    content: &'a [u8],
+pub(crate) struct Element<'a> {
+    pub tag: u8,
+    pub whole: &'a [u8],
+    pub content: &'a [u8],
 }
 
 impl<'a> Element<'a> {
     /// Reads the first element of `bytes`, its length in the shortest form; returns what follows.
-    fn read(bytes: &'a [u8]) -> Option<(Element<'a>, &'a [u8])> {
+    pub fn read(bytes: &'a [u8]) -> Option<(Element<'a>, &'a [u8])> {
         let (&tag, after_tag) = bytes.split_first()?;
         let (&first, after_first) = after_tag.split_first()?;
         let (length, header) = match first {
@@ -70,7 +70,8 @@ impl<'a> Element<'a> {
         Some((Element { tag, whole, content: whole.get(header..)? }, rest))
     }
 
-    fn content_of(&self, tag: u8) -> Option<&'a [u8]> {
+    /// Its content, where it carries this tag.
+    pub fn content_of(&self, tag: u8) -> Option<&'a [u8]> {
         (self.tag == tag).then_some(self.content)
     }
 }

@@ -10,12 +10,14 @@
 //!   and revocation lists.
 //! * [`Chip`]: a VCEK (P-384) with its certificate, and the reports it signs.
 //! * [`Node`]: a chip with what it reports and what endorses it: evidence for the asking.
+//! * [`nvidia`]: GPUs and switches, signers of manifests, OCSP responders.
 //! * [`ReportTemplate`], [`LeafTemplate`]: every field, so that a test can make one wrong.
 
 mod authority;
 mod chip;
 mod der;
 mod node;
+pub mod nvidia;
 mod report;
 
 pub use authority::{Authority, AuthorityError, Validity};

@@ -1,39 +1,120 @@
-//! NVIDIA GPUs and switches: SPDM measurement reports, device chains, RIMs, OCSP.
+//! NVIDIA GPUs and switches: SPDM measurement reports of Hopper, Blackwell and LS10 devices, alone
+//! or in the JSON documents of NVIDIA's tools, under their device chains; compared with the signed
+//! manifests of driver and VBIOS; revocation by OCSP answers and lists.
+//!
+//! Several devices of one document get one verdict, refused where any device is. They are numbered
+//! from 1 in the order of the document, and a line of the verdict names those it is about.
+//!
+//! Left out, visibly: SPDM 1.2 and later (another signing context: a failed `report_format`), and
+//! verdicts of NVIDIA's remote service, which would be somebody else's word.
+
+mod case;
+mod checks;
+mod claims;
+pub mod document;
+pub mod identity;
+mod manifests;
+mod revocation;
+pub mod roots;
+pub mod spdm;
+pub mod version;
+
+pub use claims::{DeviceClaims, NvidiaClaims};
+pub use identity::{Architecture, DeviceKind};
+pub use roots::nvidia_anchors;
 
 use bulla_wire::units::UnixSeconds;
-use serde::Serialize;
 
+use self::case::{Appraisal, Case};
+use self::document::Device;
+use self::identity::Identity;
+use self::manifests::Manifest;
 use super::TeeKind;
-use crate::anchor::{TrustAnchor, TrustAnchors};
+use crate::anchor::{Domain, TrustAnchors};
 use crate::endorsement::Endorsements;
 use crate::policy::Policy;
 use crate::raw::Expectations;
-use crate::result::{AttestationResult, Check, CheckName};
+use crate::result::{AttestationResult, Check, CheckName, Claims};
 
-/// What the evidence says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NvidiaClaims {}
-
-/// The vendor's roots as trust anchors: hardware, not simulated.
-pub fn nvidia_anchors() -> Vec<TrustAnchor> {
-    Vec::new()
-}
-
-/// Appraises raw evidence at the instant `now`. The result never yields keys.
+/// Appraises `evidence`, a report or a document with several, at the instant `now`. The nonce
+/// expected is the verifier's, in the request. The result never yields keys: nothing is bound to
+/// the devices here.
 pub fn appraise_raw(
-    _evidence: &[u8],
-    _endorsements: &Endorsements,
-    _anchors: &TrustAnchors,
+    evidence: &[u8],
+    endorsements: &Endorsements,
+    anchors: &TrustAnchors,
     policy: &Policy,
-    _expectations: &Expectations,
+    expectations: &Expectations,
     now: UnixSeconds,
 ) -> AttestationResult {
-    let kind = TeeKind::Nvidia;
-    let check = Check::judge(
-        CheckName::TeeType,
-        false,
-        "evidence this version appraises",
-        kind.to_string(),
-    );
-    AttestationResult::new(kind, policy, now, vec![check])
+    let tee_type = checks::tee_type(policy);
+    let expected = "SPDM 1.1 reports, raw or in a JSON document";
+    let (devices, format) = match document::read(evidence) {
+        Ok(devices) => {
+            let got = format!("{} of them", devices.len());
+            (devices, Check::judge(CheckName::ReportFormat, true, expected, got))
+        }
+        Err(error) => {
+            let format = Check::judge(CheckName::ReportFormat, false, expected, error.to_string());
+            return AttestationResult::new(TeeKind::Nvidia, policy, now, vec![tee_type, format]);
+        }
+    };
+    let Some(rules) = policy.nvidia() else {
+        return AttestationResult::new(TeeKind::Nvidia, policy, now, vec![tee_type, format]);
+    };
+    let device_anchors = anchors.about(Domain::NvidiaDevice);
+    let rim_anchors = anchors.about(Domain::NvidiaRim);
+    let all = Appraisal {
+        endorsements,
+        device_anchors: &device_anchors,
+        policy,
+        rules,
+        expectations,
+        // A date past the year 292 billion is past every certificate.
+        now: i64::try_from(now.0).unwrap_or(i64::MAX),
+    };
+    let manifests = manifests_about(&devices, &all, &rim_anchors);
+    let first_nonce = devices.first().map_or([0; 32], |device| device.report.nonce);
+    let numbered = devices.iter().zip(1..);
+    let cases: Vec<Case<'_>> = numbered
+        .map(|(device, number)| Case::of(&all, number, device, first_nonce, &manifests))
+        .collect();
+    let mut lines = vec![tee_type, format];
+    lines.extend(checks::all(&cases, rules));
+    let claims = Claims::Nvidia(Box::new(NvidiaClaims::of(&cases)));
+    let is_simulated = cases.iter().any(Case::is_simulated);
+    AttestationResult::new(TeeKind::Nvidia, policy, now, lines).about(
+        product(&cases),
+        is_simulated,
+        claims,
+    )
+}
+
+/// The manifests that name a version of some device, each verified once.
+fn manifests_about<'a>(
+    devices: &[Device],
+    all: &Appraisal<'a>,
+    anchors: &'a TrustAnchors,
+) -> Vec<Manifest<'a>> {
+    let shown: Vec<Identity> =
+        devices.iter().map(|device| Identity::of(&device.report, None)).collect();
+    let is_shown = |version: &str| {
+        let mut versions = shown.iter().flat_map(|one| [&one.driver, &one.vbios]).flatten();
+        versions.any(|own| own.eq_ignore_ascii_case(version))
+    };
+    let rims = all.endorsements.rims.iter().filter(|rim| is_shown(&rim.version));
+    rims.map(|rim| Manifest::verify(rim, all.endorsements, anchors, all.now)).collect()
+}
+
+/// The generations, each once, in the order of the document.
+fn product(cases: &[Case<'_>]) -> Option<String> {
+    let mut names: Vec<String> = Vec::new();
+    for case in cases {
+        let known = case.identity.architecture().map(|architecture| architecture.to_string());
+        let name = known.or_else(|| case.identity.chip.clone())?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    (!names.is_empty()).then(|| names.join(" + "))
 }

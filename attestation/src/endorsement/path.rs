@@ -1,0 +1,91 @@
+//! The one path from a certificate to a root, whatever the order in which its parts were given.
+//!
+//! Nothing is judged here: an issuer is chosen because it carries the name, and where several do,
+//! the one that signed is taken, so that a stray or broken copy beside a good one does no harm.
+
+use super::Certificate;
+use crate::anchor::{TrustAnchor, TrustAnchors};
+
+/// Longest path followed (ours; NVIDIA's devices have 5, its manifests 4).
+pub const MAX_PATH: usize = 8;
+
+/// One certificate of a path.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// The certificate.
+    pub certificate: &'a Certificate,
+    /// Whether the next one's key signed it; false for the last one, which has no next.
+    pub is_signed_by_next: bool,
+}
+
+/// The path found, from the leaf up; never empty. It ends at a root, or where no issuer is known.
+#[derive(Debug, Clone)]
+pub struct Path<'a> {
+    /// Leaf first.
+    pub steps: Vec<Step<'a>>,
+    /// The anchor that pins the last certificate, if any does.
+    pub anchor: Option<&'a TrustAnchor>,
+}
+
+impl<'a> Path<'a> {
+    /// Follows the issuers of `leaf` through `pool` to a root, pinned ones first.
+    pub fn find(
+        leaf: &'a Certificate,
+        pool: &[&'a Certificate],
+        anchors: &'a TrustAnchors,
+    ) -> Path<'a> {
+        let shipped: Vec<&Certificate> =
+            anchors.iter().filter_map(TrustAnchor::certificate).collect();
+        let mut steps = Vec::new();
+        let mut current = leaf;
+        while !current.is_self_issued() && steps.len() + 1 < MAX_PATH {
+            let is_issuer = |other: &&&Certificate| other.subject == current.issuer;
+            let named: Vec<&Certificate> =
+                shipped.iter().chain(pool).filter(is_issuer).copied().collect();
+            let signs = |other: &&&Certificate| current.is_signed_by(&other.public_key);
+            let (issuer, is_signed) = match named.iter().find(signs) {
+                Some(issuer) => (*issuer, true),
+                None => match named.first() {
+                    Some(issuer) => (*issuer, false),
+                    None => break,
+                },
+            };
+            steps.push(Step { certificate: current, is_signed_by_next: is_signed });
+            current = issuer;
+        }
+        steps.push(Step { certificate: current, is_signed_by_next: false });
+        Path { steps, anchor: anchors.pinning(current).filter(|_| current.is_self_issued()) }
+    }
+
+    /// The root, where the path reaches one.
+    pub fn root(&self) -> Option<&'a Certificate> {
+        let last = self.steps.last()?.certificate;
+        last.is_self_issued().then_some(last)
+    }
+
+    /// Every certificate with the one that issued it: all but the root.
+    pub fn links(&self) -> impl Iterator<Item = (&'a Certificate, &'a Certificate)> {
+        self.steps.windows(2).filter_map(|pair| match pair {
+            [lower, upper] => Some((lower.certificate, upper.certificate)),
+            _ => None,
+        })
+    }
+
+    /// The first certificate that the next one's key did not sign.
+    pub fn broken_link(&self) -> Option<&'a Certificate> {
+        let below_last = self.steps.len().saturating_sub(1);
+        let mut links = self.steps.iter().take(below_last);
+        links.find(|step| !step.is_signed_by_next).map(|step| step.certificate)
+    }
+
+    /// The first certificate that is not valid at `now`.
+    pub fn outside_dates(&self, now: i64) -> Option<&'a Certificate> {
+        let mut certificates = self.steps.iter().map(|step| step.certificate);
+        certificates.find(|certificate| !certificate.is_valid_at(now))
+    }
+
+    /// Whether its root is a simulated one.
+    pub fn is_simulated(&self) -> bool {
+        self.anchor.is_some_and(TrustAnchor::is_simulated)
+    }
+}

@@ -1,0 +1,257 @@
+//! Evidence as it comes: one report, or a JSON document of NVIDIA's tools with many.
+//!
+//! The documents differ from tool to tool: a list of `{evidence, certificate, arch, nonce}`, a
+//! request with an `evidence_list` and one nonce for all, a dump of GPUs and switches with their
+//! objects. All have in common that a device is an object with a report and a chain, so those are
+//! looked for, wherever they are. What stands beside a report is signed by nobody and is compared
+//! with it, never believed.
+
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use serde_json::{Map, Value};
+use x509_parser::pem::Pem;
+
+use super::spdm::{Report, ReportError};
+use crate::endorsement::{Certificate, Element};
+
+/// Largest document in bytes (ours; 8 GPUs and 4 switches have 140 KiB).
+pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+/// Most devices of one document (ours; a rack has 72 GPUs and 18 switches).
+pub const MAX_DEVICES: usize = 128;
+/// Most certificates beside one report (ours; a chain has 5).
+const MAX_CERTIFICATES: usize = 16;
+/// Deepest nesting looked into (ours; NVIDIA's deepest has 4).
+const MAX_DEPTH: usize = 12;
+/// Longest stated text that is kept, in characters.
+const MAX_STATED_CHARS: usize = 128;
+
+const REPORT_KEYS: [&str; 5] =
+    ["evidence", "AttestationReport", "attestation_report", "attestationReport", "report"];
+const CHAIN_KEYS: [&str; 6] = [
+    "certificate",
+    "CertificateChains",
+    "attestation_cert_chain",
+    "certificateChain",
+    "certificate_chain",
+    "cert_chain",
+];
+
+/// Why bytes hold no evidence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// Larger than [`MAX_DOCUMENT_BYTES`].
+    #[error("a document has at most {MAX_DOCUMENT_BYTES} bytes, got {got_bytes}")]
+    TooLarge {
+        /// Bytes given.
+        got_bytes: usize,
+    },
+    /// Begins like JSON and is none.
+    #[error("not JSON: {reason}")]
+    Json {
+        /// What the reader says.
+        reason: String,
+    },
+    /// JSON in which no device is found.
+    #[error("no device found: expected objects with a report and a certificate chain")]
+    NoDevice,
+    /// More than [`MAX_DEVICES`].
+    #[error("more than {MAX_DEVICES} devices")]
+    TooManyDevices,
+    /// A report in no encoding known here.
+    #[error("the report of device {device} is neither base64 nor hex")]
+    Encoding {
+        /// Counted from 1.
+        device: usize,
+    },
+    /// A chain that does not read.
+    #[error("the certificates of device {device} do not read")]
+    Certificates {
+        /// Counted from 1.
+        device: usize,
+    },
+    /// A report that does not read.
+    #[error("device {device}: {error}")]
+    Report {
+        /// Counted from 1.
+        device: usize,
+        /// Why.
+        error: ReportError,
+    },
+}
+
+/// What stands beside a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// The nonce, hex as it stands.
+    pub nonce: Option<String>,
+    /// The generation, such as `HOPPER`.
+    pub architecture: Option<String>,
+    /// Driver version.
+    pub driver: Option<String>,
+    /// VBIOS version.
+    pub vbios: Option<String>,
+}
+
+/// One device of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its report.
+    pub report: Report,
+    /// The certificates beside it; empty for a report that came alone.
+    pub certificates: Vec<Certificate>,
+    /// What else stands beside it.
+    pub stated: Stated,
+}
+
+/// Finds the devices in `evidence`, in the order of the document; never none.
+pub fn read(evidence: &[u8]) -> Result<Vec<Device>, DocumentError> {
+    if evidence.len() > MAX_DOCUMENT_BYTES {
+        return Err(DocumentError::TooLarge { got_bytes: evidence.len() });
+    }
+    let text = evidence.strip_prefix(b"\xef\xbb\xbf").unwrap_or(evidence).trim_ascii_start();
+    if !matches!(text.first(), Some(b'{' | b'[')) {
+        let device = report(evidence, 1)?;
+        return Ok(vec![device]);
+    }
+    let value: Value = serde_json::from_slice(text)
+        .map_err(|error| DocumentError::Json { reason: error.to_string() })?;
+    let mut devices = Vec::new();
+    search(&value, &Stated::default(), 0, &mut devices)?;
+    if devices.is_empty() { Err(DocumentError::NoDevice) } else { Ok(devices) }
+}
+
+fn report(bytes: &[u8], device: usize) -> Result<Device, DocumentError> {
+    let report = Report::parse(bytes).map_err(|error| DocumentError::Report { device, error })?;
+    Ok(Device { report, certificates: Vec::new(), stated: Stated::default() })
+}
+
+/// Walks the document; a nonce or architecture above holds for every device below.
+fn search(
+    value: &Value,
+    above: &Stated,
+    depth: usize,
+    devices: &mut Vec<Device>,
+) -> Result<(), DocumentError> {
+    if depth == MAX_DEPTH {
+        return Ok(());
+    }
+    match value {
+        Value::Array(items) => {
+            items.iter().try_for_each(|item| search(item, above, depth + 1, devices))
+        }
+        Value::Object(members) => {
+            let stated = Stated::of(members, above);
+            if let Some((encoded, chain)) = device_in(members) {
+                let number = devices.len() + 1;
+                if number > MAX_DEVICES {
+                    return Err(DocumentError::TooManyDevices);
+                }
+                devices.push(device(encoded, chain, stated, number)?);
+                return Ok(());
+            }
+            members.values().try_for_each(|member| search(member, &stated, depth + 1, devices))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Report and chain, where this object is a device.
+fn device_in(members: &Map<String, Value>) -> Option<(&str, &Value)> {
+    let encoded = REPORT_KEYS.iter().find_map(|key| text_of(members.get(*key)?))?;
+    let chain = CHAIN_KEYS.iter().find_map(|key| members.get(*key)).unwrap_or(&Value::Null);
+    Some((encoded, chain))
+}
+
+/// A text, or the text in the wrapping a Python pickle of bytes is given in JSON.
+fn text_of(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("py/b64")?.as_str())
+}
+
+fn device(
+    encoded: &str,
+    chain: &Value,
+    stated: Stated,
+    number: usize,
+) -> Result<Device, DocumentError> {
+    let bytes = decode(encoded).ok_or(DocumentError::Encoding { device: number })?;
+    let mut certificates = Vec::new();
+    collect(chain, 0, &mut certificates).ok_or(DocumentError::Certificates { device: number })?;
+    Ok(Device { certificates, stated, ..report(&bytes, number)? })
+}
+
+impl Stated {
+    fn of(members: &Map<String, Value>, above: &Stated) -> Stated {
+        let say = |keys: &[&str], above: &Option<String>| {
+            let own = keys.iter().find_map(|key| members.get(*key)?.as_str());
+            let own = own.map(|text| text.chars().take(MAX_STATED_CHARS).collect());
+            own.or_else(|| above.clone())
+        };
+        Stated {
+            nonce: say(&["nonce"], &above.nonce),
+            architecture: say(&["arch"], &above.architecture),
+            driver: say(&["DriverVersion", "driver_version"], &above.driver),
+            vbios: say(&["VbiosVersion", "vbios_version"], &above.vbios),
+        }
+    }
+}
+
+/// Hex, or base64 in any of its alphabets.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let unpadded = compact.trim_end_matches('=').as_bytes();
+    HEXLOWER_PERMISSIVE
+        .decode(compact.as_bytes())
+        .or_else(|_| BASE64.decode(compact.as_bytes()))
+        .or_else(|_| BASE64_NOPAD.decode(unpadded))
+        .or_else(|_| BASE64URL_NOPAD.decode(unpadded))
+        .ok()
+}
+
+/// Every certificate in `chain`, whatever it is wrapped in: PEM, base64 of PEM or of DER.
+fn collect(chain: &Value, depth: usize, certificates: &mut Vec<Certificate>) -> Option<()> {
+    if depth == MAX_DEPTH {
+        return None;
+    }
+    match chain {
+        Value::String(text) => {
+            let bytes = match text.contains("-----BEGIN ") {
+                true => text.as_bytes().to_vec(),
+                false => decode(text)?,
+            };
+            add(&bytes, certificates)
+        }
+        Value::Array(items) => {
+            items.iter().try_for_each(|item| collect(item, depth + 1, certificates))
+        }
+        Value::Object(members) => {
+            // Names of Python classes are texts too, and no certificates.
+            let mut members = members.iter().filter(|(key, _)| key.as_str() != "py/object");
+            members.try_for_each(|(_, member)| collect(member, depth + 1, certificates))
+        }
+        _ => Some(()),
+    }
+}
+
+fn add(bytes: &[u8], certificates: &mut Vec<Certificate>) -> Option<()> {
+    const SEQUENCE: u8 = 0x30;
+    if bytes.first() != Some(&SEQUENCE) {
+        for block in Pem::iter_from_buffer(bytes).take(MAX_CERTIFICATES + 1) {
+            push(&block.ok()?.contents, certificates)?;
+        }
+        return Some(());
+    }
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (element, after) = Element::read(rest)?;
+        push(element.whole, certificates)?;
+        rest = after;
+    }
+    Some(())
+}
+
+fn push(der: &[u8], certificates: &mut Vec<Certificate>) -> Option<()> {
+    let certificate = Certificate::from_der(der).ok()?;
+    if !certificates.contains(&certificate) {
+        certificates.push(certificate);
+    }
+    (certificates.len() <= MAX_CERTIFICATES).then_some(())
+}
