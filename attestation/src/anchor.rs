@@ -9,6 +9,7 @@ use bulla_wire::ids::Digest;
 
 use crate::endorsement::{Certificate, CertificateError};
 use crate::hash::sha256;
+use crate::signature::Memory;
 
 /// What of a root is pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +145,12 @@ impl TrustAnchors {
     pub fn about(&self, domain: Domain) -> TrustAnchors {
         let anchors = self.iter().filter(|anchor| anchor.speaks_about(domain)).cloned().collect();
         TrustAnchors { anchors }
+    }
+
+    /// From now on, valid signatures by these roots are computed once per `memory`.
+    pub fn remember_in(&mut self, memory: &Memory) {
+        let certificates = self.anchors.iter_mut().filter_map(|anchor| anchor.certificate.as_mut());
+        certificates.for_each(|certificate| certificate.remember_in(memory));
     }
 
     /// These and `anchor`.

@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
 
 use crate::anchor::TrustAnchors;
+use crate::endorsement::Endorsements;
 use crate::evidence;
 use crate::hash;
 use crate::hex::Hex;
@@ -56,12 +57,27 @@ pub fn appraise_logged(
     logged: Option<&Logged>,
     now: UnixSeconds,
 ) -> AttestationResult {
-    let result = judge(report, anchors, policy, freshness, logged, now);
+    let endorsements = evidence::endorsements(report);
+    appraise_with(report, &endorsements, anchors, policy, freshness, logged, now)
+}
+
+/// [`appraise_logged`], with the report's endorsements already sorted.
+pub(crate) fn appraise_with(
+    report: &AttestationReport,
+    endorsements: &Endorsements,
+    anchors: &TrustAnchors,
+    policy: &Policy,
+    freshness: Freshness,
+    logged: Option<&Logged>,
+    now: UnixSeconds,
+) -> AttestationResult {
+    let result = judge(report, endorsements, anchors, policy, freshness, logged, now);
     policy::finish(result, policy)
 }
 
 fn judge(
     report: &AttestationReport,
+    endorsements: &Endorsements,
     anchors: &TrustAnchors,
     policy: &Policy,
     freshness: Freshness,
@@ -72,7 +88,7 @@ fn judge(
     let appraised = match TeeKind::from_aci_name(&attestation.tee_type) {
         Some(TeeKind::Snp) => snp::appraise_raw(
             &attestation.evidence.report,
-            &evidence::endorsements(report),
+            endorsements,
             anchors,
             policy,
             &Expectations::default(),

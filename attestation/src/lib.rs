@@ -11,12 +11,14 @@
 
 pub mod anchor;
 pub mod appraise;
+pub mod ear;
 pub mod endorsement;
 pub mod evidence;
 pub mod hash;
 pub mod hex;
 pub mod input;
 pub mod keys;
+pub mod memo;
 pub mod policy;
 pub mod raw;
 pub mod reference;

@@ -4,7 +4,10 @@
 //! P-384 is the slowest step of an appraisal, so it goes through one joint ([`p384`]).
 
 mod der;
+mod memory;
 mod p384;
+
+pub use memory::Memory;
 
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256,
@@ -55,22 +58,43 @@ impl SignatureAlgorithm {
     }
 }
 
+/// A key's bytes, and where it remembers what it verified (nowhere, unless told).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyBytes {
+    bytes: Vec<u8>,
+    memory: Memory,
+}
+
+impl From<Vec<u8>> for KeyBytes {
+    fn from(bytes: Vec<u8>) -> KeyBytes {
+        KeyBytes { bytes, memory: Memory::default() }
+    }
+}
+
+impl std::ops::Deref for KeyBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A key somebody signs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublicKey {
     /// RSA, as a DER `RSAPublicKey` (RFC 8017).
-    Rsa(Vec<u8>),
+    Rsa(KeyBytes),
     /// NIST P-256, as an uncompressed point.
-    P256(Vec<u8>),
+    P256(KeyBytes),
     /// NIST P-384, as an uncompressed point.
-    P384(Vec<u8>),
+    P384(KeyBytes),
     /// Anything else, named.
     Other(String),
 }
 
 impl PublicKey {
     pub(crate) fn of(info: &SubjectPublicKeyInfo<'_>) -> PublicKey {
-        let bytes = info.subject_public_key.data.to_vec();
+        let bytes = KeyBytes::from(info.subject_public_key.data.to_vec());
         let curve = info.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
         if info.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION {
             PublicKey::Rsa(bytes)
@@ -85,45 +109,69 @@ impl PublicKey {
         }
     }
 
+    /// From now on, signatures by this key that are valid are computed once per `memory`.
+    pub fn remember_in(&mut self, memory: &Memory) {
+        match self {
+            PublicKey::Rsa(key) | PublicKey::P256(key) | PublicKey::P384(key) => {
+                key.memory = memory.clone();
+            }
+            PublicKey::Other(_) => {}
+        }
+    }
+
     /// Verifies a signature as X.509 carries it. False for a key of another kind.
     pub fn verifies(&self, algorithm: SignatureAlgorithm, signed: &[u8], signature: &[u8]) -> bool {
         use SignatureAlgorithm as By;
-        match (self, algorithm) {
-            (PublicKey::Rsa(key), By::RsaPssSha384) => {
-                ring(&RSA_PSS_2048_8192_SHA384, key, signed, signature)
-            }
-            (PublicKey::Rsa(key), By::RsaPkcs1Sha256) => {
-                ring(&RSA_PKCS1_2048_8192_SHA256, key, signed, signature)
-            }
-            (PublicKey::Rsa(key), By::RsaPkcs1Sha384) => {
-                ring(&RSA_PKCS1_2048_8192_SHA384, key, signed, signature)
-            }
-            (PublicKey::P256(point), By::EcdsaSha256) => {
-                ring(&ECDSA_P256_SHA256_ASN1, point, signed, signature)
-            }
-            (PublicKey::P384(point), By::EcdsaSha384) => {
-                p384::verifies_der(point, signed, signature)
-            }
-            _ => false,
-        }
+        let (key, scheme) = match (self, algorithm) {
+            (PublicKey::Rsa(key), By::RsaPssSha384) => (key, Scheme::RsaPssSha384),
+            (PublicKey::Rsa(key), By::RsaPkcs1Sha256) => (key, Scheme::RsaPkcs1Sha256),
+            (PublicKey::Rsa(key), By::RsaPkcs1Sha384) => (key, Scheme::RsaPkcs1Sha384),
+            (PublicKey::P256(key), By::EcdsaSha256) => (key, Scheme::P256Der),
+            (PublicKey::P384(key), By::EcdsaSha384) => (key, Scheme::P384Der),
+            _ => return false,
+        };
+        scheme.verifies(key, signed, signature)
     }
 
     /// Verifies an ECDSA signature given as r || s, big-endian and of fixed length: P-256 with
     /// SHA-256 (64 bytes), P-384 with SHA-384 (96 bytes). False for a key of another kind.
     pub fn verifies_fixed(&self, signed: &[u8], signature: &[u8]) -> bool {
         match self {
-            PublicKey::P256(point) => ring(&ECDSA_P256_SHA256_FIXED, point, signed, signature),
-            PublicKey::P384(point) => p384::verifies_fixed(point, signed, signature),
+            PublicKey::P256(key) => Scheme::P256Fixed.verifies(key, signed, signature),
+            PublicKey::P384(key) => Scheme::P384Fixed.verifies(key, signed, signature),
             PublicKey::Rsa(_) | PublicKey::Other(_) => false,
         }
     }
 }
 
-fn ring(
-    by: &'static dyn VerificationAlgorithm,
-    key: &[u8],
-    signed: &[u8],
-    signature: &[u8],
-) -> bool {
-    UnparsedPublicKey::new(by, key).verify(signed, signature).is_ok()
+/// Everything that decides how signature bytes are read; the number is its name in a [`Memory`].
+#[derive(Clone, Copy)]
+enum Scheme {
+    RsaPssSha384 = 1,
+    RsaPkcs1Sha256 = 2,
+    RsaPkcs1Sha384 = 3,
+    P256Der = 4,
+    P256Fixed = 5,
+    P384Der = 6,
+    P384Fixed = 7,
+}
+
+impl Scheme {
+    fn verifies(self, key: &KeyBytes, signed: &[u8], signature: &[u8]) -> bool {
+        let question = [&[self as u8], &key.bytes[..], signed, signature];
+        key.memory.recall(question, || self.computes(&key.bytes, signed, signature))
+    }
+
+    fn computes(self, key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
+        let by: &'static dyn VerificationAlgorithm = match self {
+            Scheme::RsaPssSha384 => &RSA_PSS_2048_8192_SHA384,
+            Scheme::RsaPkcs1Sha256 => &RSA_PKCS1_2048_8192_SHA256,
+            Scheme::RsaPkcs1Sha384 => &RSA_PKCS1_2048_8192_SHA384,
+            Scheme::P256Der => &ECDSA_P256_SHA256_ASN1,
+            Scheme::P256Fixed => &ECDSA_P256_SHA256_FIXED,
+            Scheme::P384Der => return p384::verifies_der(key, signed, signature),
+            Scheme::P384Fixed => return p384::verifies_fixed(key, signed, signature),
+        };
+        UnparsedPublicKey::new(by, key).verify(signed, signature).is_ok()
+    }
 }

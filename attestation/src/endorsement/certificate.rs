@@ -5,7 +5,7 @@ use x509_parser::prelude::{FromDer, ParsedExtension, X509Version};
 use x509_parser::x509::X509Name;
 
 use super::frame::Frame;
-use crate::signature::{PublicKey, SignatureAlgorithm};
+use crate::signature::{Memory, PublicKey, SignatureAlgorithm};
 
 /// Why bytes are not a certificate we can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +126,11 @@ impl Certificate {
     /// Whether `issuer_key` made this certificate's signature.
     pub fn is_signed_by(&self, issuer_key: &PublicKey) -> bool {
         issuer_key.verifies(self.algorithm, &self.signed, &self.signature)
+    }
+
+    /// From now on, valid signatures by this certificate's key are computed once per `memory`.
+    pub fn remember_in(&mut self, memory: &Memory) {
+        self.public_key.remember_in(memory);
     }
 
     /// Whether it names itself as its issuer.

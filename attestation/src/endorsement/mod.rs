@@ -1,5 +1,6 @@
 //! Endorsements: what a vendor says about a machine. Whoever hands over the evidence hands these
-//! over too, in any order, PEM or DER, several in one file; which is which is found by content.
+//! over too, in any order, PEM, DER, XML or JSON, several in one file; which is which is found by
+//! content.
 //!
 //! Nothing here is believed for being here: a certificate or revocation list counts only once a
 //! chain of signatures from it to a pinned root has been checked. What does not parse, or speaks
@@ -8,13 +9,24 @@
 mod certificate;
 mod crl;
 mod dates;
+mod extensions;
 mod frame;
+
+pub mod intel;
+pub mod ocsp;
+pub mod path;
+pub mod rim;
+pub mod xml;
 
 pub use certificate::{Certificate, CertificateError, Extension, KeyUsages, Name};
 pub use crl::{Crl, Revoked};
 pub use dates::rfc3339;
+pub(crate) use frame::Element;
 
 use x509_parser::pem::Pem;
+
+use crate::signature::Memory;
+use crate::tee::tdx::event_log::EventLog;
 
 /// Most endorsements one appraisal looks at (ours; a real set has three to six).
 pub const MAX_ENDORSEMENTS: usize = 64;
@@ -28,24 +40,91 @@ pub struct Endorsements {
     pub certificates: Vec<Certificate>,
     /// Every certificate revocation list that parsed.
     pub crls: Vec<Crl>,
+    /// Every OCSP answer that parsed.
+    pub ocsp_answers: Vec<ocsp::OcspAnswer>,
+    /// Every NVIDIA reference integrity manifest that parsed.
+    pub rims: Vec<rim::Rim>,
+    /// Every TCB info about TDX that parsed.
+    pub tcb_infos: Vec<intel::Signed<intel::TcbInfo>>,
+    /// Every identity of the TD quoting enclave that parsed.
+    pub qe_identities: Vec<intel::Signed<intel::QeIdentity>>,
+    /// Every log of a TD's boot that parsed.
+    pub event_logs: Vec<EventLog>,
     /// How many pieces were left aside: unreadable, too large, or more than [`MAX_ENDORSEMENTS`].
     pub left_aside: usize,
+    /// For keys that come with the evidence itself.
+    pub(crate) memory: Memory,
 }
 
 impl Endorsements {
-    /// Sorts `blobs`: DER certificates, DER revocation lists, or PEM text with any number of both.
+    /// Sorts `blobs`: DER certificates, revocation lists and OCSP answers, PEM text with any number
+    /// of them, manifests.
     pub fn sort<'a>(blobs: impl IntoIterator<Item = &'a [u8]>) -> Endorsements {
         let mut sorted = Endorsements::default();
         for blob in blobs {
             if blob.len() > MAX_ENDORSEMENT_BYTES {
                 sorted.left_aside += 1;
+            } else if let Some(found) = intel::read(blob) {
+                sorted.add_collateral(found);
+            } else if let Some(log) = EventLog::read(blob) {
+                sorted.add_event_log(log);
             } else if is_pem(blob) {
                 sorted.add_pem(blob);
+            } else if let Some(rim) = as_rim(blob) {
+                sorted.add_rim(rim);
             } else {
-                sorted.add_der(blob);
+                sorted.add_bytes(blob);
             }
         }
         sorted
+    }
+
+    /// DER, or DER or PEM in hex or base64.
+    fn add_bytes(&mut self, blob: &[u8]) {
+        let text = std::str::from_utf8(blob).ok().filter(|text| text.is_ascii());
+        match text.map(intel::bytes_of) {
+            Some(decoded) if is_pem(&decoded) => self.add_pem(&decoded),
+            Some(decoded) => self.add_der(&decoded),
+            None => self.add_der(blob),
+        }
+    }
+
+    fn add_collateral(&mut self, found: intel::Found) {
+        self.left_aside += found.left_aside;
+        for info in found.tcb_infos {
+            if self.tcb_infos.len() >= MAX_ENDORSEMENTS {
+                self.left_aside += 1;
+            } else if !self.tcb_infos.contains(&info) {
+                self.tcb_infos.push(info);
+            }
+        }
+        for identity in found.qe_identities {
+            if self.qe_identities.len() >= MAX_ENDORSEMENTS {
+                self.left_aside += 1;
+            } else if !self.qe_identities.contains(&identity) {
+                self.qe_identities.push(identity);
+            }
+        }
+        for blob in found.blobs {
+            if is_pem(&blob) { self.add_pem(&blob) } else { self.add_der(&blob) }
+        }
+    }
+
+    /// From now on, valid signatures by the keys in here are computed once per `memory`.
+    pub fn remember_in(&mut self, memory: &Memory) {
+        let rims = self.rims.iter_mut().flat_map(|rim| &mut rim.certificates);
+        let answers = self.ocsp_answers.iter_mut().flat_map(|answer| &mut answer.certificates);
+        let all = self.certificates.iter_mut().chain(rims).chain(answers);
+        all.for_each(|certificate| certificate.remember_in(memory));
+        self.memory = memory.clone();
+    }
+
+    fn add_event_log(&mut self, log: EventLog) {
+        if self.event_logs.len() >= MAX_ENDORSEMENTS {
+            self.left_aside += 1;
+        } else {
+            self.event_logs.push(log);
+        }
     }
 
     fn add_pem(&mut self, text: &[u8]) {
@@ -70,10 +149,35 @@ impl Endorsements {
             }
         } else if let Ok(crl) = Crl::from_der(der) {
             self.crls.push(crl);
+        } else if let Some(answer) = ocsp::OcspAnswer::from_der(der) {
+            self.add_ocsp_answer(answer);
         } else {
             self.left_aside += 1;
         }
     }
+
+    fn add_ocsp_answer(&mut self, answer: ocsp::OcspAnswer) {
+        if self.ocsp_answers.len() >= MAX_ENDORSEMENTS {
+            self.left_aside += 1;
+        } else {
+            self.ocsp_answers.push(answer);
+        }
+    }
+
+    fn add_rim(&mut self, rim: rim::Rim) {
+        if self.rims.len() >= MAX_ENDORSEMENTS {
+            self.left_aside += 1;
+        } else if !self.rims.contains(&rim) {
+            self.rims.push(rim);
+        }
+    }
+}
+
+/// A manifest is XML, or JSON around it; what is neither is no manifest.
+fn as_rim(blob: &[u8]) -> Option<rim::Rim> {
+    let first = blob.strip_prefix(b"\xef\xbb\xbf").unwrap_or(blob).trim_ascii_start().first();
+    let is_candidate = matches!(first, Some(b'<' | b'{'));
+    is_candidate.then(|| rim::Rim::read(blob).ok()).flatten()
 }
 
 /// DER certificates begin with SEQUENCE (0x30), which no PEM text does.

@@ -132,7 +132,7 @@ fn rsa_key(key: &Jwk) -> Result<PublicKey, &'static str> {
     };
     let modulus = number(&key.n, MAX_MODULUS_BYTES).ok_or("n is no modulus")?;
     let exponent = number(&key.e, MAX_EXPONENT_BYTES).ok_or("e is no exponent")?;
-    Ok(PublicKey::Rsa(rsa_public_key(&modulus, &exponent)))
+    Ok(PublicKey::Rsa(rsa_public_key(&modulus, &exponent).into()))
 }
 
 /// DER of an RSAPublicKey (RFC 8017, appendix A.1.1).
@@ -171,7 +171,7 @@ mod tests {
     fn reads_the_attestation_key_as_der() {
         let data = parse(KEY, r#","vm-configuration":{"secure-boot":true}"#).unwrap();
         let der = [0x30, 11, 2, 4, 0, 0x80, 1, 2, 2, 3, 1, 0, 1];
-        assert_eq!(data.attestation_key, PublicKey::Rsa(der.to_vec()));
+        assert_eq!(data.attestation_key, PublicKey::Rsa(der.to_vec().into()));
         assert_eq!(
             (data.switch("secure-boot"), data.switch("console-enabled")),
             (Some(true), None)

@@ -132,7 +132,7 @@ fn verifies(
     let [x, y] = numbers(key.get(4..).unwrap_or_default()).ok_or(wrong.clone())?;
     let [r, s] = numbers(signature).ok_or(wrong)?;
     let point = [&[4][..], &x, &y].concat();
-    Ok(PublicKey::P384(point).verifies_fixed(signed, &[r, s].concat()))
+    Ok(PublicKey::P384(point.into()).verifies_fixed(signed, &[r, s].concat()))
 }
 
 /// Two numbers at the front, turned big-endian; everything else must be zero.

@@ -1,0 +1,133 @@
+//! What a verifier may keep between appraisals without its verdicts changing.
+//!
+//! Two things, both true for ever: what endorsement bytes say once parsed, and that a signature is
+//! valid. Nothing that depends on the instant, the policy or the caller is kept: dates, revocation
+//! and every rule are judged anew at each appraisal, so no verdict is ever repeated from memory.
+
+pub(crate) mod generations;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bulla_wire::evidence::AttestationReport;
+use bulla_wire::ids::Digest;
+use bulla_wire::units::UnixSeconds;
+
+use self::generations::Generations;
+use crate::anchor::TrustAnchors;
+use crate::appraise::{self, Freshness};
+use crate::endorsement::Endorsements;
+use crate::policy::{Logged, Policy};
+use crate::raw::{Expectations, appraise_raw};
+use crate::result::AttestationResult;
+use crate::signature::Memory;
+use crate::tee::TeeKind;
+
+/// Bytes of endorsements one generation keeps parsed (ours; parsed they take about three times as
+/// much). A CPU's set has 6 KiB, a GPU's manifests 1 MiB.
+const MAX_PARSED_BYTES: usize = 16 * 1024 * 1024;
+
+/// Parsed endorsements and valid signatures, bounded in size. Shared between threads by reference.
+#[derive(Debug)]
+pub struct Memo {
+    signatures: Memory,
+    parsed: Mutex<Generations<Arc<Endorsements>>>,
+}
+
+impl Default for Memo {
+    fn default() -> Memo {
+        Memo { signatures: Memory::new(), parsed: Mutex::new(Generations::new(MAX_PARSED_BYTES)) }
+    }
+}
+
+impl Memo {
+    /// Nothing remembered yet.
+    pub fn new() -> Memo {
+        Memo::default()
+    }
+
+    /// Where the keys of this memo remember the signatures they verified.
+    pub fn signatures(&self) -> &Memory {
+        &self.signatures
+    }
+
+    /// [`Endorsements::sort`], done once for the same blobs in the same order.
+    pub fn endorsements(&self, blobs: &[&[u8]]) -> Arc<Endorsements> {
+        let name = digest(blobs);
+        // A thread that panicked while it held the lock left a store that is complete.
+        let held = || self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parsed) = held().find(&name) {
+            return parsed;
+        }
+        let mut parsed = Endorsements::sort(blobs.iter().copied());
+        parsed.remember_in(&self.signatures);
+        let parsed = Arc::new(parsed);
+        let weight = blobs.iter().map(|blob| blob.len()).sum::<usize>().max(1);
+        held().add(name, Arc::clone(&parsed), weight);
+        parsed
+    }
+}
+
+/// Each blob behind its length, so that no two sets read the same.
+fn digest(blobs: &[&[u8]]) -> Digest {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for blob in blobs {
+        context.update(&(blob.len() as u64).to_be_bytes());
+        context.update(blob);
+    }
+    let mut name = [0; 32];
+    name.copy_from_slice(context.finish().as_ref());
+    Digest(name)
+}
+
+/// A verifier that appraises often: anchors and policy named once, and a [`Memo`]. Its verdicts are
+/// those of [`appraise`](appraise::appraise) and [`appraise_raw`]; only the second time is shorter.
+#[derive(Debug)]
+pub struct Appraiser {
+    anchors: TrustAnchors,
+    policy: Policy,
+    memo: Memo,
+}
+
+impl Appraiser {
+    /// A verifier that trusts `anchors` and judges under `policy`.
+    pub fn new(mut anchors: TrustAnchors, policy: Policy) -> Appraiser {
+        let memo = Memo::new();
+        anchors.remember_in(memo.signatures());
+        Appraiser { anchors, policy, memo }
+    }
+
+    /// The policy it judges under.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// [`appraise_logged`](appraise::appraise_logged) at the instant `now`.
+    pub fn appraise(
+        &self,
+        report: &AttestationReport,
+        freshness: Freshness,
+        logged: Option<&Logged>,
+        now: UnixSeconds,
+    ) -> AttestationResult {
+        let pieces = &report.attestation.evidence.endorsements;
+        let blobs: Vec<&[u8]> = pieces.iter().map(|piece| piece.data.as_slice()).collect();
+        let endorsements = self.memo.endorsements(&blobs);
+        let (anchors, policy) = (&self.anchors, &self.policy);
+        appraise::appraise_with(report, &endorsements, anchors, policy, freshness, logged, now)
+    }
+
+    /// [`appraise_raw`] at the instant `now`; `endorsements` are blobs as
+    /// [`Endorsements::sort`] takes them.
+    pub fn appraise_raw(
+        &self,
+        kind: TeeKind,
+        evidence: &[u8],
+        endorsements: &[&[u8]],
+        expectations: &Expectations,
+        now: UnixSeconds,
+    ) -> AttestationResult {
+        let endorsements = self.memo.endorsements(endorsements);
+        let (anchors, policy) = (&self.anchors, &self.policy);
+        appraise_raw(kind, evidence, &endorsements, anchors, policy, expectations, now)
+    }
+}
