@@ -63,7 +63,9 @@ impl<'a> Case<'a> {
         let identity = Identity::of(&device.report, leaf);
         let about =
             |manifest: &'a Manifest<'a>| Some((part_of(manifest.rim, &identity)?, manifest));
-        let manifests: Vec<_> = manifests.iter().filter_map(about).collect();
+        let mut manifests: Vec<_> = manifests.iter().filter_map(about).collect();
+        // So that a verdict reads the same in whatever order they were given.
+        manifests.sort_by_key(|(part, _)| *part);
         let comparison = Comparison::of(&device.report, &identity, &manifests);
         Case {
             all,

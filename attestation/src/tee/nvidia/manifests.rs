@@ -14,7 +14,7 @@ use crate::endorsement::{Certificate, Endorsements};
 const NVDEC0_ROW: u16 = 35;
 
 /// What a manifest is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     /// The driver and the firmware it loads.
     Driver,
