@@ -12,12 +12,11 @@ use crate::anchor::TrustAnchors;
 use crate::endorsement::Endorsements;
 use crate::evidence;
 use crate::hash;
-use crate::hex::Hex;
 use crate::keys;
 use crate::policy::{self, AcceleratorClaim, Demand, Limit, Logged, Policy};
 use crate::raw::Expectations;
 use crate::result::{AttestationResult, Check, CheckName, Claims};
-use crate::tee::{TeeKind, snp};
+use crate::tee::{TeeKind, snp, tdx};
 
 /// Most characters of a stranger's text shown in a verdict.
 const MAX_SHOWN_CHARS: usize = 64;
@@ -85,19 +84,18 @@ fn judge(
     now: UnixSeconds,
 ) -> AttestationResult {
     let attestation = &report.attestation;
+    let (evidence, expectations) = (&attestation.evidence.report, Expectations::default());
     let appraised = match TeeKind::from_aci_name(&attestation.tee_type) {
-        Some(TeeKind::Snp) => snp::appraise_raw(
-            &attestation.evidence.report,
-            endorsements,
-            anchors,
-            policy,
-            &Expectations::default(),
-            now,
-        ),
+        Some(TeeKind::Snp) => {
+            snp::appraise_raw(evidence, endorsements, anchors, policy, &expectations, now)
+        }
+        Some(TeeKind::Tdx) => {
+            tdx::appraise_raw(evidence, endorsements, anchors, policy, &expectations, now)
+        }
         Some(kind) => return not_appraised(kind, kind.name(), policy, now),
         None => return not_appraised(TeeKind::Snp, &attestation.tee_type, policy, now),
     };
-    let Some(Claims::Snp(claims)) = appraised.claims().cloned() else {
+    let Some((slot, chip_ids)) = appraised.claims().and_then(signed_by_chip) else {
         return appraised;
     };
     let keyset_digest = hash::keyset_digest(&attestation.workload_keyset);
@@ -114,12 +112,25 @@ fn judge(
         logged,
         now,
         keyset_digest,
-        slot: claims.report_data.0,
-        chip_id: claims.chip_id,
+        slot,
+        chip_ids,
     };
     let mut checks = binding.checks();
     checks.push(keyset_keys(&keys));
     appraised.and(checks, keys.ok())
+}
+
+/// REPORT_DATA, and the names of the chip that signed it; no name where the evidence hides it.
+fn signed_by_chip(claims: &Claims) -> Option<([u8; 64], Vec<String>)> {
+    match claims {
+        Claims::Snp(claims) => {
+            let is_shown = claims.chip_id.0 != [0; 64];
+            let names = is_shown.then(|| claims.chip_id.to_string());
+            Some((claims.report_data.0, names.into_iter().collect()))
+        }
+        Claims::Tdx(claims) => Some((claims.report_data.0, claims.platform_ids())),
+        Claims::Nvidia(_) | Claims::Azure(_) | Claims::Csv(_) => None,
+    }
 }
 
 /// Evidence of a kind this version cannot judge: refused, never passed over.
@@ -130,7 +141,7 @@ fn not_appraised(
     now: UnixSeconds,
 ) -> AttestationResult {
     let got: String = named.chars().take(MAX_SHOWN_CHARS).collect();
-    let expected = "sev_snp, the only kind of evidence this version appraises";
+    let expected = "sev_snp or tdx, the kinds of evidence this version appraises here";
     let check = Check::judge(CheckName::TeeType, false, expected, got);
     AttestationResult::new(kind, policy, now, vec![check])
 }
@@ -146,8 +157,9 @@ struct Binding<'a> {
     keyset_digest: Digest,
     /// REPORT_DATA as the hardware signed it.
     slot: [u8; 64],
-    /// The chip the evidence names; zero where it is hidden.
-    chip_id: Hex<64>,
+    /// What the evidence calls its chip; nothing where it hides it. A TDX platform may go by its
+    /// instance and by its package.
+    chip_ids: Vec<String>,
 }
 
 impl Binding<'_> {
@@ -301,10 +313,12 @@ impl Binding<'_> {
         let name = CheckName::KeysetChipId;
         let subject = self.report.attestation.workload_keyset.subject.as_deref();
         let named = subject.and_then(Subject::parse).map(|subject| subject.chip_id);
-        let is_shown = self.chip_id.0 != [0; 64];
-        let expected = self.chip_id.to_string();
+        let named = named.filter(|chip_id| !chip_id.is_empty());
+        let is_shown = !self.chip_ids.is_empty();
+        let expected = if is_shown { self.chip_ids.join(" or ") } else { "0".repeat(128) };
+        let is_this = |named: &String| self.chip_ids.contains(named) || *named == expected;
         match (named, self.policy.keyset().chip_id_in_subject) {
-            (Some(named), _) if named != expected => Check::judge(name, false, expected, named),
+            (Some(named), _) if !is_this(&named) => Check::judge(name, false, expected, named),
             (Some(named), _) if is_shown => Check::judge(name, true, expected, named),
             (_, Demand::Required) => {
                 let got = if is_shown { "subject names no chip" } else { "a hidden chip id" };

@@ -376,8 +376,11 @@ impl Document {
         for tee in &self.tees {
             self.has_sections_for(*tee)?;
         }
-        let takes_any_workload =
-            self.snp.as_ref().is_some_and(|snp| snp.measurements == Accept::Any);
+        let takes_any_workload = self
+            .snp
+            .as_ref()
+            .is_some_and(|snp| snp.measurements == Accept::Any)
+            || self.tdx.as_ref().is_some_and(|tdx| tdx.measurements == Accept::Any);
         if self.purpose == Purpose::Workload && takes_any_workload && !self.allow_simulated {
             return Err(PolicyError::AnyMeasurement);
         }

@@ -200,4 +200,56 @@ check_names! {
     MinimumVbios "minimum_vbios" Policy;
     /// What a document says beside a report is what the report says, and all answer one nonce.
     DocumentAgrees "document_agrees" Binding;
+    // Intel TDX, beside the names above that mean the same there (the leaf is the PCK certificate, the
+    // intermediate the PCK authority).
+    /// The quoting enclave is of Intel's vendor id.
+    QeVendor "qe_vendor" Evidence;
+    /// The quoting enclave vouches for the attestation key.
+    AttestationKey "attestation_key" Evidence;
+    /// The platform's key signed the quoting enclave's report.
+    QeReportSignature "qe_report_signature" Evidence;
+    /// The PCK certificate says which platform it is about.
+    PlatformExtensions "platform_extensions" Evidence;
+    /// Collateral given about this platform is genuine.
+    CollateralSignature "collateral_signature" Evidence;
+    /// Whoever signed collateral for this time was allowed to.
+    CollateralSigner "collateral_signer" Evidence;
+    /// The quoting enclave is Intel's, without DEBUG.
+    QeIdentity "qe_identity" Evidence;
+    /// The TDX module is Intel's.
+    TdxModule "tdx_module" Evidence;
+    /// An event log given leads to the run-time registers.
+    EventLog "event_log" Binding;
+    /// Intel has a TCB level for this platform at this time, and has not revoked it.
+    TcbLevel "tcb_level" Policy;
+    /// The status of that level is on the list.
+    TcbStatus "tcb_status" Policy;
+    /// The collateral takes enough TCB recoveries into account.
+    TcbEvaluationNumber "tcb_evaluation_data_number" Policy;
+    /// Only advisories the policy takes apply.
+    Advisories "advisories" Policy;
+    /// The collateral is not older than the policy allows.
+    CollateralAge "collateral_age" Policy;
+    /// SEPT_VE_DISABLE is set.
+    SeptVeDisable "sept_ve_disable" Policy;
+    /// The host may not watch performance counters of the TD.
+    TdProfiling "td_profiling" Policy;
+    /// No service TD is bound to the TD.
+    ServiceTd "service_td" Policy;
+    /// RTMR 0 holds a known value.
+    Rtmr0 "rtmr0" Policy;
+    /// RTMR 1 holds a known value.
+    Rtmr1 "rtmr1" Policy;
+    /// RTMR 2 holds a known value.
+    Rtmr2 "rtmr2" Policy;
+    /// RTMR 3 holds a known value.
+    Rtmr3 "rtmr3" Policy;
+    /// The TDX module is a known one.
+    MrSeam "mrseam" Policy;
+    /// MRCONFIGID is a known value.
+    MrConfigId "mrconfigid" Policy;
+    /// MROWNER is a known value.
+    MrOwner "mrowner" Policy;
+    /// MROWNERCONFIG is a known value.
+    MrOwnerConfig "mrownerconfig" Policy;
 }

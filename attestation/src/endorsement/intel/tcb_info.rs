@@ -75,12 +75,13 @@ impl std::fmt::Display for TcbStatus {
 /// One level: whoever reaches all its security versions has at least this status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcbLevel {
-    /// Security versions of the platform's components.
-    pub sgx: [u8; COMPONENTS],
+    /// Security versions of the platform's components. A byte by their definition; Intel's sample
+    /// has greater numbers, which then no platform reaches.
+    pub sgx: [u16; COMPONENTS],
     /// Security version of the provisioning enclave.
     pub pce_svn: u16,
     /// Security versions of TDX's components.
-    pub tdx: [u8; COMPONENTS],
+    pub tdx: [u16; COMPONENTS],
     /// What Intel thinks of it.
     pub status: TcbStatus,
     /// Seconds since 1970: what was known then is taken care of.
@@ -297,7 +298,7 @@ struct TcbDocument {
 
 #[derive(Deserialize)]
 struct Component {
-    svn: u8,
+    svn: u16,
 }
 
 impl LevelDocument {

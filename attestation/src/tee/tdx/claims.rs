@@ -127,7 +127,7 @@ impl TdxClaims {
 
     /// Every name the platform goes by, in hex; empty where its certificate is missing.
     pub fn platform_ids(&self) -> Vec<String> {
-        let all = [self.chip_id, self.platform_instance_id, self.ppid];
+        let all = [self.platform_instance_id, self.ppid];
         all.into_iter().flatten().map(|id| id.to_string()).collect()
     }
 }

@@ -120,8 +120,8 @@ fn part(
 }
 
 fn reaches(platform: &Platform, tee_tcb_svn: &[u8; 16], level: &TcbLevel) -> bool {
-    let all = |have: &[u8; 16], wanted: &[u8; 16], skip: usize| {
-        have.iter().zip(wanted).skip(skip).all(|(have, wanted)| have >= wanted)
+    let all = |have: &[u8; 16], wanted: &[u16; 16], skip: usize| {
+        have.iter().zip(wanted).skip(skip).all(|(have, wanted)| u16::from(*have) >= *wanted)
     };
     // The first two are the module's, which has levels of its own where it has a generation.
     let skip = if generation(tee_tcb_svn) > 0 { 2 } else { 0 };
