@@ -28,26 +28,33 @@ async function take(files) {
   judge();
 }
 
-// Every file of a drop, folders included.
+// Every file of a drop, folders included. What is dropped can be asked for in this moment only.
 async function dropped(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (entries.length === 0) return [...transfer.files];
+  const items = [...transfer.items].filter((item) => item.kind === 'file');
+  const pieces = items.map((item) => {
+    const entry = item.webkitGetAsEntry?.();
+    return entry?.isDirectory ? entry : item.getAsFile();
+  });
   const files = [];
-  async function walk(entry) {
-    if (files.length >= MAX_FILES) return;
-    if (entry.isFile) {
-      files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
-      return;
-    }
-    const reader = entry.createReader();
-    for (;;) {
-      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (some.length === 0) return;
-      for (const inner of some) await walk(inner);
-    }
+  for (const piece of pieces) {
+    if (piece instanceof File) files.push(piece);
+    else if (piece) await walk(piece, files);
   }
-  for (const entry of entries) await walk(entry);
   return files;
+}
+
+async function walk(entry, files) {
+  if (files.length >= MAX_FILES) return;
+  if (entry.isFile) {
+    files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (some.length === 0) return;
+    for (const inner of some) await walk(inner, files);
+  }
 }
 
 function listFiles() {

@@ -91,9 +91,14 @@ document.addEventListener('drop', async (event) => {
   depth = 0;
   dragging(0);
   const isTrust = by('keys-details').contains(event.target);
-  const files = await dropped(event.dataTransfer);
-  if (isTrust) named(state.trust)(files);
-  else await take(files);
+  try {
+    const files = await dropped(event.dataTransfer);
+    if (isTrust) named(state.trust)(files);
+    else await take(files);
+  } catch (error) {
+    // Some browsers open no folder for a page that is itself a file.
+    problem(`The folder cannot be opened (${error.message}): choose its files instead.`);
+  }
 });
 document.addEventListener('paste', async (event) => {
   if (event.target.closest?.('input, textarea')) return;
