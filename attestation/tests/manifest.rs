@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bulla_attestation::anchor::TrustAnchors;
+use bulla_attestation::endorsement::rim::Rim;
 use bulla_attestation::endorsement::{Certificate, Crl, Endorsements};
 use bulla_attestation::input::{self, EndorsementKind, File, Recognised, Role};
 use bulla_attestation::policy::Policy;
@@ -145,7 +146,9 @@ fn failed(result: &AttestationResult) -> Vec<CheckName> {
 
 /// Whether this version does not judge the kind of evidence at all, or not under this policy.
 fn is_not_there(result: &AttestationResult) -> bool {
-    failed(result) == [CheckName::TeeType]
+    let words = ["a TEE the policy lists", "evidence this version appraises"];
+    let is_tee_type = failed(result) == [CheckName::TeeType];
+    is_tee_type && result.failed().any(|check| words.contains(&check.expected.as_str()))
 }
 
 fn affirmed(result: &AttestationResult, what: &str) -> Outcome {
@@ -537,14 +540,24 @@ impl Run {
             let files = [with_companions(report), vec![file]].concat();
             let with = self.judge_only(&Case::new(files, &inside));
             if !with.is_affirmed() {
-                assert!(with.failed().any(is_named(&["rim"])), "{file}\n{with}");
+                assert!(with.failed().any(is_named(&["manifest"])), "{file}\n{with}");
                 counts.1 += 1;
             } else if with.checks().iter().zip(without.checks()).any(|(a, b)| a.result != b.result)
             {
                 counts.0 += 1;
+                if verdict.contains("before") {
+                    let files = [with_companions(report), vec![file]].concat();
+                    let late = self.judge_only(&Case::new(files, TODAY));
+                    refused(&late, file, |check| check.name == CheckName::ManifestDates);
+                }
             }
         }
         println!("{file}: passes with {} reports, refused with {} at {inside}", counts.0, counts.1);
+        let rim = Rim::read(&self.folder.read(file)).unwrap();
+        let links = rim.certificates.windows(2);
+        let is_chained = links.map(|link| link[0].is_signed_by(&link[1].public_key)).all(|is| is);
+        let is_genuine = rim.is_signed() && is_chained;
+        assert_eq!(is_genuine, verdict != "reject", "{file}: signature or chain");
         match verdict {
             "reject" => {
                 assert_eq!(counts.0, 0, "{file}");

@@ -9,6 +9,7 @@ mod appraise;
 mod audit;
 mod chat;
 mod events;
+mod evidence;
 mod fields;
 mod models;
 mod proxy;
@@ -28,6 +29,7 @@ pub use account::Account;
 pub use appraise::Appraise;
 pub use audit::Audit;
 pub use chat::Chat;
+pub use evidence::Evidence;
 pub use models::Models;
 pub use proxy::Proxy;
 pub use receipts::Receipts;
@@ -74,6 +76,8 @@ impl GlobalArgs {
 pub enum ClientCommand {
     /// Appraise evidence in files: is it genuine, and good enough for a policy?
     Appraise(Appraise),
+    /// Look at evidence and endorsements, field by field
+    Evidence(Evidence),
     /// Appraise the evidence of a live service, ours or another that speaks aci/1
     Verify(Verify),
     /// Ask a model, sealed, ordered and receipted
@@ -94,6 +98,7 @@ pub enum ClientCommand {
 pub async fn run(command: ClientCommand, global: GlobalArgs) -> anyhow::Result<ExitCode> {
     let code = match command {
         ClientCommand::Appraise(appraise) => appraise.run(&global),
+        ClientCommand::Evidence(evidence) => evidence.run(&global),
         ClientCommand::Verify(verify) => verify.run(&global).await?,
         ClientCommand::Chat(chat) => chat.run(&global).await?,
         ClientCommand::Receipts(receipts) => receipts.run(&global)?,

@@ -20,7 +20,8 @@ use bulla_wire::units::UnixSeconds;
 use clap::Args;
 
 use self::arguments::{HexBytes, ReportData, Tee, instant};
-use self::judge::{Appraisal, Question, Unreadable, judge, read};
+use self::judge::{Appraisal, Question, judge};
+pub use self::judge::{Named, Unreadable, read};
 use super::show::{BAD, WARN, harmless};
 use super::verify::named_policy;
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, GlobalArgs};
