@@ -50,7 +50,9 @@ pub fn appraise_raw(
     let tee_type = checks::tee_type(policy);
     let expected = "SPDM 1.1 reports, raw or in a JSON document";
     let (devices, format) = match document::read(evidence) {
-        Ok(devices) => {
+        Ok(mut devices) => {
+            let certificates = devices.iter_mut().flat_map(|device| &mut device.certificates);
+            certificates.for_each(|certificate| certificate.remember_in(&endorsements.memory));
             let got = format!("{} of them", devices.len());
             (devices, Check::judge(CheckName::ReportFormat, true, expected, got))
         }
