@@ -82,11 +82,15 @@ pub fn appraise_raw(
     let Some(rules) = policy.azure() else {
         return AttestationResult::new(kind, policy, now, vec![tee_type, format]);
     };
+    let mut runtime = RuntimeData::parse(hcl.runtime_data);
+    if let Ok(data) = &mut runtime {
+        data.attestation_key.remember_in(&endorsements.memory);
+    }
     let case = Case {
         kind,
         evidence: &evidence,
         hcl: &hcl,
-        runtime: RuntimeData::parse(hcl.runtime_data),
+        runtime,
         parsed_quote: evidence.quote.as_ref().map(|quote| Quote::parse(&quote.message)),
         snp: snp_report(&hcl).and_then(|report| Report::parse(report).ok()),
         rules,
@@ -151,7 +155,8 @@ impl Inner<'_> {
     /// The endorsements given, and those that travel inside the evidence.
     fn with_those_inside(&self, evidence: &Evidence) -> Endorsements {
         let mut all = self.endorsements.clone();
-        let inside = Endorsements::sort(evidence.certificates.as_deref());
+        let mut inside = Endorsements::sort(evidence.certificates.as_deref());
+        inside.remember_in(&all.memory);
         for certificate in inside.certificates {
             if !all.certificates.contains(&certificate) {
                 all.certificates.push(certificate);

@@ -70,7 +70,8 @@ pub fn appraise_raw(
         return AttestationResult::new(TeeKind::Tdx, policy, now, vec![tee_type, format]);
     };
     let anchors = anchors.about(Domain::Intel);
-    let own = chain::certificates(&quote);
+    let mut own = chain::certificates(&quote);
+    own.iter_mut().for_each(|certificate| certificate.remember_in(&endorsements.memory));
     let material = Material::find(&quote, &own, endorsements, &anchors, seconds(now));
     let platform = material.chain.platform.as_ref();
     let case = Case {
@@ -154,7 +155,7 @@ impl<'a> Material<'a> {
         let tcb_infos = Statements::choose(infos, now, is_sound);
         let qe_identities = Statements::choose(identities, now, is_sound);
         Material {
-            is_signed: checks::quote_is_signed(quote),
+            is_signed: checks::quote_is_signed(quote, &endorsements.memory),
             chain,
             pool,
             crls,

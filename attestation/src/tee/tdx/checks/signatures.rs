@@ -5,7 +5,7 @@ use ring::digest::{Context, SHA256};
 
 use super::{Case, NO_LEAF};
 use crate::result::{Check, CheckName};
-use crate::signature::PublicKey;
+use crate::signature::{Memory, PublicKey};
 use crate::tee::tdx::quote::{ECDSA_P256, Quote};
 
 /// Intel's quoting enclave (vendor id in every quote header).
@@ -28,10 +28,12 @@ pub(super) fn qe_vendor(case: &Case<'_>) -> Check {
 }
 
 /// Whether the attestation key signed header and body.
-pub(in crate::tee::tdx) fn quote_is_signed(quote: &Quote<'_>) -> bool {
+pub(in crate::tee::tdx) fn quote_is_signed(quote: &Quote<'_>, memory: &Memory) -> bool {
     let mut point = vec![UNCOMPRESSED];
     point.extend(quote.attestation_key);
-    PublicKey::P256(point.into()).verifies_fixed(quote.signed, &quote.signature)
+    let mut key = PublicKey::P256(point.into());
+    key.remember_in(memory);
+    key.verifies_fixed(quote.signed, &quote.signature)
 }
 
 pub(super) fn report_signature(case: &Case<'_>) -> Check {
