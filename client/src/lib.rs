@@ -7,6 +7,7 @@
 //! * [`session`]: one request as a state machine; [`price`], [`request`], [`config`],
 //!   [`catalogue`], [`listing`]: what it is made of. All pure: no clock, files, network or
 //!   randomness of their own.
+//! * [`endorsements`]: which endorsements evidence needs, and which vendor's service has them.
 //! * [`io`]: files, network, the local OpenAI-compatible endpoint.
 //! * [`commands`]: what people type.
 //! * [`audit`]: judging a log and a ledger. The one module that needs nothing but the verifier:
@@ -21,6 +22,8 @@ pub mod catalogue;
 pub mod commands;
 #[cfg(feature = "shell")]
 pub mod config;
+#[cfg(feature = "shell")]
+pub mod endorsements;
 #[cfg(feature = "shell")]
 pub mod io;
 #[cfg(feature = "shell")]

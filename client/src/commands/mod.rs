@@ -8,6 +8,7 @@ mod account;
 mod appraise;
 mod audit;
 mod chat;
+mod endorsements;
 mod events;
 mod evidence;
 mod fields;
@@ -30,6 +31,7 @@ pub use appraise::Appraise;
 pub use audit::Audit;
 pub use chat::Chat;
 pub use evidence::Evidence;
+pub use endorsements::Endorsements;
 pub use models::Models;
 pub use proxy::Proxy;
 pub use receipts::Receipts;
@@ -80,6 +82,8 @@ pub enum ClientCommand {
     Evidence(Evidence),
     /// Appraise the evidence of a live service, ours or another that speaks aci/1
     Verify(Verify),
+    /// Keep, fetch and bundle what vendors say about machines
+    Endorsements(Endorsements),
     /// Ask a model, sealed, ordered and receipted
     Chat(Chat),
     /// List, show or export the usage receipts kept on this machine
@@ -100,6 +104,7 @@ pub async fn run(command: ClientCommand, global: GlobalArgs) -> anyhow::Result<E
         ClientCommand::Appraise(appraise) => appraise.run(&global),
         ClientCommand::Evidence(evidence) => evidence.run(&global),
         ClientCommand::Verify(verify) => verify.run(&global).await?,
+        ClientCommand::Endorsements(endorsements) => endorsements.run(&global).await?,
         ClientCommand::Chat(chat) => chat.run(&global).await?,
         ClientCommand::Receipts(receipts) => receipts.run(&global)?,
         ClientCommand::Account(account) => account.run(&global).await?,

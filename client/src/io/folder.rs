@@ -260,7 +260,7 @@ pub fn read_limited(path: &Path, max_bytes: usize) -> Result<Vec<u8>, FolderErro
 }
 
 /// Writes a file only its owner can read: beside it first, then in its place.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     let failed = |source| FolderError::File { path: path.to_owned(), source };
     let beside = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();

@@ -5,6 +5,7 @@ pub mod ask;
 pub mod broker;
 pub mod client;
 pub mod collateral;
+pub mod endorsements;
 pub mod folder;
 pub mod proxy;
 pub mod records;
