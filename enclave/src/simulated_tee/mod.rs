@@ -11,6 +11,7 @@
 //! * [`Chip`]: a VCEK (P-384) with its certificate, and the reports it signs.
 //! * [`Node`]: a chip with what it reports and what endorses it: evidence for the asking.
 //! * [`nvidia`]: GPUs and switches, signers of manifests, OCSP responders.
+//! * [`tdx`]: Intel's platforms and the collateral about them.
 //! * [`ReportTemplate`], [`LeafTemplate`]: every field, so that a test can make one wrong.
 
 mod authority;
@@ -19,6 +20,7 @@ mod der;
 mod node;
 pub mod nvidia;
 mod report;
+pub mod tdx;
 
 pub use authority::{Authority, AuthorityError, Validity};
 pub use chip::{Chip, ChipError, LeafTemplate};
