@@ -287,6 +287,12 @@ impl AttestationResult {
         self.conclude();
     }
 
+    /// Marks it as simulated, where it was not before.
+    pub(crate) fn simulated_if(mut self, is_simulated: bool) -> AttestationResult {
+        self.simulated |= is_simulated;
+        self
+    }
+
     fn conclude(&mut self) {
         let refused = self.checks.is_empty() || self.failed().next().is_some();
         self.verdict = if refused { Verdict::Refused } else { Verdict::Affirmed };
@@ -320,6 +326,11 @@ impl AttestationResult {
     /// The policy it was judged under.
     pub fn policy(&self) -> &PolicyReference {
         &self.policy
+    }
+
+    /// What the policy is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// When it was judged, as the caller said.
