@@ -62,6 +62,14 @@ impl TrustAnchor {
         Ok(TrustAnchor { domain: Some(domain), ..anchor })
     }
 
+    /// A vendor's root that speaks about `domain` only and is no X.509 certificate (Hygon's have a
+    /// form of their own), pinned by the SHA-256 of its bytes. Of a simulated one the digest is
+    /// enough: [`TrustAnchor::by_certificate`].
+    pub fn vendor_bytes(domain: Domain, label: &str, root: &[u8]) -> TrustAnchor {
+        let anchor = TrustAnchor::by_certificate(label, sha256(root), false);
+        TrustAnchor { domain: Some(domain), ..anchor }
+    }
+
     /// The root of a simulated TEE, pinned by its key; `der` is its certificate.
     pub fn simulated(label: &str, der: &[u8]) -> Result<TrustAnchor, CertificateError> {
         TrustAnchor::of_certificate(label, der, true)
@@ -106,6 +114,12 @@ impl TrustAnchor {
             Pin::Spki(pinned) => *pinned == sha256(&certificate.spki),
             Pin::Certificate(pinned) => *pinned == sha256(&certificate.der),
         }
+    }
+
+    /// Whether `root`, in whatever form, is the pinned one byte for byte. An anchor that pins a key
+    /// says no.
+    pub fn matches_bytes(&self, root: &[u8]) -> bool {
+        matches!(&self.pin, Pin::Certificate(pinned) if *pinned == sha256(root))
     }
 
     fn of_certificate(

@@ -1,5 +1,5 @@
-//! Launch digests against recorded ones: the vectors of the evidence folder, and firmware made here,
-//! digested by another implementation (sev-snp-measure 0.0.13).
+//! Launch digests against recorded ones: the vectors of the evidence folder, and firmware made
+//! here, digested by another implementation (sev-snp-measure 0.0.13).
 #![allow(clippy::disallowed_methods, reason = "tests read evidence from files")]
 
 mod common;

@@ -26,6 +26,7 @@ pub(crate) use frame::Element;
 use x509_parser::pem::Pem;
 
 use crate::signature::Memory;
+use crate::tee::csv::certificate::HygonCertificate;
 use crate::tee::tdx::event_log::EventLog;
 
 /// Most endorsements one appraisal looks at (ours; a real set has three to six).
@@ -50,6 +51,8 @@ pub struct Endorsements {
     pub qe_identities: Vec<intel::Signed<intel::QeIdentity>>,
     /// Every log of a TD's boot that parsed.
     pub event_logs: Vec<EventLog>,
+    /// Every certificate in Hygon's form that parsed.
+    pub hygon: Vec<HygonCertificate>,
     /// How many pieces were left aside: unreadable, too large, or more than [`MAX_ENDORSEMENTS`].
     pub left_aside: usize,
     /// For keys that come with the evidence itself.
@@ -64,6 +67,8 @@ impl Endorsements {
         for blob in blobs {
             if blob.len() > MAX_ENDORSEMENT_BYTES {
                 sorted.left_aside += 1;
+            } else if let Some(certificates) = HygonCertificate::read(blob) {
+                sorted.add_hygon(certificates);
             } else if let Some(found) = intel::read(blob) {
                 sorted.add_collateral(found);
             } else if let Some(log) = EventLog::read(blob) {
@@ -124,6 +129,16 @@ impl Endorsements {
             self.left_aside += 1;
         } else {
             self.event_logs.push(log);
+        }
+    }
+
+    fn add_hygon(&mut self, certificates: Vec<HygonCertificate>) {
+        for certificate in certificates {
+            if self.hygon.len() >= MAX_ENDORSEMENTS {
+                self.left_aside += 1;
+            } else if !self.hygon.contains(&certificate) {
+                self.hygon.push(certificate);
+            }
         }
     }
 

@@ -163,6 +163,26 @@ check_names! {
     VmUniqueId "vm_unique_id" Policy;
     /// The registers of the vTPM hold known values.
     TpmPcrs "tpm_pcrs" Policy;
+    // Hygon CSV.
+    /// The chip's key (CEK) signed the platform's (PEK).
+    PekSignature "pek_signature" Evidence;
+    /// Hygon's signing key (HSK) signed the chip's (CEK).
+    CekSignature "cek_signature" Evidence;
+    /// Hygon's root (HRK) signed its signing key (HSK).
+    HskSignature "hsk_signature" Evidence;
+    /// The generation of CSV is on the list.
+    CsvGeneration "csv_generation" Policy;
+    /// No other guest may share the guest's key.
+    GuestKeySharing "guest_key_sharing" Policy;
+    /// The guest may not be sent to another platform.
+    GuestSending "guest_sending" Policy;
+    // Accelerators beside a CPU's evidence.
+    /// The evidence of the accelerators is genuine, and good enough for the policy.
+    AcceleratorEvidence "accelerator_evidence" Binding;
+    /// It answers the nonce made of this keyset's statement and this CPU's chip.
+    AcceleratorNonce "accelerator_nonce" Binding;
+    /// The measured guest signed, with an attested key, that it verified this evidence itself.
+    AcceleratorVoucher "accelerator_voucher" Binding;
     // NVIDIA GPUs and switches, beside the checks of the same meaning above.
     /// The OCSP answers given about these certificates are genuine.
     OcspSignature "ocsp_signature" Evidence;

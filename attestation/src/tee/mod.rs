@@ -3,6 +3,7 @@
 
 pub mod azure;
 pub mod csv;
+mod encoded;
 pub mod nvidia;
 pub mod snp;
 pub mod tdx;

@@ -89,7 +89,7 @@ impl Context {
     }
 
     fn chain(&mut self, kind: u8, page: &[u8; DIGEST_BYTES], address: u64) {
-        // After the type: not an initial migration image, no permissions for lower levels, reserved.
+        // Behind the type: no migration image, no permissions for lower levels, reserved.
         let no_permissions = [0; 5];
         let info = [
             &self.0[..],
