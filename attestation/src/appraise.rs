@@ -13,7 +13,7 @@ use crate::endorsement::Endorsements;
 use crate::evidence;
 use crate::hash;
 use crate::keys;
-use crate::policy::{self, AcceleratorClaim, Demand, Limit, Logged, Policy};
+use crate::policy::{self, AcceleratorClaim, Demand, Limit, Logged, Policy, Purpose};
 use crate::raw::Expectations;
 use crate::result::{AttestationResult, Check, CheckName, Claims};
 use crate::tee::{TeeKind, snp, tdx};
@@ -116,7 +116,7 @@ fn judge(
         chip_ids,
     };
     let mut checks = binding.checks();
-    checks.push(keyset_keys(&keys));
+    checks.push(keyset_keys(&keys, policy));
     appraised.and(checks, keys.ok())
 }
 
@@ -329,10 +329,16 @@ impl Binding<'_> {
     }
 }
 
-fn keyset_keys(keys: &Result<keys::AttestedKeys, keys::KeysetLacks>) -> Check {
+/// Where the policy grants no keys, a service that seals in another way, or not at all, lacks
+/// nothing (aci/1 §3.1: the list of sealing keys may be empty).
+fn keyset_keys(keys: &Result<keys::AttestedKeys, keys::KeysetLacks>, policy: &Policy) -> Check {
     let expected = "an ed25519 receipt key and one ohttp-chunked sealing key";
     let got = match keys {
         Ok(_) => "both".to_owned(),
+        Err(keys::KeysetLacks::SealingKey) if policy.purpose() == Purpose::Evidence => {
+            let got = keys::KeysetLacks::SealingKey.to_string();
+            return Check::not_required(CheckName::KeysetKeys, got);
+        }
         Err(lacks) => lacks.to_string(),
     };
     Check::judge(CheckName::KeysetKeys, keys.is_ok(), expected, got)

@@ -117,17 +117,17 @@ pub(crate) fn of_keyset(
     if receipt_keys.is_empty() {
         return Err(KeysetLacks::ReceiptKey);
     }
-    let mut sealing =
-        keyset.e2ee_public_keys.iter().filter(|entry| entry.algo == ALGO_OHTTP_CHUNKED);
-    let entry = sealing.next().ok_or(KeysetLacks::SealingKey)?;
-    if sealing.next().is_some() {
-        return Err(KeysetLacks::SeveralSealingKeys);
-    }
     let is_shared = keyset.receipt_signing_keys.iter().any(|receipt| {
         keyset.e2ee_public_keys.iter().any(|sealing| sealing.public_key == receipt.public_key)
     });
     if is_shared {
         return Err(KeysetLacks::SharedKey);
+    }
+    let mut sealing =
+        keyset.e2ee_public_keys.iter().filter(|entry| entry.algo == ALGO_OHTTP_CHUNKED);
+    let entry = sealing.next().ok_or(KeysetLacks::SealingKey)?;
+    if sealing.next().is_some() {
+        return Err(KeysetLacks::SeveralSealingKeys);
     }
     let key_configuration = HEXLOWER
         .decode(entry.public_key.as_bytes())

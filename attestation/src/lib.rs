@@ -3,12 +3,14 @@
 //!
 //! * [`appraise`](appraise::appraise): a service's report, [`anchor`]s, [`policy`] and an instant
 //!   in, an [Attestation Result](result) out; only that yields [`keys`]. Each kind of [`tee`] is a
-//!   module. [`raw`] judges evidence that comes without a keyset.
+//!   module. [`aci`] reads reports of services that write evidence in another way; [`raw`] judges
+//!   evidence that comes without a keyset.
 //! * [`seal`]: chunked Oblivious HTTP, post-quantum; behind the feature `seal`, on by default.
 //! * [`hash`], [`sign`]: digests under domain labels; COSE_Sign1 with Ed25519.
 
 #![forbid(unsafe_code)]
 
+pub mod aci;
 pub mod anchor;
 pub mod appraise;
 pub mod ear;
