@@ -4,8 +4,9 @@ use super::EndorsementKind;
 use super::encoding;
 use super::table::{certificate_table, is_certificate_table};
 use crate::endorsement::{Certificate, Crl};
-use crate::tee::TeeKind;
+use crate::tee::csv::certificate::HygonCertificate;
 use crate::tee::snp::report::{REPORT_BYTES, Report};
+use crate::tee::{TeeKind, csv};
 
 /// What begins at the start of some bytes.
 pub(super) enum Part<'a> {
@@ -49,7 +50,8 @@ const MAX_DER_STRUCTURES: usize = 64;
 
 /// What `bytes` are; `None` where no structure known here begins like them.
 pub(super) fn parts(bytes: &[u8]) -> Option<Vec<Part<'_>>> {
-    snp(bytes)
+    hygon(bytes)
+        .or_else(|| snp(bytes))
         .or_else(|| quote(bytes))
         .or_else(|| device_report(bytes))
         .or_else(|| azure(bytes))
@@ -79,6 +81,16 @@ pub(super) fn why_unknown(bytes: &[u8]) -> String {
 
 fn number<const AT: usize>(bytes: &[u8]) -> Option<u32> {
     bytes.get(AT..AT + 4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// A CSV report, told by the certificate inside, or certificates in Hygon's form.
+fn hygon(bytes: &[u8]) -> Option<Vec<Part<'_>>> {
+    if HygonCertificate::read(bytes).is_some() {
+        return Some(vec![Part::Endorsement { kind: EndorsementKind::HygonCertificate, bytes }]);
+    }
+    let what = "Hygon CSV report";
+    let report = Part::Evidence { kind: TeeKind::Csv, what, bytes };
+    csv::report::Report::parse(bytes).is_ok().then(|| vec![report])
 }
 
 /// A report alone, with the host's certificate table behind it (go-sev-guest's extended report),
