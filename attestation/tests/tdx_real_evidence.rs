@@ -177,9 +177,8 @@ fn claims_are_the_fields_of_the_manifest() {
 fn collateral_of(bytes: &[u8]) -> QuoteCollateralV3 {
     let value: Value = serde_json::from_slice(bytes).unwrap();
     let field = |name: &str| text(&value, &format!("/{name}")).to_owned();
-    let bytes = |name: &str| {
-        data_encoding::HEXLOWER_PERMISSIVE.decode(field(name).as_bytes()).expect(name)
-    };
+    let bytes =
+        |name: &str| data_encoding::HEXLOWER_PERMISSIVE.decode(field(name).as_bytes()).expect(name);
     QuoteCollateralV3 {
         pck_crl_issuer_chain: field("pck_crl_issuer_chain"),
         root_ca_crl: bytes("root_ca_crl"),
@@ -236,7 +235,10 @@ fn agrees_with_dcap_qvl_on_every_quote_collateral_and_time() {
                         let is_claim = error.contains("SEPT_VE_DISABLE");
                         let is_about_lists = error.contains("CrlExpired") || error.contains("CRL");
                         if result.is_affirmed() {
-                            assert!(is_claim || is_about_lists, "{file} {name} {now} {error}\n{result}");
+                            assert!(
+                                is_claim || is_about_lists,
+                                "{file} {name} {now} {error}\n{result}"
+                            );
                             let known = result.check(CheckName::Revocation).unwrap().result;
                             // At the very second a list is due again they no longer take it.
                             let is_edge = collaterals.iter().any(|(_, entry)| {
@@ -330,14 +332,17 @@ fn the_synthetic_set_is_judged_under_its_own_root_only() {
     let root = folder.endorsements([path("trustedRootCaCert.pem").as_str()]);
     let root = TrustAnchor::simulated("Intel's sample", &root.certificates[0].der).unwrap();
     let anchors = TrustAnchors::vendors().with(root);
-    let text = include_str!("../../policies/appraisal/authentic.toml")
-        .replacen("allow_simulated = false", "allow_simulated = true", 1);
+    let text = include_str!("../../policies/appraisal/authentic.toml").replacen(
+        "allow_simulated = false",
+        "allow_simulated = true",
+        1,
+    );
     let policy = Policy::from_toml(&text).unwrap();
-    let result =
-        appraise_raw(&quote, &given, &anchors, &policy, &Expectations::default(), IN_2024);
+    let result = appraise_raw(&quote, &given, &anchors, &policy, &Expectations::default(), IN_2024);
     assert!(result.is_simulated());
     assert_eq!(failed(&result), own_faults, "{result}");
-    for name in [CheckName::CollateralSignature, CheckName::CollateralSigner, CheckName::Revocation] {
+    for name in [CheckName::CollateralSignature, CheckName::CollateralSigner, CheckName::Revocation]
+    {
         assert_eq!(result.check(name).unwrap().result, CheckResult::Pass, "{result}");
     }
 }
