@@ -8,6 +8,7 @@ use bulla_wire::units::UnixSeconds;
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
 
+use crate::accelerators::{self, Host};
 use crate::anchor::TrustAnchors;
 use crate::endorsement::Endorsements;
 use crate::evidence;
@@ -99,6 +100,15 @@ fn judge(
         return appraised;
     };
     let keyset_digest = hash::keyset_digest(&attestation.workload_keyset);
+    let host = Host {
+        report,
+        keyset_digest,
+        statement: Digest(std::array::from_fn(|place| slot[place])),
+        chip_ids: &chip_ids,
+        receipt_keys: keys::receipt_keys(&attestation.workload_keyset),
+    };
+    let accelerators = accelerators::judge(&host, endorsements, anchors, policy, now);
+    let appraised = appraised.simulated_if(accelerators.is_simulated);
     let keys = keys::of_keyset(
         &attestation.workload_keyset,
         keyset_digest,
@@ -114,8 +124,10 @@ fn judge(
         keyset_digest,
         slot,
         chip_ids,
+        accelerators: accelerators.attested,
     };
     let mut checks = binding.checks();
+    checks.extend(accelerators.checks);
     checks.push(keyset_keys(&keys, policy));
     appraised.and(checks, keys.ok())
 }
@@ -160,6 +172,8 @@ struct Binding<'a> {
     /// What the evidence calls its chip; nothing where it hides it. A TDX platform may go by its
     /// instance and by its package.
     chip_ids: Vec<String>,
+    /// The devices whose own evidence is genuine and bound.
+    accelerators: Vec<AcceleratorClaim>,
 }
 
 impl Binding<'_> {
@@ -280,8 +294,14 @@ impl Binding<'_> {
 
     fn accelerator(&self) -> Check {
         let named = self.keyset().accelerators();
-        let claims = named.map(|named| {
-            named.map(|named| named.iter().map(AcceleratorClaim::asserted).collect::<Vec<_>>())
+        let attested = &self.accelerators;
+        let claims = named.map(|named| match (named, attested.as_slice()) {
+            (None, []) => None,
+            (named, attested) => {
+                let named = named.unwrap_or_default();
+                let named = named.iter().map(AcceleratorClaim::asserted).collect();
+                Some(accelerators::stand_for(named, attested))
+            }
         });
         let claims = match &claims {
             Ok(claims) => Ok(claims.as_deref()),

@@ -97,6 +97,13 @@ pub(crate) enum KeysetLacks {
     SharedKey,
 }
 
+/// Every receipt key of a keyset that reads, whatever else the keyset lacks.
+pub(crate) fn receipt_keys(keyset: &Keyset) -> Vec<PublicKey> {
+    let entries = keyset.receipt_signing_keys.iter();
+    let named = entries.filter(|entry| entry.algo == ALGO_ED25519);
+    named.filter_map(|entry| entry.public_key.parse().ok()).collect()
+}
+
 /// The keys of `keyset`, if it holds what this protocol needs. Entries with another algorithm are
 /// left aside (aci/1 §3.1).
 pub(crate) fn of_keyset(

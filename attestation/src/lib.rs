@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accelerators;
 pub mod aci;
 pub mod anchor;
 pub mod appraise;

@@ -362,7 +362,6 @@ fn a_hold_passes_only_where_the_policy_takes_it() {
 fn nonces_of_two_devices_must_be_one() {
     let mut world = World::new().with_switch();
     world.switch.as_mut().unwrap().nonce = [1; 32];
-    world.on_document = |d| d[1]["nonce"] = "01".repeat(32).into();
     let result = world.judge();
     let failed: Vec<CheckName> = result.failed().map(|check| check.name).collect();
     assert_eq!(failed, [DocumentAgrees, Nonce], "{result}");

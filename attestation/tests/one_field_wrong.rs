@@ -21,7 +21,7 @@ use simulated::{
 type Row = (CheckName, &'static str, fn(&mut World));
 
 const TABLE: &[Row] = &[
-    (TeeType, "a TEE the policy does not list", |w| w.change_policy("[\"snp\"]", "[]")),
+    (TeeType, "a TEE the policy does not list", |w| w.change_policy("tees = [\"snp\", ", "tees = [")),
     (TeeType, "a TEE nobody can appraise", |w| {
         w.on_document = |d| d.attestation.tee_type = "tdx".to_owned();
     }),
@@ -264,6 +264,9 @@ const TABLE: &[Row] = &[
 
 const VLEK: u32 = 1 << 2;
 
+/// Checks of devices beside the CPU: their rows are in `nvidia_beside_cpu`.
+const ELSEWHERE: [CheckName; 3] = [AcceleratorEvidence, AcceleratorNonce, AcceleratorVoucher];
+
 fn extension(oid: &str, value: Vec<u8>) -> Extension {
     Extension { oid: oid.to_owned(), critical: true, value }
 }
@@ -334,7 +337,8 @@ fn the_world_passes_with_nothing_wrong() {
         assert!(result.is_affirmed(), "{result}");
         assert!(result.is_simulated() && result.to_string().contains("SIMULATED"));
         assert_eq!(result.product(), Some(line.to_string().as_str()));
-        let asked = result.checks().iter().all(|check| check.result == CheckResult::Pass);
+        let here = result.checks().iter().filter(|check| !ELSEWHERE.contains(&check.name));
+        let asked = here.into_iter().all(|check| check.result == CheckResult::Pass);
         assert!(asked, "a check that is not asked cannot be tested here\n{result}");
     }
 }
@@ -360,6 +364,7 @@ fn every_check_has_a_row() {
     let tested: BTreeSet<CheckName> = TABLE.iter().map(|(name, ..)| *name).collect();
     let result = World::new().judge();
     let ran = result.checks().iter().map(|check| check.name);
-    let untested: Vec<_> = ran.filter(|name| !tested.contains(name)).collect();
+    let here = ran.filter(|name| !ELSEWHERE.contains(name));
+    let untested: Vec<_> = here.filter(|name| !tested.contains(name)).collect();
     assert!(untested.is_empty(), "{untested:?}");
 }

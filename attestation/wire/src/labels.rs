@@ -26,6 +26,11 @@ pub const COMMIT_REQUEST: &str = "bulla commit request v1";
 /// HMAC commitment to the answer as sent, keyed with the client's sealed salt.
 pub const COMMIT_RESPONSE: &str = "bulla commit response v1";
 
+/// Nonce for an accelerator: binds its evidence to a statement and to the CPU's chip.
+pub const ACCELERATOR_NONCE: &str = "bulla accelerator nonce v1";
+/// Digest of accelerators' evidence as it travels.
+pub const ACCELERATOR_EVIDENCE: &str = "bulla accelerator evidence v1";
+
 /// `typ` of an order.
 pub const TYP_ORDER: &str = "application/bulla-order+cose";
 /// `typ` of a grant.
@@ -46,3 +51,5 @@ pub const TYP_EPOCH_OFFER: &str = "application/bulla-epoch-offer+cose";
 pub const TYP_PRICE_BOOK: &str = "application/bulla-price-book+cose";
 /// `typ` of a customer's registration of an order key.
 pub const TYP_REGISTRATION: &str = "application/bulla-order-key+cose";
+/// `typ` of a guest's word on its accelerators.
+pub const TYP_VOUCHER: &str = "application/bulla-accelerator-voucher+cose";

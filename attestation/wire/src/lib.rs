@@ -37,3 +37,4 @@ pub mod receipt;
 pub mod statement;
 pub mod terms;
 pub mod units;
+pub mod voucher;

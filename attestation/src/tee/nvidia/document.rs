@@ -119,6 +119,28 @@ pub fn read(evidence: &[u8]) -> Result<Vec<Device>, DocumentError> {
     if devices.is_empty() { Err(DocumentError::NoDevice) } else { Ok(devices) }
 }
 
+/// Whether `document` is JSON with a device in it, whether it reads or not.
+pub(crate) fn holds_devices(document: &[u8]) -> bool {
+    fn finds(value: &Value, depth: usize) -> bool {
+        match value {
+            _ if depth == MAX_DEPTH => false,
+            Value::Array(items) => items.iter().any(|item| finds(item, depth + 1)),
+            Value::Object(members) => {
+                device_in(members).is_some_and(|(_, chain)| !chain.is_null())
+                    || members.values().any(|member| finds(member, depth + 1))
+            }
+            _ => false,
+        }
+    }
+    document.len() <= MAX_DOCUMENT_BYTES
+        && serde_json::from_slice(document).is_ok_and(|value| finds(&value, 0))
+}
+
+/// The nonce the first device answers.
+pub(crate) fn nonce(document: &[u8]) -> Option<[u8; 32]> {
+    Some(read(document).ok()?.first()?.report.nonce)
+}
+
 fn report(bytes: &[u8], device: usize) -> Result<Device, DocumentError> {
     let report = Report::parse(bytes).map_err(|error| DocumentError::Report { device, error })?;
     Ok(Device { report, certificates: Vec::new(), stated: Stated::default() })
