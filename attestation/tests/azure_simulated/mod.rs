@@ -165,7 +165,8 @@ impl AzureWorld {
         let validity = Validity::years_from(now(), 7);
         let leaf = LeafTemplate::for_report(ProductLine::Genoa, &self.template, validity);
         let chip = Chip::generate(&self.authority, &leaf, &mut rng);
-        let mut hcl = self.hcl(&chip.report(&self.template, &slot), &runtime);
+        let types = [self.report_type, self.hash_type];
+        let mut hcl = hcl_report(types, &chip.report(&self.template, &slot), &runtime);
         (self.on_hcl)(&mut hcl);
         let mut document = json!({
             "version": 2,
@@ -179,35 +180,8 @@ impl AzureWorld {
         document
     }
 
-    fn hcl(&self, report: &[u8], runtime: &[u8]) -> Vec<u8> {
-        let runtime_bytes = runtime.len() as u32;
-        let mut hcl = Vec::new();
-        let magic = u32::from_le_bytes(*b"HCLA");
-        let header = [magic, 2, 32 + 1184 + 20 + runtime_bytes, 2, 0, 0, 0, 0];
-        hcl.extend(header.iter().flat_map(|word| word.to_le_bytes()));
-        hcl.extend(report);
-        let data = [20 + runtime_bytes, 1, self.report_type, self.hash_type, runtime_bytes];
-        hcl.extend(data.iter().flat_map(|word| word.to_le_bytes()));
-        hcl.extend(runtime);
-        hcl.resize(2600, 0);
-        hcl
-    }
-
     fn quote(&self) -> Value {
-        let mut message = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 2, 0xab, 0xcd];
-        message.extend((self.extra_data.len() as u16).to_be_bytes());
-        message.extend(&self.extra_data);
-        message.extend([0; 17]);
-        message.extend([0x20, 0x20, 3, 0x12, 0, 0x12, 0, 3]);
-        message.extend([0, 0, 0, 1, 0, 0x0b, 3, 0xff, 0xff, 0xff, 0, 32]);
-        message.extend(digest(&SHA256, &self.pcrs.concat()).as_ref());
-        (self.on_quote)(&mut message);
-        let signer = SigningKey::<Sha256>::new(KEYS[self.signer].clone());
-        json!({
-            "message": HEXLOWER.encode(&message),
-            "signature": HEXLOWER.encode(&signer.sign(&message).to_bytes()),
-            "pcrs": self.pcrs.iter().map(|value| HEXLOWER.encode(value)).collect::<Vec<_>>(),
-        })
+        tpm_quote(&self.extra_data, &self.pcrs, self.signer, self.on_quote)
     }
 
     /// Judges what the VM serves.
@@ -227,8 +201,48 @@ impl AzureWorld {
     }
 }
 
+/// The paravisor's report around a hardware report: `types` are those of report and hash.
+pub fn hcl_report(types: [u32; 2], hardware_report: &[u8], runtime: &[u8]) -> Vec<u8> {
+    let runtime_bytes = runtime.len() as u32;
+    let mut hcl = Vec::new();
+    let magic = u32::from_le_bytes(*b"HCLA");
+    let header = [magic, 2, 32 + 1184 + 20 + runtime_bytes, 2, 0, 0, 0, 0];
+    hcl.extend(header.iter().flat_map(|word| word.to_le_bytes()));
+    hcl.extend(hardware_report);
+    hcl.resize(32 + 1184, 0);
+    let [report_type, hash_type] = types;
+    let data = [20 + runtime_bytes, 1, report_type, hash_type, runtime_bytes];
+    hcl.extend(data.iter().flat_map(|word| word.to_le_bytes()));
+    hcl.extend(runtime);
+    hcl.resize(2600, 0);
+    hcl
+}
+
+/// A vTPM's quote of all registers, signed by one of the two keys after `change`.
+pub fn tpm_quote(
+    extra_data: &[u8],
+    pcrs: &[[u8; 32]],
+    signer: usize,
+    change: fn(&mut Vec<u8>),
+) -> Value {
+    let mut message = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 2, 0xab, 0xcd];
+    message.extend((extra_data.len() as u16).to_be_bytes());
+    message.extend(extra_data);
+    message.extend([0; 17]);
+    message.extend([0x20, 0x20, 3, 0x12, 0, 0x12, 0, 3]);
+    message.extend([0, 0, 0, 1, 0, 0x0b, 3, 0xff, 0xff, 0xff, 0, 32]);
+    message.extend(digest(&SHA256, &pcrs.concat()).as_ref());
+    change(&mut message);
+    let signer = SigningKey::<Sha256>::new(KEYS[signer].clone());
+    json!({
+        "message": HEXLOWER.encode(&message),
+        "signature": HEXLOWER.encode(&signer.sign(&message).to_bytes()),
+        "pcrs": pcrs.iter().map(|value| HEXLOWER.encode(value)).collect::<Vec<_>>(),
+    })
+}
+
 /// What the paravisor writes: its vTPM's keys, the configuration, the guest's own bytes.
-fn runtime_data() -> Value {
+pub fn runtime_data() -> Value {
     let key = |kid: &str, operation: &str, key: &RsaPrivateKey| {
         json!({
             "kid": kid, "key_ops": [operation], "kty": "RSA",

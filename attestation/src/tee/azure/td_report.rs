@@ -1,6 +1,7 @@
 //! The TD report inside a paravisor's report, and the quote made of it. A TD report carries a MAC
 //! that only its own machine can check; the quote carries the signature. So the quote is judged,
-//! and the report must be the one that was quoted.
+//! and the report must be the one that was quoted. Its MAC, the hashes under the MAC and the zeros
+//! behind it are not read: no claim comes from them.
 //!
 //! Source: Intel TDX module ABI (TDREPORT_STRUCT: report data at 128, TDINFO_STRUCT at 512), Intel
 //! TDX DCAP quoting library (TD quote body: TD attributes at 120 to RTMR 3, report data at 520).
