@@ -14,6 +14,7 @@
 //! whether they are the ones the hardware signed.
 
 mod binary;
+mod bundle;
 mod cbor;
 mod document;
 mod encoding;

@@ -4,7 +4,7 @@ use super::binary::{self, Part};
 use super::{
     Endorsement, EndorsementKind, Evidence, File, LeftAside, MAX_ENDORSEMENTS, MAX_EVIDENCE,
     MAX_FILE_BYTES, MAX_LEFT_ASIDE, MAX_LOOKED_AT_BYTES, MAX_NESTED_ENCODINGS, MAX_NODES,
-    Recognised, Role, cbor, encoding, json, proto,
+    Recognised, Role, bundle, cbor, encoding, json, proto,
 };
 use crate::tee::TeeKind;
 
@@ -71,6 +71,9 @@ impl<'a> Reader<'a> {
             return self.leave_aside("too much nested content to look at");
         };
         self.left_bytes = left;
+        if bundle::is_likely(bytes) {
+            return bundle::look(self, bytes);
+        }
         if let Some(said) = self.look_at_binary(bytes) {
             return said;
         }
