@@ -9,7 +9,7 @@
 use serde::Deserialize;
 
 use super::hcl::Hcl;
-use super::tpm::PCRS;
+use super::tpm::{PCRS, attest_of, signature_of};
 use crate::tee::TeeKind;
 use crate::tee::encoded::Bytes;
 
@@ -113,8 +113,8 @@ fn quote(document: QuoteDocument) -> Result<QuoteEvidence, EvidenceError> {
         decode(bytes, "pcrs").and_then(|value| value.try_into().map_err(|_| EvidenceError::Pcrs))
     };
     Ok(QuoteEvidence {
-        message: decode(document.message, "message")?,
-        signature: decode(document.signature, "signature")?,
+        message: attest_of(&decode(document.message, "message")?).to_vec(),
+        signature: signature_of(&decode(document.signature, "signature")?).to_vec(),
         pcrs: document.pcrs.into_iter().map(value).collect::<Result<_, _>>()?,
     })
 }

@@ -51,6 +51,24 @@ pub enum QuoteError {
     },
 }
 
+/// The TPMS_ATTEST in `given`, with or without the length some tools keep in front of it
+/// (TPM2B_ATTEST).
+pub(super) fn attest_of(given: &[u8]) -> &[u8] {
+    behind_its_length(given).unwrap_or(given)
+}
+
+fn behind_its_length(sized: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = sized.split_first_chunk()?;
+    (usize::from(u16::from_be_bytes(*length)) == rest.len()).then_some(rest)
+}
+
+/// The RSA signature in `given`: bare, or in TPM2_Quote's structure (TPMT_SIGNATURE: RSASSA,
+/// SHA-256, length). Other schemes stay as they are, and verify under no key.
+pub(super) fn signature_of(given: &[u8]) -> &[u8] {
+    const RSASSA_SHA256: [u8; 4] = [0x00, 0x14, 0x00, 0x0b];
+    given.strip_prefix(&RSASSA_SHA256).and_then(behind_its_length).unwrap_or(given)
+}
+
 /// The clock of a TPM (TPMS_CLOCK_INFO).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Clock {
@@ -227,6 +245,21 @@ mod tests {
         let mut certify = quote();
         certify[5] = 0x17;
         assert_eq!(Quote::parse(&certify), Err(QuoteError::Type { got: 0x8017 }));
+    }
+
+    #[test]
+    fn takes_quote_and_signature_out_of_their_structures() {
+        let bytes = quote();
+        let sized = [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat();
+        assert_eq!((attest_of(&sized), attest_of(&bytes)), (&bytes[..], &bytes[..]));
+        let bare = [7; 256];
+        let structured = [&[0, 0x14, 0, 0x0b, 1, 0][..], &bare].concat();
+        assert_eq!((signature_of(&structured), signature_of(&bare)), (&bare[..], &bare[..]));
+        let other_scheme = [&[0, 0x16, 0, 0x0b, 1, 0][..], &bare].concat();
+        let lying = [&[0, 0x14, 0, 0x0b, 0, 9][..], &bare].concat();
+        for unchanged in [other_scheme, lying] {
+            assert_eq!(signature_of(&unchanged), unchanged);
+        }
     }
 
     #[test]
