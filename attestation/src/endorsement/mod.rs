@@ -21,6 +21,7 @@ pub mod xml;
 pub use certificate::{Certificate, CertificateError, Extension, KeyUsages, Name};
 pub use crl::{Crl, Revoked};
 pub use dates::rfc3339;
+pub(crate) use extensions::EXTENDED_KEY_USAGE;
 pub(crate) use frame::Element;
 
 use x509_parser::pem::Pem;
@@ -71,6 +72,7 @@ impl Endorsements {
                 sorted.add_hygon(certificates);
             } else if let Some(found) = intel::read(blob) {
                 sorted.add_collateral(found);
+                EventLog::read(blob).into_iter().for_each(|log| sorted.add_event_log(log));
             } else if let Some(log) = EventLog::read(blob) {
                 sorted.add_event_log(log);
             } else if is_pem(blob) {

@@ -201,9 +201,8 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
         let escaped = after.get(..2).filter(|_| first == b'%');
-        let decoded = escaped.and_then(|hex| {
-            data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok()?.first().copied()
-        });
+        let decoded = escaped
+            .and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok()?.first().copied());
         bytes.push(decoded.unwrap_or(first));
         rest = after.get(if decoded.is_some() { 2 } else { 0 }..).unwrap_or_default();
     }

@@ -33,6 +33,7 @@ use self::checks::Case;
 use self::quote::{Quote, QuoteError};
 use super::TeeKind;
 use crate::anchor::{Domain, TrustAnchors};
+use crate::endorsement::intel::{QeIdentity, TcbInfo};
 use crate::endorsement::{Certificate, Endorsements};
 use crate::policy::Policy;
 use crate::raw::Expectations;
@@ -125,8 +126,10 @@ struct Material<'a> {
     /// Certificates given, the quote's own first.
     pool: Vec<&'a Certificate>,
     crls: checks::RevocationLists<'a>,
-    tcb_infos: Statements<'a, crate::endorsement::intel::TcbInfo>,
-    qe_identities: Statements<'a, crate::endorsement::intel::QeIdentity>,
+    /// Whether a certificate that signs collateral was given.
+    has_signer: bool,
+    tcb_infos: Statements<'a, TcbInfo>,
+    qe_identities: Statements<'a, QeIdentity>,
     event_logs: &'a [event_log::EventLog],
 }
 
@@ -145,7 +148,7 @@ impl<'a> Material<'a> {
         let is_sound =
             |signer: &chain::Signer<'a>| checks::signer_fault(signer, &crls, now).is_none();
         let platform = chain.platform.as_ref();
-        let is_about = |info: &crate::endorsement::intel::TcbInfo| {
+        let is_about = |info: &TcbInfo| {
             platform.is_some_and(|platform| {
                 info.fmspc == platform.fmspc && info.pce_id == platform.pce_id
             })
@@ -159,6 +162,7 @@ impl<'a> Material<'a> {
             chain,
             pool,
             crls,
+            has_signer: !signers.is_empty(),
             tcb_infos,
             qe_identities,
             event_logs: &endorsements.event_logs,

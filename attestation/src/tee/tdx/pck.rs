@@ -87,8 +87,7 @@ impl Platform {
 
 /// Whether a certificate is about a platform.
 pub(super) fn is_pck(certificate: &Certificate) -> bool {
-    certificate.extension(SGX_EXTENSIONS).is_some()
-        || certificate.subject.common_name == PCK_NAME
+    certificate.extension(SGX_EXTENSIONS).is_some() || certificate.subject.common_name == PCK_NAME
 }
 
 /// A list of identifier and value, by the last number of the identifier.

@@ -258,11 +258,7 @@ mod tests {
             (S::OutOfDate, S::UpToDate, S::TdRelaunchAdvised),
             (S::OutOfDate, S::SwHardeningNeeded, S::TdRelaunchAdvised),
             (S::OutOfDate, S::ConfigurationNeeded, S::TdRelaunchAdvisedConfigurationNeeded),
-            (
-                S::OutOfDateConfigurationNeeded,
-                S::UpToDate,
-                S::TdRelaunchAdvisedConfigurationNeeded,
-            ),
+            (S::OutOfDateConfigurationNeeded, S::UpToDate, S::TdRelaunchAdvisedConfigurationNeeded),
             (S::OutOfDate, S::OutOfDate, S::OutOfDate),
             (S::UpToDate, S::OutOfDate, S::UpToDate),
             (S::OutOfDate, S::Revoked, S::Revoked),

@@ -89,12 +89,7 @@ fn finding(case: &Case<'_>) -> Finding {
     }
 }
 
-fn of(
-    lists: &[(&Crl, bool)],
-    certificate: &Certificate,
-    who: &'static str,
-    now: i64,
-) -> Finding {
+fn of(lists: &[(&Crl, bool)], certificate: &Certificate, who: &'static str, now: i64) -> Finding {
     if usable(lists).any(|crl| crl.revokes(&certificate.serial, now)) {
         return Finding::Revoked(who);
     }
@@ -115,9 +110,12 @@ pub(super) fn revocation(case: &Case<'_>) -> Check {
     let name = CheckName::Revocation;
     let expected = format!("not revoked, by lists current at {}", rfc3339(case.now));
     match finding(case) {
-        Finding::Clear { until } => {
-            Check::judge(name, true, expected, format!("not revoked, lists until {}", rfc3339(until)))
-        }
+        Finding::Clear { until } => Check::judge(
+            name,
+            true,
+            expected,
+            format!("not revoked, lists until {}", rfc3339(until)),
+        ),
         Finding::Revoked(who) => Check::judge(name, false, expected, format!("{who} revoked")),
         Finding::Unknown(why) => Check::unknown(name, expected, why),
     }
