@@ -13,6 +13,7 @@ mod events;
 mod evidence;
 mod fields;
 mod models;
+mod policy;
 mod proxy;
 mod receipts;
 mod show;
@@ -33,6 +34,7 @@ pub use chat::Chat;
 pub use evidence::Evidence;
 pub use endorsements::Endorsements;
 pub use models::Models;
+pub use policy::Policy;
 pub use proxy::Proxy;
 pub use receipts::Receipts;
 pub use show::amount;
@@ -84,6 +86,8 @@ pub enum ClientCommand {
     Verify(Verify),
     /// Keep, fetch and bundle what vendors say about machines
     Endorsements(Endorsements),
+    /// Read appraisal policies, and try changes against recorded evidence
+    Policy(Policy),
     /// Ask a model, sealed, ordered and receipted
     Chat(Chat),
     /// List, show or export the usage receipts kept on this machine
@@ -105,6 +109,7 @@ pub async fn run(command: ClientCommand, global: GlobalArgs) -> anyhow::Result<E
         ClientCommand::Evidence(evidence) => evidence.run(&global),
         ClientCommand::Verify(verify) => verify.run(&global).await?,
         ClientCommand::Endorsements(endorsements) => endorsements.run(&global).await?,
+        ClientCommand::Policy(policy) => policy.run(&global)?,
         ClientCommand::Chat(chat) => chat.run(&global).await?,
         ClientCommand::Receipts(receipts) => receipts.run(&global)?,
         ClientCommand::Account(account) => account.run(&global).await?,

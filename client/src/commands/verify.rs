@@ -24,7 +24,7 @@ use crate::io::tls::{ObservedKey, ServerIdentity};
 use crate::io::transport::Transport;
 
 /// The policies shipped with bulla, by name.
-const SHIPPED: [(&str, &str); 4] = [
+pub(super) const SHIPPED: [(&str, &str); 4] = [
     ("authentic", include_str!("../../../policies/appraisal/authentic.toml")),
     ("standard", include_str!("../../../policies/appraisal/standard.toml")),
     ("strict", include_str!("../../../policies/appraisal/strict.toml")),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
 use bulla_attestation::endorsement::CertificateError;
-use bulla_attestation::policy::{MAX_POLICY_BYTES, Policy, PolicyError};
+use bulla_attestation::policy::Policy;
 use bulla_attestation::sign::{Signed, SigningKey};
 use bulla_wire::ids::AccountHandle;
 use bulla_wire::order::OrderKeyRegistration;
@@ -16,6 +16,7 @@ use super::broker::{Broker, BrokerError};
 use super::collateral::{BookError, Collateral};
 use super::folder::{Folder, FolderError, read_limited};
 use super::records::Records;
+use super::rules::{self, RulesError};
 use super::system::{SystemRng, now};
 use super::tls::ServerIdentity;
 use super::transport::{Transport, TransportError};
@@ -36,14 +37,9 @@ pub enum OpenError {
     /// A file is missing or wrong.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The appraisal policy does not hold.
-    #[error("{}: {source}", .path.display())]
-    Policy {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        source: PolicyError,
-    },
+    /// The appraisal policy, or a file it names, does not hold.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// A simulated root is no certificate.
     #[error("{}: {source}", .path.display())]
     Root {
@@ -204,12 +200,7 @@ impl Client {
 
 /// Reads an appraisal policy.
 pub fn policy(path: &Path) -> Result<Policy, OpenError> {
-    let bytes = read_limited(path, MAX_POLICY_BYTES)?;
-    let text = String::from_utf8(bytes).map_err(|_| FolderError::Content {
-        path: path.to_owned(),
-        expected: "a policy in UTF-8",
-    })?;
-    Policy::from_toml(&text).map_err(|source| OpenError::Policy { path: path.to_owned(), source })
+    Ok(rules::read(path)?)
 }
 
 /// The roots a configuration names.

@@ -9,6 +9,7 @@ pub mod endorsements;
 pub mod folder;
 pub mod proxy;
 pub mod records;
+pub mod rules;
 pub mod system;
 pub mod tls;
 pub mod transport;

@@ -70,7 +70,7 @@ pub(super) fn padded(bytes: &[u8]) -> Option<[u8; REPORT_DATA_BYTES]> {
 }
 
 /// An instant since 1970, RFC 3339 with any offset.
-pub(super) fn instant(text: &str) -> Result<UnixSeconds, String> {
+pub(in crate::commands) fn instant(text: &str) -> Result<UnixSeconds, String> {
     let date = OffsetDateTime::parse(text, &Rfc3339)
         .map_err(|_| "must be RFC 3339, like 2026-11-20T00:00:00Z".to_owned())?;
     let seconds = u64::try_from(date.unix_timestamp());

@@ -19,7 +19,8 @@ use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
 use bulla_wire::units::UnixSeconds;
 use clap::Args;
 
-use self::arguments::{HexBytes, ReportData, Tee, instant};
+pub(super) use self::arguments::instant;
+use self::arguments::{HexBytes, ReportData, Tee};
 use self::judge::{Appraisal, Question, judge};
 pub use self::judge::{Named, Unreadable, read};
 use super::show::{BAD, WARN, harmless};
