@@ -74,6 +74,10 @@ const TABLE: &[Row] = &[
         // keyCertSign alone.
         w.certificates.leaf.extensions[0].value = vec![0x03, 0x02, 0x02, 0x04];
     }),
+    (&[CertificateConstraints], "a leaf made for OCSP answers", |w| {
+        let extended = responder_extensions().pop().unwrap();
+        w.certificates.leaf.extensions.push(extended);
+    }),
     (&[CertificateConstraints], "a critical extension nobody knows", |w| {
         let value = vec![5, 0];
         let unknown = Extension { oid: "1.2.3.4".to_owned(), critical: true, value };
@@ -223,6 +227,12 @@ const TABLE: &[Row] = &[
     (&[DeviceMeasurementsKnown], "a manifest for another chip", |w| {
         w.driver_manifest.product = "GB100".to_owned();
     }),
+    (&[DeviceMeasurementsKnown], "a manifest that was published for another board", |w| {
+        w.on_manifests = |m| m[1] = wrapped("NV_GPU_VBIOS_G520_0280_894_9600CF0002", &m[1]);
+    }),
+    (&[DeviceMeasurementsKnown], "a manifest of another kind of device", |w| {
+        w.driver_manifest.edition = "SWITCH".to_owned();
+    }),
     (&[DeviceMeasurementsKnown], "a manifest of another driver", |w| {
         w.driver_manifest.version = "580.105.08".to_owned();
     }),
@@ -267,6 +277,12 @@ const TABLE: &[Row] = &[
     (&[Nonce], "a nonce that agrees but for its end", |w| w.nonce_sent = Some(vec![0x5a; 31])),
     (&[Nonce], "a verifier that sent none, where one is required", |w| w.nonce_sent = None),
 ];
+
+/// A manifest as NVIDIA's service delivers it.
+fn wrapped(id: &str, manifest: &str) -> String {
+    let rim = data_encoding::BASE64.encode(manifest.as_bytes());
+    serde_json::json!({"id": id, "rim": rim, "rim_format": "TCG_RIM"}).to_string()
+}
 
 /// The last byte, which is part of a signature.
 fn alter(der: &mut [u8]) {
@@ -345,6 +361,17 @@ fn expectations_no_gpu_can_meet_are_not_passed_over() {
     let mut of_cpu = expected;
     of_cpu.report_data = Some([0; 64]);
     assert_eq!(judge(of_cpu), [ReportData]);
+}
+
+#[test]
+fn a_manifest_may_come_as_the_service_delivers_it() {
+    let mut world = World::new();
+    world.on_manifests = |m| {
+        m[0] = wrapped("NV_GPU_DRIVER_GH100_580.95.05", &m[0]);
+        m[1] = wrapped("NV_GPU_VBIOS_G520_0280_895_9600CF0002", &m[1]);
+    };
+    let result = world.judge();
+    assert!(result.is_affirmed(), "{result}");
 }
 
 #[test]

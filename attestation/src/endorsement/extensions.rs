@@ -6,7 +6,7 @@ use super::frame::Element;
 const BASIC_CONSTRAINTS: &str = "2.5.29.19";
 const KEY_USAGE: &str = "2.5.29.15";
 /// extendedKeyUsage (RFC 5280 §4.2.1.12).
-const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
+pub(crate) const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
@@ -70,7 +70,8 @@ impl Certificate {
             })
     }
 
-    fn names_ocsp_signing(&self) -> bool {
+    /// Whether its extended key usage names the signing of OCSP answers.
+    pub(crate) fn names_ocsp_signing(&self) -> bool {
         let Some(value) = self.extension(EXTENDED_KEY_USAGE) else { return false };
         let list = Element::read(value).and_then(|(element, _)| element.content_of(SEQUENCE));
         let mut rest = list.unwrap_or(&[]);

@@ -147,14 +147,13 @@ impl OcspAnswer {
         if self.names(issuer) && signs(&issuer.public_key) {
             return Some(Signer::Issuer);
         }
-        let is_appointed = |responder: &&Certificate| {
-            self.names(responder)
-                && responder.issuer == issuer.subject
-                && responder.is_for_ocsp()
-                && responder.is_signed_by(&issuer.public_key)
-                && signs(&responder.public_key)
-        };
-        self.certificates.iter().find(is_appointed).map(Signer::Appointed)
+        // One name, one responder: trying more would only cost time.
+        let responder = self.certificates.iter().find(|responder| self.names(responder))?;
+        let is_appointed = responder.issuer == issuer.subject
+            && responder.is_for_ocsp()
+            && responder.is_signed_by(&issuer.public_key)
+            && signs(&responder.public_key);
+        is_appointed.then_some(Signer::Appointed(responder))
     }
 
     fn names(&self, certificate: &Certificate) -> bool {

@@ -8,6 +8,8 @@ use crate::anchor::{TrustAnchor, TrustAnchors};
 
 /// Longest path followed (ours; NVIDIA's devices have 5, its manifests 4).
 pub const MAX_PATH: usize = 8;
+/// Most issuers of one name that are tried (ours; a real set has one, or two of one key).
+const MAX_NAMESAKES: usize = 8;
 
 /// One certificate of a path.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +42,8 @@ impl<'a> Path<'a> {
         let mut current = leaf;
         while !current.is_self_issued() && steps.len() + 1 < MAX_PATH {
             let is_issuer = |other: &&&Certificate| other.subject == current.issuer;
-            let named: Vec<&Certificate> =
-                shipped.iter().chain(pool).filter(is_issuer).copied().collect();
+            let named = shipped.iter().chain(pool).filter(is_issuer).copied();
+            let named: Vec<&Certificate> = named.take(MAX_NAMESAKES).collect();
             let signs = |other: &&&Certificate| current.is_signed_by(&other.public_key);
             let (issuer, is_signed) = match named.iter().find(signs) {
                 Some(issuer) => (*issuer, true),

@@ -81,11 +81,11 @@ impl<'a> Manifest<'a> {
 
 /// What `rim` is about, of this device; `None` where it is about something else.
 pub(super) fn part_of(rim: &Rim, identity: &Identity) -> Option<Part> {
-    let edition = match identity.kind {
-        DeviceKind::Gpu => "GPU",
-        DeviceKind::Switch => "SWITCH",
+    let other_edition = match identity.kind {
+        DeviceKind::Gpu => "SWITCH",
+        DeviceKind::Switch => "GPU",
     };
-    if rim.edition != edition || !identity.is_of_product(&rim.product) {
+    if rim.edition == other_edition || !identity.is_of_product(&rim.product) {
         return None;
     }
     let is_version = |own: &Option<String>| {

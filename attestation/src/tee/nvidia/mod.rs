@@ -36,6 +36,10 @@ use crate::policy::Policy;
 use crate::raw::Expectations;
 use crate::result::{AttestationResult, Check, CheckName, Claims};
 
+/// Most manifests about the devices of one document that are looked at (ours; a set of GPUs and
+/// switches needs three).
+const MAX_MANIFESTS: usize = 16;
+
 /// Appraises `evidence`, a report or a document with several, at the instant `now`. The nonce
 /// expected is the verifier's, in the request. The result never yields keys: nothing is bound to
 /// the devices here.
@@ -105,7 +109,7 @@ fn manifests_about<'a>(
         versions.any(|own| own.eq_ignore_ascii_case(version))
     };
     let rims = all.endorsements.rims.iter().filter(|rim| is_shown(&rim.version));
-    rims.map(|rim| Manifest::verify(rim, all.endorsements, anchors, all.now)).collect()
+    rims.take(MAX_MANIFESTS).map(|rim| Manifest::verify(rim, all.endorsements, anchors, all.now)).collect()
 }
 
 /// The generations, each once, in the order of the document.

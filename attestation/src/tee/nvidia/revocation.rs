@@ -6,6 +6,10 @@
 use crate::endorsement::ocsp::{OcspAnswer, OcspStatus, Signer};
 use crate::endorsement::{Certificate, Crl, Endorsements, rfc3339};
 
+/// Most answers about one certificate, and most lists of one authority, that are looked at (ours;
+/// one of each is usual). Whoever hands over more could as well have left some out.
+const MAX_SOURCES: usize = 8;
+
 /// What is known of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -55,8 +59,9 @@ impl Standings {
         now: i64,
     ) -> Standing {
         let mut standing = Standing::Unknown("no answer and no list given".to_owned());
-        for answer in answers {
-            let Some(entry) = answer.about(certificate, issuer) else { continue };
+        let about =
+            answers.iter().filter_map(|answer| Some((answer, answer.about(certificate, issuer)?)));
+        for (answer, entry) in about.take(MAX_SOURCES) {
             self.answers.0 += 1;
             let Some(signer) = answer.signer(issuer) else { continue };
             self.answers.1 += 1;
@@ -95,7 +100,8 @@ impl Standings {
         now: i64,
     ) -> Standing {
         let mut standing = Standing::Unknown("no answer and no list given".to_owned());
-        for list in lists.iter().filter(|list| list.issuer == issuer.subject) {
+        let named = lists.iter().filter(|list| list.issuer == issuer.subject);
+        for list in named.take(MAX_SOURCES) {
             self.lists.0 += 1;
             let may_sign = issuer.key_usage.is_some_and(|usage| usage.signs_crls);
             if !may_sign || !list.is_signed_by(&issuer.public_key) {

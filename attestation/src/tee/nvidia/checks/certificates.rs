@@ -2,7 +2,7 @@
 
 use super::NO_LEAF;
 use crate::endorsement::path::Path;
-use crate::endorsement::{Certificate, rfc3339};
+use crate::endorsement::{Certificate, EXTENDED_KEY_USAGE, rfc3339};
 use crate::result::{Check, CheckName};
 use crate::tee::nvidia::case::Case;
 
@@ -116,8 +116,11 @@ pub(super) fn fault(path: &Path<'_>) -> Option<String> {
         } else {
             None
         };
+        // What a leaf is for is read below; what an authority's are for is not.
+        let is_read =
+            |oid: &str| oid.starts_with(DICE_ARC) || (place == 0 && oid == EXTENDED_KEY_USAGE);
         let critical = certificate.extensions.iter().find(|extension| {
-            extension.critical && !extension.understood && !extension.oid.starts_with(DICE_ARC)
+            extension.critical && !extension.understood && !is_read(&extension.oid)
         });
         let unread =
             critical.map(|extension| format!("has unknown critical extension {}", extension.oid));
@@ -131,6 +134,8 @@ fn leaf_fault(leaf: &Certificate) -> Option<&'static str> {
         Some("claims to be an authority")
     } else if !leaf.may_sign_data() {
         Some("may not sign data")
+    } else if leaf.names_ocsp_signing() {
+        Some("was made for OCSP answers")
     } else {
         None
     }
