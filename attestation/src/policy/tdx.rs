@@ -1,6 +1,7 @@
 //! Policy for Intel TDX evidence.
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::{Accept, Demand, Limit, Tolerance};
 use crate::endorsement::intel::TcbStatus;
@@ -15,6 +16,7 @@ pub struct TdxPolicy {
     /// Oldest quote version taken.
     pub minimum_quote_version: u16,
     /// TCB states taken, in Intel's words.
+    #[serde(deserialize_with = "statuses")]
     pub tcb_statuses: Accept<TcbStatus>,
     /// Lowest of Intel's counters of TCB recoveries that collateral must take into account.
     pub minimum_tcb_evaluation_data_number: u32,
@@ -55,4 +57,53 @@ pub struct TdxPolicy {
     pub migration: Tolerance,
     /// TDs with service TDs bound to them (MRSERVICETD not zero).
     pub service_td: Tolerance,
+}
+
+/// In a policy a word Intel does not use is a slip of the pen.
+fn statuses<'de, D: Deserializer<'de>>(d: D) -> Result<Accept<TcbStatus>, D::Error> {
+    let accept = Accept::deserialize(d)?;
+    match &accept {
+        Accept::Only(words) if words.contains(&TcbStatus::Unrecognised) => {
+            Err(D::Error::custom("a TCB status that is not one of Intel's words"))
+        }
+        _ => Ok(accept),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::{Policy, PolicyError};
+
+    const STRICT: &str = include_str!("../../../policies/appraisal/strict.toml");
+
+    /// The shipped strict policy with one line of its section `[tdx]` changed.
+    fn changed(from: &str, to: &str) -> Result<Policy, PolicyError> {
+        let (before, tdx) = STRICT.split_at(STRICT.find("\n[tdx]\n").unwrap());
+        assert!(tdx.contains(from), "{from}");
+        Policy::from_toml(&format!("{before}{}", tdx.replacen(from, to, 1)))
+    }
+
+    #[test]
+    fn refuses_a_status_in_other_words_than_intels() {
+        assert!(changed("[\"UpToDate\"]", "[\"UpToDate\", \"OutOfDate\"]").is_ok());
+        for wrong in ["[\"uptodate\"]", "[\"Unrecognised\"]", "\"all\"", "[1]"] {
+            let error = changed("[\"UpToDate\"]", wrong).unwrap_err();
+            assert!(matches!(error, PolicyError::Syntax { .. }), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn refuses_unknown_keys_and_missing_ones() {
+        let unknown =
+            changed("minimum_quote_version = 4", "minimum_quote_version = 4\ndebug = true");
+        assert!(unknown.unwrap_err().to_string().contains("unknown field"));
+        let missing = changed("sept_ve_disable = \"required\"", "");
+        assert!(missing.unwrap_err().to_string().contains("missing field"));
+    }
+
+    #[test]
+    fn refuses_any_td_on_real_hardware() {
+        let any = changed("measurements = []", "measurements = \"any\"");
+        assert_eq!(any, Err(PolicyError::AnyMeasurement));
+    }
 }
