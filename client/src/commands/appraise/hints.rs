@@ -15,6 +15,11 @@ pub fn hints(judged: &Judged) -> Vec<String> {
     let says = |name: CheckName, word: &str| {
         failed(name) && result.check(name).is_some_and(|check| check.got.contains(word))
     };
+    let named = |wanted: CheckResult, word: &str| {
+        let mut of_result = result.checks().iter().filter(|check| check.result == wanted);
+        of_result.any(|check| check.name.as_str().contains(word))
+    };
+    let unknown_named = |word| named(CheckResult::Unknown, word);
     let mut hints = Vec::new();
     let mut hint = |applies: bool, text: &str| {
         if applies {
@@ -28,6 +33,14 @@ pub fn hints(judged: &Judged) -> Vec<String> {
     hint(
         says(CheckName::LeafSignature, "no ASK") && !says(CheckName::SigningKey, "no VCEK"),
         "no ASK or ASVK was given: AMD's key server gives it with the root as `cert_chain`; pass it with --endorsement",
+    );
+    hint(
+        result.tee() == TeeKind::Tdx && failed(CheckName::TcbLevel),
+        "no TCB level matches: pass Intel's collateral of the time with --endorsement, or fetch it with `bulla endorsements fetch`",
+    );
+    hint(
+        result.tee() == TeeKind::Nvidia && unknown_named("measurement"),
+        "measurements were compared with nothing: pass the driver's and VBIOS's manifests (RIM) with --endorsement",
     );
     hint(
         failed(CheckName::CertificateDates),

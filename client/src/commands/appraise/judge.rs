@@ -129,8 +129,21 @@ pub fn judge(files: &[Named], question: &Question) -> Result<Appraisal, Unreadab
     if let Some(reason) = why_unreadable(files, &found) {
         return Err(Unreadable { reason, left_aside: found.left_aside });
     }
-    let judged = found.evidence.iter().map(|evidence| judge_one(&found, evidence, question));
-    Ok(Appraisal { judged: judged.collect(), left_aside: found.left_aside })
+    let judge_each = |evidence| judge_one(&found, evidence, question);
+    let judged: Vec<Judged> = found.evidence.iter().map(judge_each).collect();
+    match judged.iter().find_map(why_malformed) {
+        Some(reason) => Err(Unreadable { reason, left_aside: found.left_aside }),
+        None => Ok(Appraisal { judged, left_aside: found.left_aside }),
+    }
+}
+
+/// Evidence that does not parse has no verdict: its format is all that could be looked at, and it
+/// makes no claims.
+fn why_malformed(judged: &Judged) -> Option<String> {
+    let result = &judged.result;
+    let mut formats = result.failed().filter(|check| check.name.as_str().ends_with("_format"));
+    let check = formats.next().filter(|_| result.claims().is_none())?;
+    Some(format!("{}: {} (expected {})", judged.from, check.got, check.expected))
 }
 
 /// A file given as evidence in which nothing is known, or no evidence at all: a verdict about the

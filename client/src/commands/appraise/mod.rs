@@ -7,8 +7,10 @@
 
 mod arguments;
 mod document;
+mod ear;
 mod hints;
 mod judge;
+mod launch;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,9 @@ use clap::Args;
 
 pub(super) use self::arguments::instant;
 use self::arguments::{HexBytes, ReportData, Tee};
+use self::ear::EarOutput;
 use self::judge::{Appraisal, Question, judge};
+use self::launch::Launch;
 pub use self::judge::{Named, Unreadable, read};
 use super::show::{BAD, WARN, harmless};
 use super::verify::named_policy;
@@ -65,6 +69,9 @@ pub struct Appraise {
     /// Root certificate (DER) of a simulated TEE to trust besides; the policy must allow it
     #[arg(long, value_name = "FILE")]
     pub simulated_root: Vec<PathBuf>,
+    /// What an SEV-SNP guest was started with.
+    #[command(flatten)]
+    pub launch: Launch,
 }
 
 impl Appraise {
@@ -72,6 +79,11 @@ impl Appraise {
     pub fn run(&self, global: &GlobalArgs) -> u8 {
         match self.appraise() {
             Ok(appraisal) => {
+                let nonce = self.nonce.as_ref().map(|HexBytes(bytes)| bytes.as_slice());
+                if let Err(error) = self.ear.write(&appraisal, nonce) {
+                    complain(&Unreadable::of(error), global.json);
+                    return EXIT_FAILED;
+                }
                 show(&appraisal, global.json);
                 if appraisal.is_affirmed() { EXIT_OK } else { EXIT_REFUSED }
             }
@@ -97,13 +109,14 @@ impl Appraise {
                 .map_err(|error| anyhow::anyhow!("{label}: {error}"))?;
             anchors = anchors.with(root);
         }
+        let measurement = self.measurement.clone().map(|HexBytes(bytes)| bytes);
         Ok(Question {
             tee: self.tee.0,
             policy: named_policy(&self.policy)?,
             anchors,
             nonce: self.nonce.clone().map(|HexBytes(bytes)| bytes),
             report_data: self.report_data.as_ref().map(|ReportData(bytes)| *bytes),
-            measurement: self.measurement.clone().map(|HexBytes(bytes)| bytes),
+            measurement: measurement.or(self.launch.digest()?.map(Vec::from)),
             at: self.at.unwrap_or_else(|| now().seconds()),
         })
     }
