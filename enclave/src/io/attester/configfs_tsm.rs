@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bulla_attestation::tee::snp::report::Report;
+use bulla_attestation::tee::tdx::platform_of;
+use bulla_attestation::tee::tdx::quote::Quote;
 use bulla_wire::evidence::{Endorsement, Evidence, MAX_EVIDENCE_BYTES};
 use data_encoding::HEXLOWER;
 
@@ -87,12 +89,13 @@ impl ConfigfsTsm {
 impl Attester for ConfigfsTsm {
     fn report(&self, report_data: &[u8; 64]) -> Result<Evidence, AttesterError> {
         let answer = self.ask(&Kernel, report_data)?;
-        if answer.kind == CpuTee::Snp {
-            let report = parse(&answer.report)?;
-            if report.report_data != *report_data {
-                let reason = "it signs other data than was asked for".to_owned();
-                return Err(AttesterError::BadReport { reason });
-            }
+        let signed = match answer.kind {
+            CpuTee::Snp => parse(&answer.report)?.report_data,
+            CpuTee::Tdx => parse_quote(&answer.report)?.body.report_data,
+        };
+        if signed != *report_data {
+            let reason = "it signs other data than was asked for".to_owned();
+            return Err(AttesterError::BadReport { reason });
         }
         let from_host = answer.endorsements.into_iter().map(|data| (FROM_HOST, data));
         let configured = self.endorsements.iter().map(|data| (CONFIGURED, data.clone()));
@@ -128,12 +131,19 @@ fn parse(report: &[u8]) -> Result<Report, AttesterError> {
     Report::parse(report).map_err(|error| AttesterError::BadReport { reason: error.to_string() })
 }
 
+fn parse_quote(quote: &[u8]) -> Result<Quote<'_>, AttesterError> {
+    Quote::parse(quote).map_err(|error| AttesterError::BadReport { reason: error.to_string() })
+}
+
 fn chip_id(answer: &Answer) -> Result<String, AttesterError> {
     match answer.kind {
         CpuTee::Snp => Ok(HEXLOWER.encode(&parse(&answer.report)?.chip_id)),
-        // A TDX quote names its platform inside the PCK certificate, which this version does not
-        // read; the keyset then names no chip.
-        CpuTee::Tdx => Ok(String::new()),
+        // A TDX quote names its platform inside the PCK certificate it carries. Where a host leaves
+        // that out, the keyset names no chip, and a verifier that asks for one refuses.
+        CpuTee::Tdx => {
+            let platform = platform_of(&answer.report);
+            Ok(platform.map_or_else(String::new, |platform| HEXLOWER.encode(&platform.id())))
+        }
     }
 }
 

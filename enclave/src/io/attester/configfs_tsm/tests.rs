@@ -153,3 +153,22 @@ fn a_table_that_lies_about_its_lengths_gives_what_is_readable() {
     assert!(certificates(&good[..TABLE_ENTRY_BYTES * 2]).is_empty());
     assert!(certificates(&[]).is_empty());
 }
+
+#[test]
+fn a_td_is_called_by_its_platform_certificate() {
+    use crate::simulated_tee::Validity;
+    use crate::simulated_tee::tdx::{Intel, TdTemplate, Window};
+    let window = Window { issue_date: String::new(), next_update: String::new() };
+    let td = TdTemplate::new(false);
+    let mut intel = Intel::generate(Validity::years_from(0, 1), window, td).unwrap();
+    let chain = intel.chain().unwrap();
+    let answer = |intel: &Intel| Answer {
+        kind: CpuTee::Tdx,
+        report: intel.quote(&[7; 64], &chain).unwrap(),
+        endorsements: Vec::new(),
+    };
+    assert_eq!(chip_id(&answer(&intel)).unwrap(), "c2".repeat(16));
+    // Only named, not certified: type 3.
+    intel.quote.certification = 3;
+    assert_eq!(chip_id(&answer(&intel)).unwrap(), "");
+}

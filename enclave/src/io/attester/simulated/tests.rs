@@ -57,7 +57,7 @@ fn what_it_signs_passes_the_development_policy_under_its_named_root_only() {
         Policy::from_toml(include_str!("../../../../../policies/appraisal/development.toml"))
             .unwrap();
     let judge = |anchors: TrustAnchors| {
-        let expectations = Expectations { report_data: Some([5; 64]), measurement: None };
+        let expectations = Expectations { report_data: Some([5; 64]), ..Expectations::default() };
         appraise_raw(&evidence.report, &endorsements, &anchors, &development, &expectations, NOW)
     };
     let root = TrustAnchor::simulated("this machine", tee.root_certificate()).unwrap();
