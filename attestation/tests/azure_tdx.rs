@@ -2,6 +2,7 @@
 //! a simulated paravisor for what only a TD can have wrong.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     dead_code,
     unused_imports,
     reason = "tests read evidence from files; the simulated TEE is included by path"

@@ -188,6 +188,13 @@ fn version_two_signs_its_registers() {
     assert_eq!(failed(&world.judge()), BTreeSet::from([ReportSignature]));
 }
 
+/// Bytes of a version 1 report that nothing judged here covers, and why they may change.
+const UNCOVERED: &[(&str, std::ops::Range<usize>)] = &[
+    ("the owner's signature of the PEK, which says nothing about the chip", 1900..2420),
+    ("serial number, reserved and a MAC whose key stands beside it: no claims", 2420..2548),
+];
+
+/// Few every day; `BULLA_MUTATIONS=100000` and `--release` for the full count.
 #[test]
 fn no_mutation_is_accepted_with_other_claims() {
     use rand_core::{Rng, SeedableRng};
@@ -195,7 +202,9 @@ fn no_mutation_is_accepted_with_other_claims() {
     let world = CsvWorld::new();
     let report = world.report();
     let original = world.judge_bytes(&report);
-    let (mut accepted, tried) = (0, 200);
+    let wanted = std::env::var("BULLA_MUTATIONS").ok();
+    let tried = wanted.map_or(200, |text| text.parse().expect("BULLA_MUTATIONS is a number"));
+    let mut accepted = 0;
     for _ in 0..tried {
         let mut mutated = report.clone();
         let at = rng.next_u32() as usize % mutated.len();
@@ -203,6 +212,7 @@ fn no_mutation_is_accepted_with_other_claims() {
         let result = world.judge_bytes(&mutated);
         if result.is_affirmed() {
             assert_eq!(result.claims(), original.claims(), "byte {at}");
+            assert!(UNCOVERED.iter().any(|(_, range)| range.contains(&at)), "byte {at}");
             accepted += 1;
         }
     }
