@@ -5,16 +5,20 @@
 #![allow(dead_code, unused_imports, reason = "the simulated TEE is included by path")]
 
 mod simulated;
+mod simulated_tdx;
 
+use bulla_attestation::endorsement::Endorsements;
 use bulla_attestation::hash::sha256;
 use bulla_attestation::hex::Hex;
 use bulla_attestation::policy::Policy;
+use bulla_attestation::raw::{Expectations, appraise_raw};
 use bulla_attestation::reference::{
     DocumentError, Image, Instant, Manifest, ManifestBody, Model, ReferenceDocuments, Role,
-    RootBody, RootDocument, RotationError, SnpValues,
+    RootBody, RootDocument, RotationError, SnpValues, TdxValues,
 };
-use bulla_attestation::result::{AttestationResult, CheckName, CheckResult};
+use bulla_attestation::result::{AttestationResult, CheckName, CheckResult, Claims};
 use bulla_attestation::sign::SigningKey;
+use bulla_attestation::tee::TeeKind;
 use bulla_wire::ids::Digest;
 use bulla_wire::units::UnixSeconds;
 use simulated::{NOW, World, hex};
@@ -400,23 +404,77 @@ fn white_space_and_order_are_free_and_nothing_else_is() {
     assert!(matches!(refused, DocumentError::TooLong { .. }), "{refused}");
 }
 
+/// A TD whose policy lists nothing itself, under a manifest of these images.
+fn judge_td(images: &[TdxValues]) -> AttestationResult {
+    let mut body = manifest_body(1, [1; 48]);
+    body.images = images
+        .iter()
+        .enumerate()
+        .map(|(index, values)| Image {
+            name: format!("image {index}"),
+            snp: Vec::new(),
+            tdx: vec![values.clone()],
+            vtpm: Vec::new(),
+            csv: Vec::new(),
+        })
+        .collect();
+    let mut documents = ReferenceDocuments::none();
+    documents.add("root", first_root().to_json().as_bytes());
+    documents.add("manifest", sign_manifest(body, &[10]).to_json().as_bytes());
+    let mut world = simulated_tdx::World::new();
+    world.change_policy("measurements = [", "measurements = [] # [");
+    world.change_policy("rtmr1 = [", "rtmr1 = [] # [");
+    let named = format!(
+        "manifests = [{{ name = \"{LINE}\", root = \"{}\", minimum_version = 1, files = [\"a\"] }}]",
+        first_root().digest()
+    );
+    world.change_policy("manifests = []", &named);
+    let policy = world.policy().with_reference_values(&documents);
+    let (quote, endorsements) = world.evidence(&[7; 64]);
+    let endorsements = Endorsements::sort(endorsements.iter().map(Vec::as_slice));
+    let (anchors, expectations) = (world.anchors(), Expectations::default());
+    appraise_raw(TeeKind::Tdx, &quote, &endorsements, &anchors, &policy, &expectations, world.now)
+}
+
+#[test]
+fn the_registers_of_a_td_must_belong_to_one_image() {
+    let world = simulated_tdx::World::new();
+    let result = world.judge_raw(&world.policy());
+    let Some(Claims::Tdx(claims)) = result.claims() else { panic!("{result}") };
+    let (mrtd, rtmr1) = (claims.measurement, claims.rtmrs[1]);
+    let image =
+        |mrtd, rtmr1| TdxValues { mrtd, rtmr0: None, rtmr1: Some(rtmr1), rtmr2: None, rtmr3: None };
+    let (other_mrtd, other_rtmr1) = (Hex([8; 48]), Hex([9; 48]));
+    let whole = judge_td(&[image(other_mrtd, other_rtmr1), image(mrtd, rtmr1)]);
+    assert_eq!(failed(&whole), failed(&result), "{whole}");
+    let got = &whole.check(CheckName::ReferenceValues).unwrap().got;
+    assert_eq!(got, "image 1 (manifest bulla-appliance, version 1)");
+    // Each value is listed, but of different images.
+    let mixed = judge_td(&[image(mrtd, other_rtmr1), image(other_mrtd, rtmr1)]);
+    assert_eq!(failed(&mixed), REFERENCE, "{mixed}");
+    let got = &mixed.check(CheckName::ReferenceValues).unwrap().got;
+    assert_eq!(got, "the launch digest of image 0, with other registers");
+    let unlisted = judge_td(&[image(other_mrtd, rtmr1)]);
+    assert_eq!(failed(&unlisted), [CheckName::Measurement], "{unlisted}");
+}
+
 /// Every byte of the text is white space, or its change is refused, or changes nothing that is read.
 #[test]
 fn no_flipped_bit_passes_with_other_values() {
     let root = first_root();
     let manifest = sign_manifest(manifest_body(3, [1; 48]), &[10]);
     let text = manifest.to_json();
+    let named = format!(
+        "manifests = [{{ name = \"{LINE}\", root = \"{}\", minimum_version = 1, files = [\"a\"] }}]",
+        root.digest()
+    );
+    let policy = include_str!("../../policies/appraisal/strict.toml");
+    let policy = Policy::from_toml(&policy.replacen("manifests = []", &named, 1)).unwrap();
     let read = |bytes: &[u8]| {
         let mut documents = ReferenceDocuments::none();
         documents.add("root", root.to_json().as_bytes());
         documents.add("manifest", bytes);
-        let named = format!(
-            "manifests = [{{ name = \"{LINE}\", root = \"{}\", minimum_version = 1, files = [\"a\"] }}]",
-            root.digest()
-        );
-        let policy = include_str!("../../policies/appraisal/strict.toml");
-        let policy = Policy::from_toml(&policy.replacen("manifests = []", &named, 1)).unwrap();
-        policy.with_reference_values(&documents)
+        policy.clone().with_reference_values(&documents)
     };
     let untouched = read(text.as_bytes());
     let mut passed = 0;
@@ -427,14 +485,9 @@ fn no_flipped_bit_passes_with_other_values() {
             // White space, or a signature, which the root judges.
             continue;
         }
-        let policy = read(&bytes);
-        passed += usize::from(policy == untouched);
-        let took = policy.snp().unwrap().measurements
-            != Policy::from_toml(include_str!("../../policies/appraisal/strict.toml"))
-                .unwrap()
-                .snp()
-                .unwrap()
-                .measurements;
+        let read = read(&bytes);
+        passed += usize::from(read == untouched);
+        let took = read.snp().unwrap().measurements != policy.snp().unwrap().measurements;
         assert!(!took, "byte {at}: {}", String::from_utf8_lossy(&bytes));
     }
     assert_eq!(passed, 0);

@@ -9,8 +9,8 @@ use bulla_wire::cose::{self, KeyId};
 use super::{Ear, EarError, PROFILE, TrustVector};
 use crate::sign::SigningKey;
 
-/// `typ` (RFC 9596) of the token: the media type of RFC 9782.
-const TYP: &str = "application/eat+cwt";
+/// COSE algorithm identifier of EdDSA (RFC 9053 §2.2).
+const ALG_EDDSA: i8 = -8;
 /// Deepest nesting of a claim written (ours; a verdict has four levels).
 const MAX_DEPTH: usize = 16;
 
@@ -77,10 +77,15 @@ impl Ear<'_> {
         write_map(e, &self.verifier_claims()?, 0)
     }
 
-    /// The CWT, signed with Ed25519.
+    /// The CWT, signed with Ed25519. Its header has algorithm and key id only: readers in the field
+    /// refuse a `typ` (RFC 9596). Messages of our own always have one, so neither passes for the other.
     pub fn cwt(&self, key: &SigningKey) -> Result<Vec<u8>, EarError> {
         let payload = self.to_cbor()?;
-        let protected = cose::protected_header(TYP, KeyId::of(&key.public()));
+        let mut header = Encoder::new(Vec::new());
+        header.map(2).and_then(|e| e.u8(1)?.i8(ALG_EDDSA)).map_err(refused)?;
+        let key_id = KeyId::of(&key.public());
+        header.u8(4).and_then(|e| e.bytes(&key_id.0)).map_err(refused)?;
+        let protected = header.into_writer();
         let signature = key.sign_bytes(&cose::to_be_signed(&protected, &payload));
         Ok(cose::assemble(&protected, &payload, &signature))
     }

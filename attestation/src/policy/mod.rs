@@ -241,9 +241,19 @@ impl Policy {
     pub fn with_reference_values(mut self, documents: &ReferenceDocuments) -> Policy {
         let named = &self.document.reference_values.manifests;
         let values = ReferenceValues::resolve(named, documents);
-        let launch_digests = values.launch_digests();
+        let measured = values.measured();
         if let Some(snp) = &mut self.document.snp {
-            snp.measurements.extend(launch_digests.snp);
+            snp.measurements.extend(measured.snp);
+        }
+        if let Some(tdx) = &mut self.document.tdx {
+            tdx.measurements.extend(measured.mrtds);
+            let registers = [&mut tdx.rtmr0, &mut tdx.rtmr1, &mut tdx.rtmr2, &mut tdx.rtmr3];
+            for (accepted, listed) in registers.into_iter().zip(measured.rtmrs) {
+                accepted.extend(listed);
+            }
+        }
+        if let Some(csv) = &mut self.document.csv {
+            csv.measurements.extend(measured.csv);
         }
         self.beside.manifests = values;
         self

@@ -87,12 +87,11 @@ impl Measured {
     }
 
     fn is_td(&self, values: &TdxValues) -> bool {
-        let registers = [&values.rtmr0, &values.rtmr1, &values.rtmr2, &values.rtmr3];
         let agrees = |(index, fixed): (usize, &&Option<_>)| match fixed {
             None => true,
             Some(fixed) => self.shows(self.rtmr(index), fixed),
         };
-        self.launched(&values.mrtd) && registers.iter().enumerate().all(agrees)
+        self.launched(&values.mrtd) && values.rtmrs().iter().enumerate().all(agrees)
     }
 
     fn rtmr(&self, index: usize) -> &Value {

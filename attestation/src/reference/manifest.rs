@@ -92,6 +92,13 @@ pub struct TdxValues {
     pub rtmr3: Option<Hex<48>>,
 }
 
+impl TdxValues {
+    /// The four registers in order.
+    pub(super) fn rtmrs(&self) -> [&Option<Hex<48>>; 4] {
+        [&self.rtmr0, &self.rtmr1, &self.rtmr2, &self.rtmr3]
+    }
+}
+
 /// PCRs of the SHA-256 bank; one left out is not compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -39,11 +39,13 @@ pub enum ManifestState {
     },
 }
 
-/// Launch digests by kind of TEE.
+/// Everything the manifests list, by kind of TEE and register. Which values belong together is the
+/// check `reference_values`.
 #[derive(Debug, Default)]
-pub(crate) struct LaunchDigests {
+pub(crate) struct Measured {
     pub(crate) snp: Vec<Hex<48>>,
-    pub(crate) tdx: Vec<Hex<48>>,
+    pub(crate) mrtds: Vec<Hex<48>>,
+    pub(crate) rtmrs: [Vec<Hex<48>>; 4],
     pub(crate) csv: Vec<Hex<32>>,
 }
 
@@ -123,12 +125,17 @@ impl ReferenceValues {
         })
     }
 
-    pub(crate) fn launch_digests(&self) -> LaunchDigests {
-        let mut all = LaunchDigests::default();
+    pub(crate) fn measured(&self) -> Measured {
+        let mut all = Measured::default();
         for image in self.genuine().flat_map(|manifest| &manifest.body().images) {
             all.snp.extend(image.snp.iter().map(|values| values.measurement));
-            all.tdx.extend(image.tdx.iter().map(|values| values.mrtd));
             all.csv.extend(image.csv.iter().map(|values| values.measurement));
+            for values in &image.tdx {
+                all.mrtds.push(values.mrtd);
+                for (listed, register) in all.rtmrs.iter_mut().zip(values.rtmrs()) {
+                    listed.extend(*register);
+                }
+            }
         }
         all
     }
