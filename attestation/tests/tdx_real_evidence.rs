@@ -193,7 +193,21 @@ fn collateral_of(bytes: &[u8]) -> QuoteCollateralV3 {
     }
 }
 
-/// Every quote under every collateral at the edges and in the middle of each window: where the other
+/// The edges of a collateral's window, a second to both sides of each, its own instant, and two
+/// instants long outside.
+fn instants_of(collateral: &Value) -> Vec<UnixSeconds> {
+    let mut instants = vec![NOW, IN_2024];
+    let window = collateral["expected"]["window_utc"].as_array();
+    for edge in window.into_iter().flatten().filter_map(Value::as_str) {
+        let edge = instant(edge);
+        instants.extend([UnixSeconds(edge.0 - 1), edge, UnixSeconds(edge.0 + 1)]);
+    }
+    let own = collateral.pointer("/expected/at_utc").and_then(Value::as_str);
+    instants.extend(own.map(instant));
+    instants
+}
+
+/// Every quote under every collateral at the edges of its window: where the other
 /// implementation gives a status, ours is the same; where it has a reason to refuse, so have we,
 /// unless the reason is an attribute of the TD that is a claim here, or a revocation list outside its
 /// dates, which says nothing here.
@@ -202,23 +216,12 @@ fn agrees_with_dcap_qvl_on_every_quote_collateral_and_time() {
     let Some(folder) = EvidenceFolder::open() else { return };
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let collaterals = entries(&folder, "tdx-collateral-v3");
-    let mut times: Vec<UnixSeconds> = vec![NOW, IN_2024];
-    for (_, entry) in &collaterals {
-        let window = entry["expected"]["window_utc"].as_array();
-        for edge in window.into_iter().flatten().filter_map(Value::as_str) {
-            let edge = instant(edge);
-            times.extend([UnixSeconds(edge.0 - 1), edge, UnixSeconds(edge.0 + 1)]);
-        }
-        if let Some(at) = entry.pointer("/expected/at_utc").and_then(Value::as_str) {
-            times.push(instant(at));
-        }
-    }
     for (file, _) in entries(&folder, "tdx-quote") {
         let quote = folder.read(&file);
-        for (name, _) in &collaterals {
+        for (name, entry) in &collaterals {
             let theirs = collateral_of(&folder.read(name));
             let ours = folder.endorsements([name.as_str()]);
-            for now in &times {
+            for now in &instants_of(entry) {
                 let result = judge(&quote, &ours, *now);
                 let word = match dcap_qvl::verify::verify(&quote, &theirs, now.0) {
                     Ok(report) => {

@@ -28,7 +28,7 @@ use x509_parser::pem::Pem;
 
 use crate::signature::Memory;
 use crate::tee::csv::certificate::HygonCertificate;
-use crate::tee::tdx::event_log::EventLog;
+use crate::tee::tdx::event_log::{EventLog, MAX_LOGS};
 
 /// Most endorsements one appraisal looks at (ours; a real set has three to six).
 pub const MAX_ENDORSEMENTS: usize = 64;
@@ -61,8 +61,8 @@ pub struct Endorsements {
 }
 
 impl Endorsements {
-    /// Sorts `blobs`: DER certificates, revocation lists and OCSP answers, PEM text with any number
-    /// of them, manifests.
+    /// Sorts `blobs`: DER certificates, revocation lists and OCSP answers (as they are, in hex or in
+    /// base64), PEM text with any number of them, manifests, Intel's collateral, event logs.
     pub fn sort<'a>(blobs: impl IntoIterator<Item = &'a [u8]>) -> Endorsements {
         let mut sorted = Endorsements::default();
         for blob in blobs {
@@ -127,7 +127,7 @@ impl Endorsements {
     }
 
     fn add_event_log(&mut self, log: EventLog) {
-        if self.event_logs.len() >= MAX_ENDORSEMENTS {
+        if self.event_logs.len() >= MAX_LOGS {
             self.left_aside += 1;
         } else {
             self.event_logs.push(log);

@@ -126,13 +126,16 @@ pub(super) struct Found<'a, T> {
     pub signer: Option<Signer<'a>>,
 }
 
-/// The statements that `is_about` this platform, each with its signer.
-pub(super) fn statements<'a, T>(
+/// The statements that `is_about` this platform, those for `now` first, each with its signer.
+pub(super) fn statements<'a, T: Dated>(
     all: &'a [Signed<T>],
     is_about: impl Fn(&T) -> bool,
     signers: &[Signer<'a>],
+    now: i64,
 ) -> Vec<Found<'a, T>> {
-    let about = all.iter().filter(|signed| is_about(&signed.statement));
+    let mut about: Vec<&Signed<T>> =
+        all.iter().filter(|signed| is_about(&signed.statement)).collect();
+    about.sort_by_key(|signed| !signed.statement.is_current(now));
     let found = |signed: &'a Signed<T>| Found {
         statement: &signed.statement,
         signer: signers
@@ -140,7 +143,7 @@ pub(super) fn statements<'a, T>(
             .find(|signer| signed.is_signed_by(&signer.certificate.public_key))
             .copied(),
     };
-    about.take(MAX_STATEMENTS).map(found).collect()
+    about.into_iter().take(MAX_STATEMENTS).map(found).collect()
 }
 
 /// Intel's statements about this platform.

@@ -125,9 +125,11 @@ impl TdxClaims {
         }
     }
 
-    /// Every name the platform goes by, in hex; empty where its certificate is missing.
+    /// Every name the platform goes by, in hex; empty where its certificate is missing. Zero is
+    /// nobody's name.
     pub fn platform_ids(&self) -> Vec<String> {
         let all = [self.platform_instance_id, self.ppid];
-        all.into_iter().flatten().map(|id| id.to_string()).collect()
+        let names = all.into_iter().flatten().filter(|id| id.0 != [0; 16]);
+        names.map(|id| id.to_string()).collect()
     }
 }

@@ -153,8 +153,8 @@ impl<'a> Material<'a> {
                 info.fmspc == platform.fmspc && info.pce_id == platform.pce_id
             })
         };
-        let infos = chain::statements(&endorsements.tcb_infos, is_about, &signers);
-        let identities = chain::statements(&endorsements.qe_identities, |_| true, &signers);
+        let infos = chain::statements(&endorsements.tcb_infos, is_about, &signers, now);
+        let identities = chain::statements(&endorsements.qe_identities, |_| true, &signers, now);
         let tcb_infos = Statements::choose(infos, now, is_sound);
         let qe_identities = Statements::choose(identities, now, is_sound);
         Material {

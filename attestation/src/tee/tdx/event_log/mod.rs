@@ -17,7 +17,9 @@ pub const REGISTER_BYTES: usize = 48;
 /// Largest log in bytes (ours; firmware reserves 64 to 256 KiB).
 pub const MAX_LOG_BYTES: usize = 4 * 1024 * 1024;
 /// Most events of one log (ours; real ones have under 200).
-pub const MAX_EVENTS: usize = 65_536;
+pub const MAX_EVENTS: usize = 8192;
+/// Most logs one appraisal replays (ours).
+pub const MAX_LOGS: usize = 4;
 
 /// What is in the registers.
 pub type Registers = [[u8; REGISTER_BYTES]; REGISTERS];
