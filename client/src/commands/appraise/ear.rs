@@ -125,10 +125,10 @@ fn of_pem(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const ED25519: &str = "-----BEGIN PRIVATE KEY-----\n\
+    pub const ED25519: &str = "-----BEGIN PRIVATE KEY-----\n\
         MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n\
         -----END PRIVATE KEY-----\n";
 

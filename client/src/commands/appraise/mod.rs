@@ -72,6 +72,9 @@ pub struct Appraise {
     /// What an SEV-SNP guest was started with.
     #[command(flatten)]
     pub launch: Launch,
+    /// The verdict as an EAR
+    #[command(flatten)]
+    pub ear: EarOutput,
 }
 
 impl Appraise {

@@ -309,3 +309,37 @@ fn paths_are_what_was_typed() {
     let error = read(&files, &[]).unwrap_err();
     assert!(error.reason.contains(Path::new("a").to_str().unwrap()), "{}", error.reason);
 }
+
+#[test]
+fn a_verdict_is_written_besides_as_a_signed_ear() {
+    let node = Node::new();
+    node.write("key.pem", ear::tests::ED25519.as_bytes());
+    for (name, dialect) in
+        [("ear.jwt", "draft04"), ("ear.jwt", "veraison2023"), ("ear.cwt", "draft04")]
+    {
+        let out = node.path(name);
+        let words = ["--ear", &out, "--ear-key", "key.pem", "--ear-dialect", dialect];
+        let appraise = node.command(&[&ENDORSED[..], &words].concat());
+        let appraisal = node.judge(&ENDORSED).unwrap();
+        appraise.ear.write(&appraisal, Some(&[9; 32])).unwrap();
+        let token = std::fs::read(&out).unwrap();
+        if name.ends_with("cwt") {
+            assert_eq!(token[..2], [0xd2, 0x84], "a tagged COSE_Sign1");
+            continue;
+        }
+        let token = String::from_utf8(token).unwrap();
+        let claims = token.split('.').nth(1).unwrap();
+        let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let status = if dialect == "draft04" { "ear_status" } else { "ear.status" };
+        assert_eq!(claims["submods"]["cpu0"][status], "contraindicated", "simulated");
+        assert!(claims["eat_nonce"].is_string());
+    }
+    // One verdict, one file.
+    let words = ["report.bin", "report.bin", "vcek.der", "ask.der"];
+    let several = node.judge(&words).unwrap();
+    let out = node.path("several.jwt");
+    let appraise = node.command(&["report.bin", "--ear", &out, "--ear-key", "key.pem"]);
+    assert!(appraise.ear.write(&several, None).is_err());
+    assert!(!std::path::Path::new(&out).exists());
+}
