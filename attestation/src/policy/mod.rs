@@ -63,7 +63,7 @@ pub enum PolicyError {
     },
     /// A workload policy on real hardware that would take any workload.
     #[error(
-        "a workload policy must list measurements: only one with allow_simulated = true, or with purpose = \"evidence\", may say \"any\""
+        "a workload policy must list measurements (for Azure pcrs): only one with allow_simulated = true, or with purpose = \"evidence\", may say \"any\""
     )]
     AnyMeasurement,
     /// A keyset life beyond reason.
@@ -386,12 +386,8 @@ impl Document {
         for tee in &self.tees {
             self.has_sections_for(*tee)?;
         }
-        let takes_any_workload = self
-            .snp
-            .as_ref()
-            .is_some_and(|snp| snp.measurements == Accept::Any)
-            || self.tdx.as_ref().is_some_and(|tdx| tdx.measurements == Accept::Any);
-        if self.purpose == Purpose::Workload && takes_any_workload && !self.allow_simulated {
+        let takes_any = self.takes_any_workload();
+        if self.purpose == Purpose::Workload && takes_any && !self.allow_simulated {
             return Err(PolicyError::AnyMeasurement);
         }
         let life = self.keyset.maximum_life_seconds;
@@ -403,6 +399,15 @@ impl Document {
         self.rego.check()?;
         self.nvidia.as_ref().map_or(Ok(()), NvidiaPolicy::check)?;
         self.snp.as_ref().map_or(Ok(()), SnpPolicy::check)
+    }
+
+    /// Whether some section lists nothing that would tell one workload from another: launch digests,
+    /// and behind a paravisor, which all VMs share, the registers of the vTPM.
+    fn takes_any_workload(&self) -> bool {
+        self.snp.as_ref().is_some_and(|snp| snp.measurements == Accept::Any)
+            || self.tdx.as_ref().is_some_and(|tdx| tdx.measurements == Accept::Any)
+            || self.csv.as_ref().is_some_and(|csv| csv.measurements == Accept::Any)
+            || self.azure.as_ref().is_some_and(|azure| azure.pcrs == Accept::Any)
     }
 
     fn has_sections_for(&self, tee: TeeKind) -> Result<(), PolicyError> {

@@ -64,8 +64,16 @@ fn refuses_a_policy_with_any_line_left_out() {
 
 #[test]
 fn refuses_any_measurement_on_real_hardware() {
-    let text = STANDARD.replacen("measurements = []", "measurements = \"any\"", 1);
-    assert_eq!(Policy::from_toml(&text), Err(PolicyError::AnyMeasurement));
+    let lists: Vec<(usize, &str)> = ["measurements = []", "pcrs = []"]
+        .into_iter()
+        .flat_map(|list| STANDARD.match_indices(list))
+        .collect();
+    assert_eq!(lists.len(), 4, "of [snp], [tdx] and [csv], and of [azure]");
+    for (at, list) in lists {
+        let any = list.replace("[]", "\"any\"");
+        let text = [&STANDARD[..at], &any, &STANDARD[at + list.len()..]].concat();
+        assert_eq!(Policy::from_toml(&text), Err(PolicyError::AnyMeasurement), "byte {at}");
+    }
 }
 
 #[test]
