@@ -1,27 +1,41 @@
 //! `bulla verify`: is there an enclave behind this address, and whose workload is it?
+//!
+//! Speaks to any aci/1 service. Exit code 0: the evidence is affirmed, that of devices beside it
+//! too, and a live connection is bound to it; 1: not so; 2: no report could be had or read.
+
+mod channel;
+mod target;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use bulla_attestation::aci::{ServiceReport, read_report};
 use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
 use bulla_attestation::appraise::{Freshness, appraise};
+use bulla_attestation::endorsement::Endorsements;
+use bulla_attestation::input::{MAX_FILE_BYTES, Role};
 use bulla_attestation::policy::Policy;
+use bulla_attestation::raw::{Expectations, appraise_raw};
 use bulla_attestation::result::AttestationResult;
-use bulla_wire::evidence::{AttestationReport, MAX_REPORT_BYTES};
-use bulla_wire::http::PATH_ATTESTATION;
+use bulla_attestation::tee::TeeKind;
+use bulla_wire::cbor::Bytes;
+use bulla_wire::evidence::{AttestationReport, Endorsement, MAX_ENDORSEMENTS};
 use bulla_wire::ids::{Digest, InstanceId};
+use bulla_wire::units::UnixSeconds;
 use clap::Args;
-use data_encoding::HEXLOWER;
-use rand_core::Rng;
 use serde_json::json;
 
-use super::show::{BAD, FAINT, GOOD, WARN};
+use self::channel::Channel;
+use self::target::Fetched;
+use super::show::{BAD, FAINT, GOOD, WARN, harmless};
 use super::{EXIT_OK, EXIT_REFUSED, GlobalArgs};
+use crate::commands::appraise::instant;
+use crate::endorsements::{Material, Request};
 use crate::io::client::{anchors, policy};
+use crate::io::endorsements::{Cache, Gathered};
 use crate::io::folder::{Folder, read_limited};
-use crate::io::system::{SystemRng, now};
-use crate::io::tls::{ObservedKey, ServerIdentity};
-use crate::io::transport::Transport;
 
 /// The policies shipped with bulla, by name.
 pub(super) const SHIPPED: [(&str, &str); 4] = [
@@ -38,7 +52,7 @@ const MAX_ROOT_BYTES: usize = 64 * 1024;
 /// Appraises a service.
 #[derive(Debug, Clone, Args)]
 pub struct Verify {
-    /// Address of an enclave or broker (https://HOST:PORT), or a file with a saved report
+    /// Address of an enclave or broker (https://HOST:PORT), or a file with a saved report or bundle
     pub target: String,
     /// Which enclave behind a broker; its first when left out
     #[arg(long)]
@@ -50,42 +64,68 @@ pub struct Verify {
     /// Root certificate (DER) of a simulated TEE to trust besides; the policy must allow it
     #[arg(long, value_name = "FILE")]
     pub simulated_root: Vec<PathBuf>,
+    /// Certificates, revocation lists, collateral, manifests, OCSP answers besides those that came
+    /// with the report and those kept (see `bulla endorsements`)
+    #[arg(long, value_name = "FILE")]
+    pub endorsement: Vec<PathBuf>,
     /// Ask for the cacheable report instead of a fresh one: binding is judged, freshness is not
     #[arg(long)]
     pub passport: bool,
+    /// Judge a saved report as of this instant (RFC 3339) [default: when a bundle says it was
+    /// collected, else now]
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
+    pub at: Option<UnixSeconds>,
+    /// Write report, endorsements and nonce to a bundle, to be judged again offline
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
 }
 
-/// A report as it came.
-struct Fetched {
-    report: Vec<u8>,
-    freshness: Freshness,
+/// Everything that was found out.
+struct Found {
+    result: AttestationResult,
+    /// One verdict per document of device evidence beside the report's own.
+    devices: Vec<AttestationResult>,
+    report: AttestationReport,
+    channel: Channel,
     tls_key: Option<Digest>,
-    host: String,
+    collected_at: UnixSeconds,
+    /// How many endorsements the cache added.
+    kept: usize,
+    /// What is needed and not at hand, with where it is to be had.
+    missing: Vec<(String, Option<String>)>,
+    remarks: Vec<String>,
 }
 
 impl Verify {
     /// Fetches, appraises, shows. Exit code 0 affirmed, 1 refused.
     pub async fn run(&self, global: &GlobalArgs) -> anyhow::Result<u8> {
         let (policy, anchors) = self.rules(global)?;
-        let fetched = self.fetch().await?;
-        let report = AttestationReport::from_json(&fetched.report)?;
-        let freshness = fetched.freshness.clone();
-        let result = appraise(&report, &anchors, &policy, freshness, now().seconds());
-        let digest = bulla_attestation::hash::keyset_digest(&report.attestation.workload_keyset);
-        let tls = tls_verdict(&report, &fetched);
-        if global.json {
-            let document = json!({
-                "result": result,
-                "keyset_digest": digest.prefixed(),
-                "subject": report.attestation.workload_keyset.subject,
-                "tls_key": fetched.tls_key,
-                "tls": tls.word(),
-            });
-            println!("{}", serde_json::to_string_pretty(&document)?);
-        } else {
-            show(&result, &report, &digest, tls);
+        let path = PathBuf::from(&self.target);
+        let mut fetched = match path.is_file() {
+            true => target::saved(&path)?,
+            false => target::live(&self.target, self.instance.as_ref(), self.passport).await?,
+        };
+        for path in &self.endorsement {
+            let mut given = Material::default();
+            given.add(
+                &path.display().to_string(),
+                &read_limited(path, MAX_FILE_BYTES)?,
+                Role::Endorsement,
+            )?;
+            fetched.endorsements.extend(given.endorsements);
         }
-        Ok(if result.is_affirmed() { EXIT_OK } else { EXIT_REFUSED })
+        let cache = Cache::open(&Folder::open(&global.client_folder())?)?;
+        let at = self.at.unwrap_or(fetched.collected_at);
+        let (material, gathered) = gather(&fetched, &cache, at)?;
+        if let Some(path) = &self.save {
+            save(path, &material, &gathered, &fetched, &policy)?;
+        }
+        let found = judge(fetched, &gathered, &anchors, &policy, at)?;
+        match global.json {
+            true => println!("{}", serde_json::to_string_pretty(&found.document())?),
+            false => found.show(),
+        }
+        Ok(if found.is_good() { EXIT_OK } else { EXIT_REFUSED })
     }
 
     /// Policy and anchors: the client's own where it is configured, unless others are named.
@@ -112,45 +152,8 @@ impl Verify {
         }
         Ok((policy, anchors))
     }
-
-    async fn fetch(&self) -> anyhow::Result<Fetched> {
-        let path = PathBuf::from(&self.target);
-        if path.is_file() {
-            let report = read_limited(&path, MAX_REPORT_BYTES)?;
-            let (freshness, host) = (Freshness::Passport, String::new());
-            return Ok(Fetched { report, freshness, tls_key: None, host });
-        }
-        if !self.target.contains("://") {
-            bail!("{:?} is neither a file nor an address (https://HOST[:PORT])", self.target);
-        }
-        let observed = ObservedKey::default();
-        let identity = ServerIdentity::DangerousAny(observed.clone());
-        let transport = Transport::new(&self.target, Some(&identity), None)?;
-        let (query, freshness) = self.query();
-        let path = format!("{PATH_ATTESTATION}{query}");
-        let report = transport.fetch(&path, MAX_REPORT_BYTES).await?.to_vec();
-        let host = host_of(transport.base());
-        Ok(Fetched { report, freshness, tls_key: observed.seen(), host })
-    }
-
-    fn query(&self) -> (String, Freshness) {
-        let mut parts = Vec::new();
-        let freshness = match self.passport {
-            true => Freshness::Passport,
-            false => {
-                let mut nonce = [0; 32];
-                SystemRng::new().fill_bytes(&mut nonce);
-                parts.push(format!("nonce={}", HEXLOWER.encode(&nonce)));
-                Freshness::Nonce(nonce)
-            }
-        };
-        parts.extend(self.instance.as_ref().map(|instance| format!("instance={instance}")));
-        let query = if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) };
-        (query, freshness)
-    }
 }
 
-/// The policy shipped under `name`, or in the file called so.
 pub(super) fn named_policy(name: &str) -> anyhow::Result<Policy> {
     match SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
         Some((_, text)) => Ok(Policy::from_toml(text)?),
@@ -158,46 +161,158 @@ pub(super) fn named_policy(name: &str) -> anyhow::Result<Policy> {
     }
 }
 
-fn host_of(base: &str) -> String {
-    let authority = base.split("://").nth(1).unwrap_or(base);
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next(),
-        None => authority.split(':').next(),
-    };
-    host.unwrap_or(authority).to_owned()
+/// Everything of one report, and what the cache adds to it.
+fn gather(
+    fetched: &Fetched,
+    cache: &Cache,
+    at: UnixSeconds,
+) -> anyhow::Result<(Material, Gathered)> {
+    let mut material = Material::default();
+    material.add("report", &fetched.report, Role::Anything)?;
+    material.endorsements.extend(fetched.endorsements.iter().cloned());
+    let at = i64::try_from(at.0).unwrap_or(i64::MAX);
+    let gathered = Gathered::gather(&material, Some(cache), None, at)?;
+    Ok((material, gathered))
 }
 
-/// What the TLS key says about who answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TlsVerdict {
-    /// The connection ended inside the enclave.
-    Attested,
-    /// Somebody else answered: a broker, a relay, a TLS terminator.
-    Other,
-    /// There was no TLS connection.
-    None,
+/// Writes everything to a bundle: the report as served, all endorsements, the nonce that was sent.
+fn save(
+    path: &PathBuf,
+    material: &Material,
+    gathered: &Gathered,
+    fetched: &Fetched,
+    policy: &Policy,
+) -> anyhow::Result<()> {
+    let mut bundle = material.bundle(gathered.taken().map(<[u8]>::to_vec), fetched.collected_at);
+    bundle.policy = Some(policy.digest());
+    if let Freshness::Nonce(nonce) = fetched.freshness {
+        bundle.nonce = Some(Bytes(nonce.to_vec()));
+    }
+    let bytes = bundle.to_vec().context("the report does not fit into a bundle")?;
+    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-impl TlsVerdict {
-    fn word(self) -> &'static str {
-        match self {
-            TlsVerdict::Attested => "attested",
-            TlsVerdict::Other => "not_in_keyset",
-            TlsVerdict::None => "none",
+fn judge(
+    fetched: Fetched,
+    gathered: &Gathered,
+    anchors: &TrustAnchors,
+    policy: &Policy,
+    at: UnixSeconds,
+) -> anyhow::Result<Found> {
+    let ServiceReport { mut report, devices, left_aside } = read_report(&fetched.report)?;
+    let more = fetched.endorsements.iter().map(Vec::as_slice).chain(gathered.taken());
+    let pieces = &mut report.attestation.evidence.endorsements;
+    let room = MAX_ENDORSEMENTS.saturating_sub(pieces.len());
+    let added = more.map(|data| Endorsement { kind: "kept".to_owned(), data: data.to_vec() });
+    pieces.extend(added.take(room));
+    let blobs = report.attestation.evidence.endorsements.iter();
+    let endorsements = Endorsements::sort(blobs.map(|piece| piece.data.as_slice()));
+    let devices = devices.iter().map(|document| {
+        let expected = Expectations::default();
+        appraise_raw(TeeKind::Nvidia, document, &endorsements, anchors, policy, &expected, at)
+    });
+    let devices = devices.collect();
+    let result = appraise(&report, anchors, policy, fetched.freshness, at);
+    let missing = gathered
+        .missing
+        .iter()
+        .map(|need| (need.to_string(), Request::of(need).ok().map(|request| request.url())));
+    let mut remarks = gathered.needs.remarks.clone();
+    remarks.extend(left_aside.into_iter().map(|left| format!("left aside: {left}")));
+    Ok(Found {
+        channel: Channel::of(&report.attestation.workload_keyset, fetched.connection.as_ref()),
+        tls_key: fetched.connection.and_then(|connection| connection.tls_key),
+        collected_at: fetched.collected_at,
+        kept: gathered.kept.len(),
+        missing: missing.collect(),
+        result,
+        devices,
+        report,
+        remarks,
+    })
+}
+
+impl Found {
+    fn is_good(&self) -> bool {
+        let devices = self.devices.iter().all(AttestationResult::is_affirmed);
+        self.result.is_affirmed() && devices && self.channel != Channel::Unbound
+    }
+
+    fn keyset_digest(&self) -> Digest {
+        bulla_attestation::hash::keyset_digest(&self.report.attestation.workload_keyset)
+    }
+
+    fn document(&self) -> serde_json::Value {
+        let attestation = &self.report.attestation;
+        let missing = self.missing.iter().map(|(need, url)| json!({ "need": need, "url": url }));
+        json!({
+            "result": self.result,
+            "devices": self.devices,
+            "keyset_digest": self.keyset_digest().prefixed(),
+            "subject": attestation.workload_keyset.subject,
+            "tls_key": self.tls_key,
+            "tls": self.channel.tls_word(self.tls_key.is_some()),
+            "channel": self.channel.word(),
+            "serving": self.report.service_capabilities.serving,
+            "stated_provenance": attestation.source_provenance,
+            "collected_at": self.collected_at,
+            "endorsements": { "kept": self.kept, "missing": missing.collect::<Vec<_>>() },
+            "remarks": self.remarks,
+        })
+    }
+
+    fn show(&self) {
+        for result in std::iter::once(&self.result).chain(&self.devices) {
+            show_result(result);
+        }
+        let attestation = &self.report.attestation;
+        let subject = attestation.workload_keyset.subject.as_deref().unwrap_or("-");
+        println!("keyset   {}", self.keyset_digest().prefixed());
+        println!("subject  {}", harmless(subject));
+        let provenance = &attestation.source_provenance;
+        for (what, text) in [
+            ("source", &provenance.repo_url),
+            ("commit", &provenance.repo_commit),
+            ("image", &provenance.image_digest),
+        ] {
+            if let Some(text) = text {
+                let text: String = text.chars().take(200).collect();
+                anstream::println!(
+                    "{what:8} {FAINT}{} (its own word, not measured){FAINT:#}",
+                    harmless(&text)
+                );
+            }
+        }
+        self.show_channel();
+        if self.report.service_capabilities.serving == "aggregator" {
+            anstream::println!(
+                "serving  {WARN}an aggregator{WARN:#}: it forwards prompts; its upstreams are not judged here"
+            );
+        }
+        for (need, url) in &self.missing {
+            let url = url.as_deref().unwrap_or("nobody's service has it");
+            anstream::println!("{FAINT}missing  {} ({url}){FAINT:#}", harmless(need));
+        }
+        for remark in &self.remarks {
+            anstream::println!("{FAINT}remark   {}{FAINT:#}", harmless(remark));
+        }
+    }
+
+    fn show_channel(&self) {
+        match self.channel {
+            Channel::Tls => println!("tls      this connection ends at a key of the keyset"),
+            Channel::Sealed => anstream::println!(
+                "tls      {FAINT}another key than the keyset's: a broker or relay answered; what is sealed to the keyset stays closed to it{FAINT:#}"
+            ),
+            Channel::Unbound => anstream::println!(
+                "tls      {BAD}refused: the keyset does not list this connection's key for this host, and has none that bulla seals to{BAD:#}"
+            ),
+            Channel::NotJudged => println!("tls      no connection was judged"),
         }
     }
 }
 
-fn tls_verdict(report: &AttestationReport, fetched: &Fetched) -> TlsVerdict {
-    let Some(key) = fetched.tls_key else { return TlsVerdict::None };
-    let pinned = report.attestation.workload_keyset.tls_public_keys.iter().any(|entry| {
-        let for_host = entry.domain.as_deref().is_none_or(|domain| domain == fetched.host);
-        entry.spki_sha256 == key && for_host
-    });
-    if pinned { TlsVerdict::Attested } else { TlsVerdict::Other }
-}
-
-fn show(result: &AttestationResult, report: &AttestationReport, digest: &Digest, tls: TlsVerdict) {
+fn show_result(result: &AttestationResult) {
     let text = result.to_string();
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
     let style = match (result.is_affirmed(), result.is_simulated()) {
@@ -205,35 +320,6 @@ fn show(result: &AttestationResult, report: &AttestationReport, digest: &Digest,
         (true, true) => WARN,
         (true, false) => GOOD,
     };
-    anstream::println!("{style}{}{style:#}", super::show::harmless(first));
-    anstream::print!("{}", super::show::harmless(rest));
-    let subject = report.attestation.workload_keyset.subject.as_deref().unwrap_or("-");
-    println!("keyset   {}", digest.prefixed());
-    println!("subject  {}", super::show::harmless(subject));
-    match tls {
-        TlsVerdict::Attested => println!("tls      this connection ends at a key of the keyset"),
-        TlsVerdict::Other => anstream::println!(
-            "tls      {FAINT}another key than the keyset's: a broker or relay answered; what is sealed to the keyset stays closed to it{FAINT:#}"
-        ),
-        TlsVerdict::None => println!("tls      no TLS connection was judged"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_shipped_policy_reads() {
-        for (name, _) in SHIPPED {
-            assert_eq!(named_policy(name).unwrap().name(), name);
-        }
-    }
-
-    #[test]
-    fn hosts_are_read_out_of_addresses() {
-        assert_eq!(host_of("https://a.example:8443"), "a.example");
-        assert_eq!(host_of("https://[::1]:8443"), "::1");
-        assert_eq!(host_of("https://a.example"), "a.example");
-    }
+    anstream::println!("{style}{}{style:#}", harmless(first));
+    anstream::print!("{}", harmless(rest));
 }

@@ -1,12 +1,12 @@
 //! What a person hands over for one appraisal: evidence and endorsements from files in any
 //! encoding, among them evidence bundles.
 
+use bulla_attestation::aci::read_report;
 use bulla_attestation::endorsement::Endorsements;
 use bulla_attestation::input::{File, Recognised, Role, recognise};
 use bulla_attestation::tee::TeeKind;
 use bulla_attestation::tee::snp::product::ProductLine;
 use bulla_wire::cbor::Bytes;
-use bulla_wire::evidence::AttestationReport;
 use bulla_wire::evidence_bundle::{BundleError, EvidenceBundle, KIND_ACI, Piece as Evidence};
 use bulla_wire::units::UnixSeconds;
 
@@ -37,7 +37,7 @@ impl Material {
         }
         let recognised = recognise(&[File { name, bytes, role }], None);
         self.left_aside.extend(recognised.left_aside.iter().map(ToString::to_string));
-        if role == Role::Anything && AttestationReport::from_json(bytes).is_ok() {
+        if role == Role::Anything && read_report(bytes).is_ok() {
             self.evidence.push(piece(KIND_ACI, bytes));
         } else {
             let found = recognised.evidence.iter();

@@ -7,7 +7,7 @@ use bulla_wire::evidence_bundle::KIND_ACI;
 use bulla_wire::units::UnixSeconds;
 
 use super::*;
-use crate::testing::{ASK, Enclave, NOW, VCEK};
+use crate::testing::{ASK, Enclave, VCEK};
 use bulla_attestation::endorsement::Endorsements;
 
 /// Noon of 2026-03-20, UTC.

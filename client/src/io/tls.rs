@@ -57,12 +57,17 @@ pub enum TlsError {
     },
 }
 
-/// TLS 1.3 towards a server known by `identity`.
+/// TLS 1.3 towards a server known by `identity`; towards one not known yet, which may be anybody's,
+/// TLS 1.2 too.
 pub fn client_config(identity: &ServerIdentity) -> Result<ClientConfig, TlsError> {
     let setup = |e: rustls::Error| TlsError::Setup { reason: e.to_string() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions: &[&rustls::SupportedProtocolVersion] = match identity {
+        ServerIdentity::DangerousAny(_) => rustls::ALL_VERSIONS,
+        ServerIdentity::Key(_) | ServerIdentity::Authorities(_) => &[&rustls::version::TLS13],
+    };
     let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
+        .with_protocol_versions(versions)
         .map_err(setup)?;
     let (pinned, observed) = match identity {
         ServerIdentity::Authorities(pem) => {

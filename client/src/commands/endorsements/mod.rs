@@ -6,7 +6,7 @@
 mod bundle;
 mod fetch;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::path::{Path, PathBuf};
 

@@ -152,7 +152,7 @@ impl Fetcher {
 
     /// A stand-in for all services at one address, under a root of its own.
     #[cfg(test)]
-    pub(super) fn stand_in(
+    pub(crate) fn stand_in(
         address: SocketAddr,
         roots: RootCertStore,
         answer_timeout_ms: u64,

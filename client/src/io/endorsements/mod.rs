@@ -6,7 +6,7 @@ mod cache;
 mod fetch;
 mod gather;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cache::{Cache, CacheError, Kept, Pruned};
 pub use gather::Gathered;

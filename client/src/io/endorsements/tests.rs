@@ -41,13 +41,18 @@ fn crl() -> Need {
     Need::AmdCrl { line: LINE, key: AmdKey::Vcek }
 }
 
-fn pem(der: &[u8]) -> String {
+pub(crate) fn pem(der: &[u8]) -> String {
     let text = data_encoding::BASE64.encode(der);
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
 /// A revocation list of somebody called `name`, for a month around [`NOW`].
 fn crl_of(name: &str) -> Vec<u8> {
+    crl_between(name, (2027, 1), (2027, 2))
+}
+
+/// The same, from one month (year, month) to another.
+pub(crate) fn crl_between(name: &str, from: (i32, u8), to: (i32, u8)) -> Vec<u8> {
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -55,8 +60,8 @@ fn crl_of(name: &str) -> Vec<u8> {
     let key = rcgen::KeyPair::generate().unwrap();
     let issuer = rcgen::Issuer::new(params, key);
     let list = rcgen::CertificateRevocationListParams {
-        this_update: rcgen::date_time_ymd(2027, 1, 1),
-        next_update: rcgen::date_time_ymd(2027, 2, 1),
+        this_update: rcgen::date_time_ymd(from.0, from.1, 1),
+        next_update: rcgen::date_time_ymd(to.0, to.1, 1),
         crl_number: rcgen::SerialNumber::from(1u64),
         issuing_distribution_point: None,
         revoked_certs: Vec::new(),
@@ -123,7 +128,7 @@ fn only_endorsements_are_kept() {
 // The stand-in for the services.
 
 #[derive(Clone)]
-enum Behaviour {
+pub(crate) enum Behaviour {
     Answers(Vec<u8>, Vec<(&'static str, String)>),
     Status(u16, Vec<(&'static str, &'static str)>),
     /// Says "not now" this often first.
@@ -135,9 +140,9 @@ enum Behaviour {
 }
 
 #[derive(Default)]
-struct StandIn {
+pub(crate) struct StandIn {
     by_path: Mutex<HashMap<String, Behaviour>>,
-    asked: AtomicUsize,
+    pub(crate) asked: AtomicUsize,
     hosts: Mutex<Vec<String>>,
 }
 
@@ -208,7 +213,7 @@ fn root(certificate: &CertificateDer<'static>) -> RootCertStore {
 }
 
 /// The services, with `behaviours` by path.
-fn services(behaviours: &[(&str, Behaviour)]) -> (Arc<StandIn>, Fetcher) {
+pub(crate) fn services(behaviours: &[(&str, Behaviour)]) -> (Arc<StandIn>, Fetcher) {
     let stand_in = Arc::new(StandIn::default());
     for (path, behaviour) in behaviours {
         stand_in.by_path.lock().unwrap().insert((*path).to_owned(), behaviour.clone());
@@ -217,12 +222,12 @@ fn services(behaviours: &[(&str, Behaviour)]) -> (Arc<StandIn>, Fetcher) {
     (stand_in, Fetcher::stand_in(address, roots, 2_000))
 }
 
-fn vcek_path() -> String {
+pub(crate) fn vcek_path() -> String {
     let chip: Vec<u8> = (0..64).collect();
     format!("/vcek/v1/Genoa/{}", data_encoding::HEXLOWER.encode(&chip))
 }
 
-fn answers(body: &[u8]) -> Behaviour {
+pub(crate) fn answers(body: &[u8]) -> Behaviour {
     Behaviour::Answers(body.to_vec(), Vec::new())
 }
 
