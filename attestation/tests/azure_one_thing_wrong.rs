@@ -211,12 +211,14 @@ fn every_check_has_a_row() {
 #[test]
 fn no_mutation_is_accepted_with_other_claims() {
     use rand_core::{Rng, SeedableRng};
+    /// Few: `mutations.rs` does the many, on real evidence.
+    const TRIED: usize = 100;
     let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(3);
     let world = AzureWorld::new();
     let document = world.document().to_string().into_bytes();
     let original = world.judge_bytes(&document);
     let mut accepted = 0;
-    for _ in 0..300 {
+    for _ in 0..TRIED {
         let mut mutated = document.clone();
         let at = rng.next_u32() as usize % mutated.len();
         mutated[at] ^= 1 << (rng.next_u32() % 8);
@@ -226,5 +228,5 @@ fn no_mutation_is_accepted_with_other_claims() {
             accepted += 1;
         }
     }
-    println!("Azure mutations: 300 tried, {accepted} accepted with the same claims");
+    println!("Azure mutations: {TRIED} tried, {accepted} accepted with the same claims");
 }

@@ -203,7 +203,7 @@ fn no_mutation_is_accepted_with_other_claims() {
     let report = world.report();
     let original = world.judge_bytes(&report);
     let wanted = std::env::var("BULLA_MUTATIONS").ok();
-    let tried = wanted.map_or(200, |text| text.parse().expect("BULLA_MUTATIONS is a number"));
+    let tried = wanted.map_or(100, |text| text.parse().expect("BULLA_MUTATIONS is a number"));
     let mut accepted = 0;
     for _ in 0..tried {
         let mut mutated = report.clone();

@@ -138,6 +138,17 @@ impl HygonCertificate {
         })
     }
 
+    /// The name its key signs under.
+    pub fn user_id(&self) -> &str {
+        &self.key.user_id
+    }
+
+    /// What the key is for that signed it.
+    pub fn signer(&self) -> Usage {
+        let (by, _) = self.signature;
+        by
+    }
+
     /// Whether `issuer` made the signature: its key, its usage, its id where the form names one.
     pub fn is_signed_by(&self, issuer: &HygonCertificate) -> bool {
         let (by, signature) = &self.signature;

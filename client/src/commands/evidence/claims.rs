@@ -90,6 +90,13 @@ fn words(name: &str) -> &'static str {
         "committed_tcb" => "firmware below which the platform cannot go back",
         "current_tcb" => "firmware that runs now",
         "launch_tcb" => "firmware when the guest began",
+        "generation" => "how much the host is kept out of: csv, csv2 or csv3",
+        "vm_id" => "the owner's name for the VM",
+        "vm_version" => "the owner's version of the VM",
+        "user_pubkey_digest" => "digest of the owner's session key; zero: none",
+        "chip_certificate" => "SHA-256 of the chip's certificate, which names the chip",
+        "firmware_build" => "build of the firmware, since version 2",
+        "registers" => "runtime measurements (SM3), since version 2",
         _ => "",
     }
 }

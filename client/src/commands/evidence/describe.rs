@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bulla_attestation::anchor::TrustAnchors;
 use bulla_attestation::endorsement::ocsp::OcspAnswer;
 use bulla_attestation::endorsement::rim::Rim;
 use bulla_attestation::endorsement::{Certificate, Crl, rfc3339};
+use bulla_attestation::hash::sha256;
 use bulla_attestation::input::{self, EndorsementKind, File, LeftAside};
 use bulla_attestation::tee::TeeKind;
+use bulla_attestation::tee::csv::certificate::HygonCertificate;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -69,6 +72,20 @@ pub fn describe(files: &[Named]) -> (Vec<Description>, Vec<LeftAside>) {
     (evidence.chain(endorsements).collect(), found.left_aside.clone())
 }
 
+fn hygon_fields(certificate: &HygonCertificate) -> Vec<Field> {
+    let anchors = TrustAnchors::vendors();
+    let pinned = anchors.iter().find(|anchor| anchor.matches_bytes(&certificate.bytes));
+    let pinned = pinned.map(|anchor| anchor.label().to_owned());
+    let digest = sha256(&certificate.bytes).to_string();
+    vec![
+        Field::new("usage", certificate.usage.name(), "what its key is for"),
+        Field::new("user_id", certificate.user_id(), "the name its key signs under (SM2)"),
+        Field::new("signed_by", certificate.signer().name(), "what the key is for that signed it"),
+        Field::new("sha256", digest, "SHA-256 of the whole"),
+        Field::new("pinned", pinned, "the vendor's root shipped with bulla that it is, if any"),
+    ]
+}
+
 fn endorsement_fields(kind: EndorsementKind, bytes: &[u8]) -> Vec<Field> {
     let fields = match kind {
         EndorsementKind::Certificate => {
@@ -79,7 +96,8 @@ fn endorsement_fields(kind: EndorsementKind, bytes: &[u8]) -> Vec<Field> {
         EndorsementKind::Rim => Rim::read(bytes).ok().map(|rim| rim_fields(&rim)),
         EndorsementKind::IntelCollateral => serde_json::from_slice(bytes).ok().map(json_fields),
         EndorsementKind::EventLog => Some(event_log_fields(bytes)),
-        EndorsementKind::HygonCertificate => None,
+        EndorsementKind::HygonCertificate => HygonCertificate::read(bytes)
+            .map(|certificates| certificates.iter().flat_map(hygon_fields).collect()),
     };
     fields.unwrap_or_else(|| {
         let words = "the content, which does not read as what it seems to be";
