@@ -14,7 +14,7 @@ use bulla_attestation::policy::Policy;
 use bulla_attestation::raw::{Expectations, appraise_raw};
 use bulla_attestation::reference::{
     DocumentError, Image, Instant, Manifest, ManifestBody, Model, ReferenceDocuments, Role,
-    RootBody, RootDocument, RotationError, SnpValues, TdxValues,
+    RootBody, RootDocument, RotationError, SnpValues, TdxValues, add_signature, describe,
 };
 use bulla_attestation::result::{AttestationResult, CheckName, CheckResult, Claims};
 use bulla_attestation::sign::SigningKey;
@@ -363,6 +363,29 @@ fn rotation_needs_both_thresholds_and_no_version_is_skipped() {
     renamed.name = "somebody else".to_owned();
     let renamed = sign_root(renamed, &[1, 2, 4]).unwrap();
     assert!(matches!(first.is_followed_by(&renamed), Err(RotationError::Name { .. })));
+}
+
+/// As the holders do it: the document goes round, each adds a signature.
+#[test]
+fn a_document_is_passed_round_until_enough_have_signed() {
+    let enough = sign_root(second_body(), &[1, 2, 4]).unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&enough.to_json()).unwrap();
+    value["signatures"] = serde_json::json!([]);
+    let mut text = value.to_string();
+    for (signers, key) in [1, 2, 2, 4].into_iter().enumerate() {
+        assert_eq!(describe(text.as_bytes()).unwrap().signers.len(), signers.min(2));
+        assert_eq!(RootDocument::from_json(text.as_bytes()).is_ok(), signers >= 2, "{signers}");
+        text = add_signature(text.as_bytes(), &worthless(key)).unwrap();
+    }
+    let root = RootDocument::from_json(text.as_bytes()).unwrap();
+    assert_eq!(first_root().is_followed_by(&root), Ok(()));
+    let described = describe(text.as_bytes()).unwrap();
+    assert_eq!((described.version, described.digest), (2, enough.digest()));
+    let manifest = sign_manifest(manifest_body(3, [1; 48]), &[11]).to_json();
+    let both = add_signature(manifest.as_bytes(), &worthless(12)).unwrap();
+    let expected = sign_manifest(manifest_body(3, [1; 48]), &[11, 12]);
+    assert_eq!(Manifest::from_json(both.as_bytes()).unwrap(), expected);
+    assert!(describe(b"{}").is_err() && add_signature(b"", &worthless(1)).is_err());
 }
 
 #[test]

@@ -167,6 +167,25 @@ impl<B: Body> Envelope<B> {
         [B::KIND.as_bytes(), b"\n", &self.canonical].concat()
     }
 
+    /// The document with one more signature.
+    pub(super) fn signed_also(mut self, key: &SigningKey) -> Envelope<B> {
+        let signature = key.sign_bytes(&self.to_be_signed());
+        self.signatures.retain(|entry| entry.key != key.public());
+        self.signatures.push(SignatureEntry { key: key.public(), signature });
+        self
+    }
+
+    /// Keys whose signature verifies.
+    pub(super) fn signers(&self) -> Vec<PublicKey> {
+        let message = self.to_be_signed();
+        let verifies = |entry: &&SignatureEntry| {
+            UnparsedPublicKey::new(&ED25519, entry.key.as_bytes())
+                .verify(&message, entry.signature.as_bytes())
+                .is_ok()
+        };
+        self.signatures.iter().filter(verifies).map(|entry| entry.key).collect()
+    }
+
     /// That `threshold` different ones of `keys` signed. A wrong signature of one of them refuses
     /// the document, however many others signed; signatures of other keys say nothing.
     pub(super) fn signed_by(

@@ -185,7 +185,7 @@ impl Manifest {
 }
 
 impl ManifestBody {
-    fn check(&self) -> Result<(), DocumentError> {
+    pub(super) fn check(&self) -> Result<(), DocumentError> {
         let refused = |reason| Err(DocumentError::Inconsistent { kind: Self::KIND, reason });
         let image_entries =
             |image: &Image| [image.snp.len(), image.tdx.len(), image.vtpm.len(), image.csv.len()];

@@ -51,6 +51,11 @@ impl Body for RootBody {
 impl RootBody {
     /// The `type` of a root document.
     pub const KIND: &'static str = <RootBody as Body>::KIND;
+
+    pub(super) fn check(&self) -> Result<(), DocumentError> {
+        self.root.check("root")?;
+        self.manifests.check("manifests")
+    }
 }
 
 /// A root document whose own keys signed it.
@@ -98,8 +103,7 @@ impl RootDocument {
 
     fn checked(envelope: Envelope<RootBody>) -> Result<RootDocument, DocumentError> {
         let body = &envelope.body;
-        body.root.check("root")?;
-        body.manifests.check("manifests")?;
+        body.check()?;
         envelope.signed_by(&body.root.keys, body.root.threshold)?;
         let digest = envelope.digest();
         Ok(RootDocument { envelope, digest })

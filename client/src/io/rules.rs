@@ -9,7 +9,7 @@ use bulla_attestation::reference::ReferenceDocuments;
 use super::folder::{FolderError, read_limited};
 
 /// Largest reference-value document, in bytes; the reader has its own, lower limits.
-const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
 /// Why there is no policy.
 #[derive(Debug, thiserror::Error)]

@@ -93,6 +93,14 @@ impl EarOutput {
     }
 }
 
+/// An Ed25519 key in PKCS #8.
+pub(in crate::commands) fn signing_key(path: &Path) -> anyhow::Result<SigningKey> {
+    match Key::read(path)? {
+        Key::Ed25519(key) => Ok(*key),
+        Key::P256(_) => bail!("{}: an Ed25519 key is needed", path.display()),
+    }
+}
+
 impl Key {
     fn read(path: &Path) -> anyhow::Result<Key> {
         let bytes = Zeroizing::new(read_limited(path, MAX_KEY_BYTES)?);

@@ -22,6 +22,9 @@ use bulla_wire::units::UnixSeconds;
 use clap::Args;
 
 pub(super) use self::arguments::instant;
+pub(super) use self::ear::signing_key;
+#[cfg(test)]
+pub(super) use self::ear::tests::ED25519;
 use self::arguments::{HexBytes, ReportData, Tee};
 use self::ear::EarOutput;
 use self::judge::{Appraisal, Question, judge};

@@ -2,6 +2,7 @@
 
 mod check;
 mod overrides;
+mod reference;
 #[cfg(test)]
 mod tests;
 mod whatif;
@@ -32,6 +33,8 @@ pub enum PolicyAction {
     Check(Check),
     /// Judge recorded evidence under a policy and a changed one: what would break?
     Test(whatif::Test),
+    /// Describe a document of reference values, or add a signature to it
+    Reference(reference::Reference),
 }
 
 /// Reads one policy.
@@ -48,6 +51,7 @@ impl Policy {
         match &self.action {
             PolicyAction::Check(check) => check.run(global),
             PolicyAction::Test(test) => test.run(global),
+            PolicyAction::Reference(reference) => reference.run(global),
         }
     }
 }

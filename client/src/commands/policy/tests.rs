@@ -7,6 +7,7 @@ use bulla_wire::units::UnixSeconds;
 use super::overrides::{OverrideError, apply};
 use super::whatif::Test;
 use super::{Source, check};
+use crate::commands::GlobalArgs;
 use crate::commands::verify::SHIPPED;
 use crate::testing::{ARK, ASK, Enclave, NOW, VCEK};
 
@@ -154,4 +155,25 @@ fn a_policy_finds_the_documents_it_names_beside_itself() {
     assert_eq!(measurements.len(), 1);
     std::fs::remove_file(folder.path().join("root-2.json")).unwrap();
     assert!(crate::io::rules::read(&path).unwrap_err().to_string().contains("root-2.json"));
+}
+
+#[test]
+fn a_document_is_described_and_signed_in_its_place() {
+    use super::reference::Reference;
+    let folder = tempfile::tempdir().unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/reference-values/development");
+    let file = folder.path().join("root.json");
+    std::fs::copy(format!("{example}/root-1.json"), &file).unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, crate::commands::appraise::ED25519).unwrap();
+    let global = GlobalArgs { data: folder.path().to_owned(), config: None, json: true };
+    let signers = || {
+        let document = std::fs::read(&file).unwrap();
+        bulla_attestation::reference::describe(&document).unwrap().signers.len()
+    };
+    assert_eq!(signers(), 2);
+    let run = |sign| Reference { file: file.clone(), sign }.run(&global).unwrap();
+    assert_eq!((run(None), signers()), (0, 2));
+    assert_eq!((run(Some(key.clone())), signers()), (0, 3));
+    assert_eq!((run(Some(key.clone())), signers()), (0, 3));
 }
