@@ -72,7 +72,7 @@ fn throwaway_key() -> Rc<Ed25519KeyPair> {
 pub fn p384_verify(evidence: &Evidence) -> anyhow::Result<Side> {
     let leaf = evidence.endorsements.iter().find_map(|endorsement| {
         match Certificate::from_der(&endorsement.data).ok()?.public_key {
-            PublicKey::P384(point) => Some(point),
+            PublicKey::P384(point) => Some(point.to_vec()),
             _ => None,
         }
     });
