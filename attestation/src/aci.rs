@@ -7,8 +7,10 @@
 //! nobody knows are ignored, as §4.1 and Appendix B ask, but not in the keyset, whose shape is
 //! fixed.
 //!
-//! Out of scope: upstreams of aggregators (§8), whose records are the aggregator's word; and source
-//! provenance (§4.1), which only measurements in a policy can back.
+//! Upstreams of aggregators have records of their own: [`session`]. Out of scope: source provenance
+//! (§4.1), which only measurements in a policy can back.
+
+pub mod session;
 
 use bulla_wire::evidence::{
     API_VERSION, Attestation, AttestationReport, Endorsement, Evidence, MAX_ENDORSEMENTS,
