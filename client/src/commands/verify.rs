@@ -1,9 +1,11 @@
 //! `bulla verify`: is there an enclave behind this address, and whose workload is it?
 //!
 //! Speaks to any aci/1 service. Exit code 0: the evidence is affirmed, that of devices beside it
-//! too, and a live connection is bound to it; 1: not so; 2: no report could be had or read.
+//! too, a live connection is bound to it, and the sessions asked about hold; 1: not so; 2: no report
+//! could be had or read.
 
 mod channel;
+mod sessions;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::channel::Channel;
+use self::sessions::Upstream;
 use self::target::Fetched;
 use super::show::{BAD, FAINT, GOOD, WARN, harmless};
 use super::{EXIT_OK, EXIT_REFUSED, GlobalArgs};
@@ -75,6 +78,9 @@ pub struct Verify {
     /// collected, else now]
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
     pub at: Option<UnixSeconds>,
+    /// Check this session of an aggregator, too: which upstream it verified, and how (repeatable)
+    #[arg(long, value_name = "ID")]
+    pub session: Vec<Digest>,
     /// Write report, endorsements and nonce to a bundle, to be judged again offline
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
@@ -87,6 +93,7 @@ struct Found {
     devices: Vec<AttestationResult>,
     report: AttestationReport,
     channel: Channel,
+    sessions: Vec<Upstream>,
     tls_key: Option<Digest>,
     collected_at: UnixSeconds,
     /// How many endorsements the cache added.
@@ -103,7 +110,10 @@ impl Verify {
         let path = PathBuf::from(&self.target);
         let mut fetched = match path.is_file() {
             true => target::saved(&path)?,
-            false => target::live(&self.target, self.instance.as_ref(), self.passport).await?,
+            false => {
+                let instance = self.instance.as_ref();
+                target::live(&self.target, instance, self.passport, &self.session).await?
+            }
         };
         for path in &self.endorsement {
             let mut given = Material::default();
@@ -221,6 +231,11 @@ fn judge(
     remarks.extend(left_aside.into_iter().map(|left| format!("left aside: {left}")));
     Ok(Found {
         channel: Channel::of(&report.attestation.workload_keyset, fetched.connection.as_ref()),
+        sessions: fetched
+            .sessions
+            .iter()
+            .map(|(id, record)| Upstream::read(id, record, at))
+            .collect(),
         tls_key: fetched.connection.and_then(|connection| connection.tls_key),
         collected_at: fetched.collected_at,
         kept: gathered.kept.len(),
@@ -235,7 +250,10 @@ fn judge(
 impl Found {
     fn is_good(&self) -> bool {
         let devices = self.devices.iter().all(AttestationResult::is_affirmed);
-        self.result.is_affirmed() && devices && self.channel != Channel::Unbound
+        self.result.is_affirmed()
+            && devices
+            && self.channel != Channel::Unbound
+            && self.sessions.iter().all(Upstream::is_good)
     }
 
     fn keyset_digest(&self) -> Digest {
@@ -253,6 +271,7 @@ impl Found {
             "tls_key": self.tls_key,
             "tls": self.channel.tls_word(self.tls_key.is_some()),
             "channel": self.channel.word(),
+            "sessions": self.sessions.iter().map(Upstream::document).collect::<Vec<_>>(),
             "serving": self.report.service_capabilities.serving,
             "stated_provenance": attestation.source_provenance,
             "collected_at": self.collected_at,
@@ -286,9 +305,10 @@ impl Found {
         self.show_channel();
         if self.report.service_capabilities.serving == "aggregator" {
             anstream::println!(
-                "serving  {WARN}an aggregator{WARN:#}: it forwards prompts; its upstreams are not judged here"
+                "serving  {WARN}an aggregator{WARN:#}: it forwards prompts; see its sessions (--session)"
             );
         }
+        self.sessions.iter().for_each(Upstream::show);
         for (need, url) in &self.missing {
             let url = url.as_deref().unwrap_or("nobody's service has it");
             anstream::println!("{FAINT}missing  {} ({url}){FAINT:#}", harmless(need));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use bulla_attestation::aci::session::MAX_SESSION_BYTES;
 use bulla_attestation::appraise::Freshness;
 use bulla_wire::cbor::Bytes;
 use bulla_wire::evidence::MAX_REPORT_BYTES;
@@ -18,6 +19,9 @@ use crate::io::system::{SystemRng, now};
 use crate::io::tls::{ObservedKey, ServerIdentity};
 use crate::io::transport::Transport;
 
+/// An aggregator's records of its upstreams (aci/1 §8.1).
+const PATH_SESSIONS: &str = "/v1/aci/sessions";
+
 /// A report as it came.
 pub(super) struct Fetched {
     /// JSON as served.
@@ -28,6 +32,8 @@ pub(super) struct Fetched {
     pub freshness: Freshness,
     /// When it was collected.
     pub collected_at: UnixSeconds,
+    /// Records of the sessions asked for, by their ids.
+    pub sessions: Vec<(Digest, Vec<u8>)>,
     /// The connection it came over; `None` for files.
     pub connection: Option<Connection>,
 }
@@ -55,6 +61,7 @@ pub(super) fn saved(path: &PathBuf) -> anyhow::Result<Fetched> {
         endorsements: Vec::new(),
         freshness: Freshness::Passport,
         collected_at: now().seconds(),
+        sessions: Vec::new(),
         connection: None,
     })
 }
@@ -75,6 +82,7 @@ fn unpacked(bundle: EvidenceBundle) -> anyhow::Result<Fetched> {
         endorsements: bundle.endorsements.into_iter().map(|Bytes(bytes)| bytes).collect(),
         freshness,
         collected_at: bundle.collected_at,
+        sessions: Vec::new(),
         connection: None,
     })
 }
@@ -86,6 +94,7 @@ pub(super) async fn live(
     url: &str,
     instance: Option<&InstanceId>,
     passport: bool,
+    asked: &[Digest],
 ) -> anyhow::Result<Fetched> {
     if !url.contains("://") {
         bail!("{url:?} is neither a file nor an address (https://HOST[:PORT])");
@@ -96,12 +105,18 @@ pub(super) async fn live(
     let (query, freshness) = query(instance, passport);
     let path = format!("{PATH_ATTESTATION}{query}");
     let report = transport.fetch(&path, MAX_REPORT_BYTES).await?.to_vec();
+    let mut sessions = Vec::new();
+    for id in asked {
+        let record = transport.fetch(&format!("{PATH_SESSIONS}/{id}"), MAX_SESSION_BYTES).await?;
+        sessions.push((*id, record.to_vec()));
+    }
     let host = host_of(transport.base());
     Ok(Fetched {
         report,
         endorsements: Vec::new(),
         freshness,
         collected_at: now().seconds(),
+        sessions,
         connection: Some(Connection { host, tls_key: observed.seen() }),
     })
 }

@@ -63,6 +63,40 @@ async fn attestation(State(service): State<Arc<Service>>, Query(asked): Query<As
     serde_json::to_string_pretty(&value).unwrap()
 }
 
+/// A record of an upstream, valid around now.
+fn record(upstream: &str, expires_in_s: u64) -> Value {
+    let now = now().seconds().0;
+    let evidence = b"a quote";
+    json!({
+        "api_version": "aci/1", "upstream_name": upstream, "endpoint": null,
+        "verifier_id": "example/1", "established_at": now - 60,
+        "expires_at": now - 60 + expires_in_s,
+        "channel_binding": [{ "type": "tls_spki_sha256", "origin": "https://u.example",
+            "spki_sha256": "d1".repeat(32) }],
+        "claims": { "tee_attested": { "status": "asserted", "source": "hardware_proven",
+            "reason": "verified" }, "extra": { "tcb_status": "UpToDate" } },
+        "evidence": { "digest": sha256(evidence).prefixed(),
+            "data": format!("data:application/octet-stream;base64,{}",
+                data_encoding::BASE64.encode(evidence)) },
+    })
+}
+
+fn id_of(record: &Value) -> String {
+    // Canonical here: sorted names, integers, plain ASCII.
+    let mut sorted = record.clone();
+    sorted.sort_all_objects();
+    sha256(sorted.to_string().as_bytes()).to_string()
+}
+
+/// Serves what was put under its own name, and once something else.
+static RECORDS: Mutex<Vec<(String, Value)>> = Mutex::new(Vec::new());
+
+async fn session(axum::extract::Path(id): axum::extract::Path<String>) -> String {
+    let records = RECORDS.lock().unwrap();
+    let found = records.iter().find(|(name, _)| *name == id).map(|(_, record)| record);
+    found.map(|record| serde_json::to_string_pretty(record).unwrap()).unwrap_or_default()
+}
+
 struct Desk {
     home: tempfile::TempDir,
     root: PathBuf,
@@ -138,7 +172,10 @@ fn start(lists_own_key: bool, domain: Option<&str>, change: fn(&mut Value)) -> S
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let router = Router::new().route(PATH_ATTESTATION, get(attestation)).with_state(service);
+    let router = Router::new()
+        .route(PATH_ATTESTATION, get(attestation))
+        .route("/v1/aci/sessions/{id}", get(session))
+        .with_state(service);
     let tls = RustlsConfig::from_config(Arc::new(config));
     let server = axum_server::from_tcp_rustls(listener, tls).unwrap();
     tokio::spawn(server.serve(router.into_make_service()));
@@ -228,5 +265,30 @@ async fn a_saved_bundle_is_judged_later_as_of_its_own_time() {
 fn every_shipped_policy_reads() {
     for (name, _) in SHIPPED {
         assert_eq!(named_policy(name).unwrap().name(), name);
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_an_aggregator_are_checked_by_their_content() {
+    let good = record("good", 3_600);
+    let over = record("over", 30);
+    let unbound = {
+        let mut record = record("unbound", 3_600);
+        record["channel_binding"] = json!([]);
+        record
+    };
+    let swapped = record("swapped", 3_600);
+    let ids = [&good, &over, &unbound, &swapped].map(id_of);
+    {
+        let mut records = RECORDS.lock().unwrap();
+        records.push((ids[0].clone(), good.clone()));
+        records.push((ids[1].clone(), over));
+        records.push((ids[2].clone(), unbound));
+        records.push((ids[3].clone(), good));
+    }
+    let url = start(true, None, |v| v["service_capabilities"]["serving"] = json!("aggregator"));
+    for (at, code) in [(0, EXIT_OK), (1, EXIT_REFUSED), (2, EXIT_REFUSED), (3, EXIT_REFUSED)] {
+        let words = [&url, "--session", &ids[at]];
+        assert_eq!(Desk::new().code(&words).await, exit(code), "{at}");
     }
 }
