@@ -161,7 +161,9 @@ async function appraised() {
   if (reply.error) throw new Error(reply.error);
   files.forEach((file, i) => { file.found = reply.ok.files[i]; });
   const { verdicts } = reply.ok;
+  const unread = files.filter(({ found }) => found.holds.length === 0).map(({ name }) => name);
   if (verdicts.length === 0) problem('No evidence among these files: endorsements alone prove nothing. See beside each what was recognised.');
+  else if (unread.length > 0) problem(`Nothing was recognised in ${unread.join(', ')}: the verdict says nothing about it.`);
   return verdicts.map((judged) => {
     const context = { milliseconds: milliseconds / verdicts.length, command: judged.is_report ? null : appraiseCommand(at) };
     return { card: verdictCard(judged, context), says: spokenVerdict(judged) };

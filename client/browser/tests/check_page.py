@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The page in a headless Chromium: files dropped, verdicts and findings read, the network watched.
 
-check_page.py PAGE.html [--screenshots DIR] [--bundle FILE --trust FILE --root FILE]
+check_page.py PAGE.html [--screenshots DIR] [--bulla PROGRAM] [--bundle FILE --trust FILE --root FILE]
 
-`--bundle` audits one more bundle, under the keys of a trust file or a client's configuration and
+`--bulla` names the command, whose verdicts on the real evidence are compared. `--bundle` audits one more bundle, under the keys of a trust file or a client's configuration and
 the root of its simulated TEE. Real evidence is found at ../shared/evidence or $BULLA_EVIDENCE.
 Exits with 3 where there is no Chromium.
 """
@@ -13,6 +13,7 @@ import http.server
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -63,7 +64,7 @@ class Checks:
         assert state != "broken", self.page.run("document.body.innerText")
 
     def start_over(self, policy="development", at=SERVED_AT, root=SIMULATED_ROOT, trust=None):
-        self.page.run("document.querySelector('#clear').click()")
+        self.page.run("document.querySelector('#clear').click(); document.querySelector('#policy-details').open = false")
         self.settle()
         self.set("policy", policy)
         self.set("at", at)
@@ -205,6 +206,38 @@ class Checks:
             counts["refused"] += 1
         print(f"real SEV-SNP reports: {counts}")
         self.hold("some were judged", counts["affirmed"] >= 5, counts)
+
+    def same_as_the_command(self, evidence, bulla):
+        """Every piece of evidence of the manifest: page and command find the same, check by check."""
+        kinds = {"snp-report", "tdx-quote", "sgx-quote", "nvidia-spdm-report", "nvidia-evidence-json",
+                 "azure-hcl-vtpm-evidence", "hygon-csv-evidence", "snp-report-negative"}
+        counts = {"affirmed": 0, "refused": 0, "unreadable": 0}
+        for entry in json.loads((evidence / "MANIFEST.json").read_text()):
+            if entry["kind"] not in kinds:
+                continue
+            tcb = entry["expected"].get("tcb_verdicts") or [{}]
+            at = tcb[0].get("at_utc", "2026-11-20T00:00:00Z").removesuffix("Z")
+            files = [evidence / name for name in [entry["file"], *entry["companions"]] if (evidence / name).is_file()]
+            command = [bulla, "appraise", *files, "--at", f"{at}Z", "--policy", "authentic", "--json"]
+            told = subprocess.run(command, capture_output=True, check=False)
+            self.start_over(policy="authentic", at=at, root=None)
+            cards = self.drop(*files)
+            self.hold(f"{entry['file']}: no crash", "stopped" not in self.problem(), self.problem())
+            if told.returncode == 2:
+                counts["unreadable"] += 1
+                self.hold(f"{entry['file']}: not read, and said so", self.problem() != "", cards)
+                continue
+            document = json.loads(told.stdout)
+            results = document.get("results", [document])
+            expected = [{c["name"]: c["result"] for c in result["checks"]} for result in results]
+            got = self.page.run(
+                "[...document.querySelectorAll('#cards > article')].map((card) => Object.fromEntries("
+                "[...card.querySelectorAll('.checks tbody tr')].filter((row) => row.querySelector('.badge'))"
+                ".map((row) => [row.querySelector('th code').textContent, row.className])))")
+            self.hold(f"{entry['file']}: as the command", got == expected, [got, expected])
+            for result in results:
+                counts[result["verdict"]] += 1
+        print(f"page and command agree: {counts}")
 
     # ---- audits ----
 
@@ -380,7 +413,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page", type=pathlib.Path)
     parser.add_argument("--screenshots", type=pathlib.Path)
-    for name in ["--bundle", "--trust", "--root"]:
+    for name in ["--bulla", "--bundle", "--trust", "--root"]:
         parser.add_argument(name, type=pathlib.Path)
     arguments = parser.parse_args()
     path = chromium.find()
@@ -402,6 +435,8 @@ def main():
         evidence = evidence_folder()
         if evidence:
             checks.real_evidence(evidence)
+            if arguments.bulla:
+                checks.same_as_the_command(evidence, arguments.bulla.resolve())
         else:
             print("real evidence skipped: no evidence folder")
         checks.bundles()
