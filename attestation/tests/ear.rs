@@ -2,6 +2,7 @@
 //!
 //! With `BULLA_EAR_OUT` set to a folder, the tokens are written there for `tests/ear/check`.
 #![allow(dead_code, unused_imports, reason = "the simulated TEE is included by path")]
+#![allow(clippy::disallowed_methods, reason = "writes examples where it is told to")]
 
 mod simulated;
 

@@ -3,6 +3,7 @@
 //! `BULLA_WRITE_EXAMPLES=1 cargo test -p bulla-attestation --test reference_values` writes the
 //! development example in `policies/reference-values/development` again.
 #![allow(dead_code, unused_imports, reason = "the simulated TEE is included by path")]
+#![allow(clippy::disallowed_methods, reason = "writes examples where it is told to")]
 
 mod simulated;
 mod simulated_tdx;

@@ -41,13 +41,14 @@ const EDGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Outside packages with few homes: package, crates that may name it.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("candle-core", &["bulla-engine"]),
     ("tokenizers", &["bulla-engine"]),
     ("minijinja", &["bulla-engine"]),
     ("hpke", &["bulla-attestation"]),
     ("bhttp", &["bulla-attestation"]),
     ("x509-parser", &["bulla-attestation"]),
+    ("regorus", &["bulla-attestation"]),
     ("rusqlite", &["bulla-broker"]),
     ("rsa", &["bulla-enclave"]),
     ("axum", &["bulla-enclave", "bulla-broker", "bulla-client"]),

@@ -47,7 +47,7 @@ pub struct EarOutput {
 /// A key of one of the two kinds.
 enum Key {
     Ed25519(Box<SigningKey>),
-    P256(EcdsaKeyPair),
+    P256(Box<EcdsaKeyPair>),
 }
 
 impl EarOutput {
@@ -112,7 +112,7 @@ impl Key {
             return Ok(Key::Ed25519(Box::new(SigningKey::from_seed(seed))));
         }
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &SystemRandom::new())
-            .map(Key::P256)
+            .map(|key| Key::P256(Box::new(key)))
             .map_err(|_| {
                 anyhow::anyhow!(
                     "{}: not a key in PKCS #8 of Ed25519 or P-256, as \
