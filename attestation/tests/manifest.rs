@@ -212,6 +212,7 @@ fn every_entry_gives_its_verdict() {
     for file in &run.wrong {
         println!("WRONG: {file}");
     }
+    assert!(run.not_judged.is_empty(), "{} entries are not judged", run.not_judged.len());
     assert!(run.wrong.is_empty(), "{} entries are judged otherwise", run.wrong.len());
 }
 

@@ -59,6 +59,8 @@ fn look_at_object(reader: &mut Reader<'_>, value: &RawValue, depth: usize) -> bo
     let Some(object) = Object::of(value) else { return false };
     match document::whole_object(&object) {
         Some(Whole::Evidence(kind, _)) if is_opened(reader, kind) => {}
+        // Its reader takes the chains out itself.
+        Some(whole @ Whole::Evidence(TeeKind::Nvidia, _)) => return take(reader, whole, value),
         Some(whole @ Whole::Evidence(..)) => {
             take(reader, whole, value);
             reader.only_endorsements(|reader| look_at_members(reader, &object, depth));
@@ -69,7 +71,7 @@ fn look_at_object(reader: &mut Reader<'_>, value: &RawValue, depth: usize) -> bo
     }
     let report = snp_fields::from_json(&object);
     if let Some(report) = &report {
-        let how = "report written field by field";
+        let how = "written field by field";
         if reader.inside(how, |reader| reader.look(report)) {
             return true;
         }

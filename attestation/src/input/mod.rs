@@ -9,9 +9,9 @@
 //! [`Endorsements::sort`](crate::endorsement::Endorsements::sort).
 //!
 //! Wrappings are signed by nobody, so taking them off may be lenient; the evidence inside is handed
-//! on byte for byte. Two wrappings hold a SEV-SNP report field by field (the `sev` crate's JSON and
-//! go-sev-guest's protobuf): there the 1184 bytes are put together again, and the signature says
-//! whether they are the ones the hardware signed.
+//! on byte for byte. Some wrappings hold a report or quote field by field (the `sev` crate's JSON,
+//! go-sev-guest's and go-tdx-guest's protobuf): there its bytes are put together again, and the
+//! signature says whether they are the ones the hardware signed.
 
 mod binary;
 mod bundle;
@@ -20,6 +20,7 @@ mod document;
 mod encoding;
 mod json;
 mod proto;
+mod quote_fields;
 mod reader;
 mod snp_fields;
 mod table;

@@ -2,7 +2,7 @@
 //! attestations. The wire format says where the fields are; what is in them is found by looking.
 
 use super::reader::Reader;
-use super::snp_fields;
+use super::{quote_fields, snp_fields};
 
 /// Deepest nesting of messages followed (ours; Oak's is eight).
 const MAX_DEPTH: usize = 12;
@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 12;
 const MIN_BYTES: usize = 64;
 
 /// A field's value.
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
 }
@@ -25,7 +25,7 @@ pub(super) fn look(reader: &mut Reader<'_>, bytes: &[u8]) -> bool {
 
 fn look_at_fields(reader: &mut Reader<'_>, fields: &[(u64, Value<'_>)], depth: usize) -> bool {
     if let Some(report) = spelled_out(fields) {
-        let how = "report written field by field";
+        let how = "written field by field";
         if reader.inside(how, |reader| reader.look(&report)) {
             return true;
         }
@@ -53,7 +53,12 @@ fn look_at_field(reader: &mut Reader<'_>, bytes: &[u8], depth: usize) -> bool {
     bytes.starts_with(b"-----BEGIN ") && reader.look(bytes)
 }
 
+/// The report or quote whose fields these are.
 fn spelled_out(fields: &[(u64, Value<'_>)]) -> Option<Vec<u8>> {
+    quote_fields::from_proto(fields).or_else(|| report(fields))
+}
+
+fn report(fields: &[(u64, Value<'_>)]) -> Option<Vec<u8>> {
     let numbers = fields.iter().filter_map(|(number, value)| match value {
         Value::Number(value) => Some((*number, *value)),
         Value::Bytes(_) => None,
@@ -66,7 +71,7 @@ fn spelled_out(fields: &[(u64, Value<'_>)]) -> Option<Vec<u8>> {
 }
 
 /// Every field of a message; `None` where the bytes are not one to the end.
-fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
+pub(super) fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
         let (key, rest) = varint(bytes)?;

@@ -63,9 +63,6 @@ impl<'a> Reader<'a> {
         if bytes.is_empty() {
             return false;
         }
-        if self.encodings > MAX_NESTED_ENCODINGS {
-            return self.leave_aside(format!("more than {MAX_NESTED_ENCODINGS} nested encodings"));
-        }
         let Some(left) = self.left_bytes.checked_sub(bytes.len()) else {
             self.left_bytes = 0;
             return self.leave_aside("too much nested content to look at");
@@ -153,6 +150,9 @@ impl<'a> Reader<'a> {
 
     /// Looks at something inside a wrapping.
     pub fn inside(&mut self, how: &str, look: impl FnOnce(&mut Self) -> bool) -> bool {
+        if self.encodings == MAX_NESTED_ENCODINGS {
+            return self.leave_aside(format!("more than {MAX_NESTED_ENCODINGS} nested encodings"));
+        }
         self.encodings += 1;
         let said = self.at(how, look);
         self.encodings -= 1;

@@ -493,3 +493,81 @@ fn truncated_and_altered_files_never_panic() {
         }
     }
 }
+
+/// A quote and its message, written side by side: numbers and bytes in the order of the quote.
+#[derive(Default)]
+struct Spelled {
+    raw: Vec<u8>,
+    message: Vec<u8>,
+}
+
+impl Spelled {
+    fn number(mut self, number: u8, value: u64, length: usize) -> Spelled {
+        self.raw.extend(&value.to_le_bytes()[..length]);
+        self.message.extend([varint(u64::from(number) << 3), varint(value)].concat());
+        self
+    }
+
+    fn bytes(mut self, number: u8, length: usize) -> Spelled {
+        let bytes: Vec<u8> = (0..length).map(|at| (at as u8) ^ number.wrapping_mul(37)).collect();
+        self.raw.extend(&bytes);
+        self.message.extend(proto_bytes(number, &bytes));
+        self
+    }
+
+    fn message(mut self, number: u8, inner: Spelled) -> Spelled {
+        self.raw.extend(inner.raw);
+        self.message.extend(proto_bytes(number, &inner.message));
+        self
+    }
+}
+
+fn spelled_header(version: u64) -> Spelled {
+    let mut header = Spelled::default()
+        .number(1, version, 2)
+        .number(2, 2, 2)
+        .number(3, 0x81, 4)
+        .bytes(5, 2)
+        .bytes(4, 2);
+    let vendor = quote(4, 0x81)[12..28].to_vec();
+    header.raw.extend(&vendor);
+    header.message.extend(proto_bytes(6, &vendor));
+    header.bytes(7, 20)
+}
+
+fn spelled_body() -> Spelled {
+    let lengths = [16, 48, 48, 8, 8, 8, 48, 48, 48, 48];
+    let body = (1..)
+        .zip(lengths)
+        .fold(Spelled::default(), |body, (number, length)| body.bytes(number, length));
+    (0..4).fold(body, |body, _| body.bytes(11, 48)).bytes(12, 64)
+}
+
+fn spelled_signature() -> Spelled {
+    let report = Spelled::default().bytes(1, 16).number(2, 7, 4).bytes(3, 28).bytes(4, 16);
+    let report = [(5, 32), (6, 32), (7, 32), (8, 96)]
+        .into_iter()
+        .fold(report, |report, (number, length)| report.bytes(number, length));
+    let report = report.number(9, 1, 2).number(10, 9, 2).bytes(11, 60).bytes(12, 64);
+    let qe = Spelled::default()
+        .message(1, report)
+        .bytes(2, 64)
+        .message(3, Spelled::default().number(1, 32, 2).bytes(2, 32))
+        .message(4, Spelled::default().number(1, 5, 2).number(2, 700, 4).bytes(3, 700));
+    let certification = Spelled::default().number(1, 6, 2).number(2, 1188, 4).message(3, qe);
+    Spelled::default().bytes(1, 64).bytes(2, 64).message(3, certification)
+}
+
+#[test]
+fn a_quote_written_field_by_field_is_put_together_again() {
+    let v4 = Spelled::default().message(1, spelled_header(4)).message(2, spelled_body());
+    let td_1_5 = spelled_body().bytes(13, 16).bytes(14, 48);
+    let descriptor = |kind, length, body| {
+        Spelled::default().number(1, kind, 2).number(2, length, 4).message(3, body)
+    };
+    let v5 = |descriptor| Spelled::default().message(1, spelled_header(5)).message(2, descriptor);
+    for quote in [v4, v5(descriptor(3, 648, td_1_5)), v5(descriptor(2, 584, spelled_body()))] {
+        let whole = quote.number(3, 1322, 4).message(4, spelled_signature()).bytes(5, 70);
+        assert!(evidence(&whole.message) == [(TeeKind::Tdx, whole.raw)]);
+    }
+}

@@ -83,7 +83,20 @@ pub struct Unreadable {
 impl Unreadable {
     /// A reason alone.
     pub fn of(reason: impl std::fmt::Display) -> Unreadable {
-        Unreadable { reason: format!("{reason:#}"), left_aside: Vec::new() }
+        Unreadable { reason: reason.to_string(), left_aside: Vec::new() }
+    }
+
+    /// An error and its causes, each said once: some errors state their cause themselves.
+    pub fn because(error: &anyhow::Error) -> Unreadable {
+        let mut reason = String::new();
+        for cause in error.chain().map(ToString::to_string) {
+            match (reason.is_empty(), reason.contains(&cause)) {
+                (true, _) => reason = cause,
+                (false, true) => {}
+                (false, false) => reason = format!("{reason}: {cause}"),
+            }
+        }
+        Unreadable::of(reason)
     }
 }
 

@@ -101,7 +101,7 @@ impl Appraise {
     }
 
     fn appraise(&self) -> Result<Appraisal, Unreadable> {
-        let question = self.question().map_err(Unreadable::of)?;
+        let question = self.question().map_err(|error| Unreadable::because(&error))?;
         let files = read(&self.files, &self.endorsement)?;
         judge(&files, &question)
     }

@@ -45,9 +45,12 @@ fn block(judged: &Judged) -> String {
     if result.is_simulated() {
         let _ = writeln!(text, "{WARN}SIMULATED: no hardware protects anything{WARN:#}");
     }
-    if !result.is_affirmed() {
-        let why = if result.is_genuine() { "genuine, but not good enough" } else { "not genuine" };
-        let _ = writeln!(text, "{FAINT}{why} for what was asked{FAINT:#}");
+    if !result.is_affirmed() && result.claims().is_some() {
+        let why = match result.is_genuine() {
+            true => "genuine, but not what was asked for",
+            false => "not shown to be genuine",
+        };
+        let _ = writeln!(text, "{FAINT}{why}{FAINT:#}");
     }
     let _ = writeln!(text, "{FAINT}{}{FAINT:#}", harmless(&judged.from));
     for about in [About::Evidence, About::Policy, About::Binding] {
