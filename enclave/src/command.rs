@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use bulla_engine::{CandleEngine, Engine, EngineLimits, LoadProgress, Model};
+use bulla_engine::{BatchEngine, Engine, EngineLimits, LoadProgress, Model};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::{oneshot, watch};
@@ -60,7 +60,7 @@ pub fn load_engine(path: &Path) -> anyhow::Result<Box<dyn Engine>> {
     let model = Model::load(path, &mut progress)
         .with_context(|| format!("loading the model in {}", path.display()))?;
     bar.finish_and_clear();
-    Ok(Box::new(CandleEngine::new(Arc::new(model), EngineLimits::default())))
+    Ok(Box::new(BatchEngine::new(Arc::new(model), EngineLimits::default())))
 }
 
 fn announce(ready: &Ready) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bulla_engine::{
-    CandleEngine, ChatRequest, Engine, EngineLimits, GenerateRequest, Model, Sampling, SequenceId,
+    BatchEngine, ChatRequest, Engine, EngineLimits, GenerateRequest, Model, Sampling, SequenceId,
 };
 
 /// Cases taken, evenly spread over the held-out file: enough to notice a broken engine or model,
@@ -32,7 +32,7 @@ fn cases() -> Vec<(String, String)> {
 }
 
 /// Answers all prompts in one batch.
-fn answers(engine: &mut CandleEngine, prompts: &[String]) -> Vec<String> {
+fn answers(engine: &mut BatchEngine, prompts: &[String]) -> Vec<String> {
     let mut texts = vec![String::new(); prompts.len()];
     for (i, text) in prompts.iter().enumerate() {
         let prompt = engine.prompt(&ChatRequest::user(text.clone())).expect("a prompt");
@@ -53,7 +53,7 @@ fn answers(engine: &mut CandleEngine, prompts: &[String]) -> Vec<String> {
 #[test]
 fn the_demo_model_reads_held_out_invoice_lines() {
     let model = Model::load(&folder().join("bulla-demo"), &mut |_| {}).expect("the shipped model");
-    let mut engine = CandleEngine::new(Arc::new(model), EngineLimits::default());
+    let mut engine = BatchEngine::new(Arc::new(model), EngineLimits::default());
     let cases = cases();
     let prompts: Vec<_> = cases.iter().map(|(text, _)| text.clone()).collect();
     let answers = answers(&mut engine, &prompts);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bulla_engine::{
-    CandleEngine, ChatRequest, Engine, EngineLimits, GenerateRequest, Model, PromptError, Sampling,
+    BatchEngine, ChatRequest, Engine, EngineLimits, GenerateRequest, Model, PromptError, Sampling,
     SequenceId,
 };
 
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let max_tokens = asked.min(model.context_tokens() - prompt.token_count());
     let request =
         GenerateRequest { prompt, sampling: Sampling::greedy(), max_tokens, stop: Vec::new() };
-    let mut engine = CandleEngine::new(model, EngineLimits::default());
+    let mut engine = BatchEngine::new(model, EngineLimits::default());
     engine.submit(SequenceId(1), request)?;
     let start = Instant::now();
     let mut first = None;

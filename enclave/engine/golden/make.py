@@ -2,7 +2,7 @@
 """Makes the golden models: tiny random weights, run by Hugging Face transformers.
 
     pip install torch transformers tokenizers safetensors numpy
-    python make.py            # rewrites the folders beside this file
+    python make.py [NAME...]  # rewrites the folders beside this file
 
 Each folder is a model as Hugging Face stores it, plus what transformers computes with it:
   golden.safetensors  tokens [P], logits [P, V] of one pass over the prompt,
@@ -14,6 +14,7 @@ All arithmetic is f32 on the CPU, whatever type the weights are stored in.
 import json
 import pathlib
 import shutil
+import sys
 
 import torch
 import transformers
@@ -188,6 +189,16 @@ MODELS = {
         family="qwen2", tokenizer=lambda: byte_level(CHATML_SPECIALS, True), template=CHATML, place="file",
         bos=None, eos="<|im_end|>", stored=torch.float16, shards=2, seed=15,
         config=dict(tie_word_embeddings=False, num_key_value_heads=2)),
+    # Qwen3: normalised heads of a size of their own, tied, bf16
+    "qwen3-tied-bf16": dict(
+        family="qwen3", tokenizer=lambda: byte_level(CHATML_SPECIALS, True), template=CHATML, place="file",
+        bos=None, eos="<|im_end|>", stored=torch.bfloat16, shards=1, seed=16,
+        config=dict(tie_word_embeddings=True, num_key_value_heads=2, head_dim=12)),
+    # Mistral without a window, untied, f32
+    "mistral-f32": dict(
+        family="mistral", tokenizer=lambda: byte_fallback(INST_SPECIALS), template=INST, place="file",
+        bos="<s>", eos="</s>", stored=torch.float32, shards=1, seed=17,
+        config=dict(tie_word_embeddings=False, num_key_value_heads=1, sliding_window=None)),
 }
 
 
@@ -251,7 +262,9 @@ def build(folder, spec):
     config = dict(SHARED, vocab_size=len(tokenizer) + 3, bos_token_id=tokenizer.bos_token_id,
                   eos_token_id=tokenizer.eos_token_id, pad_token_id=None, **spec["config"])
     family = {"llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
-              "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM)}[spec["family"]]
+              "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
+              "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
+              "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM)}[spec["family"]]
     torch.manual_seed(spec["seed"])
     model = family[1](family[0](**config)).float()
     wake(model)
@@ -318,7 +331,9 @@ def templates():
 
 def main():
     torch.set_num_threads(1)
-    for name, spec in MODELS.items():
+    chosen = sys.argv[1:] or list(MODELS)
+    for name in chosen:
+        spec = MODELS[name]
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

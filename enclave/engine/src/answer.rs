@@ -11,17 +11,23 @@ pub(crate) struct Answer {
     stream: TextStream,
     max_tokens: u32,
     usage: Usage,
+    ended: bool,
 }
 
 impl Answer {
     pub fn new(id: SequenceId, request: &GenerateRequest) -> Self {
         let usage = Usage { input_tokens: request.prompt.token_count(), ..Usage::default() };
         let stream = TextStream::new(request.stop.clone());
-        Answer { id, stream, max_tokens: request.max_tokens, usage }
+        Answer { id, stream, max_tokens: request.max_tokens, usage, ended: false }
     }
 
     pub fn id(&self) -> SequenceId {
         self.id
+    }
+
+    /// Whether its last output has been given.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// The model read `tokens` more of the prompt.
@@ -76,7 +82,8 @@ impl Answer {
         }
     }
 
-    fn output(&self, text: String, tokens: u32, finish: Option<Finish>) -> Output {
+    fn output(&mut self, text: String, tokens: u32, finish: Option<Finish>) -> Output {
+        self.ended |= finish.is_some();
         Output { id: self.id, text, tokens, finish, usage: self.usage }
     }
 }

@@ -4,14 +4,14 @@
 //! running sequence by at most one token. It has no clock and no network, and imports nothing of
 //! ours, so the enclave drives it from a worker thread and a simulation drives it from a seed.
 //!
-//! [`CandleEngine`] runs a [`Model`], [`ScriptedEngine`] follows a script.
+//! [`BatchEngine`] runs a [`Model`], [`ScriptedEngine`] follows a script.
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
 //! use bulla_engine::*;
 //!
 //! let model = Arc::new(Model::load(Path::new("models/demo"), &mut |_| {})?);
-//! let mut engine = CandleEngine::new(model, EngineLimits::default());
+//! let mut engine = BatchEngine::new(model, EngineLimits::default());
 //! let prompt = engine.prompt(&ChatRequest::user("How many jars?"))?;
 //! let sampling = Sampling::greedy();
 //! let request = GenerateRequest { prompt, sampling, max_tokens: 100, stop: Vec::new() };
@@ -23,36 +23,39 @@
 //! ```
 //!
 //! # In scope
-//! - Hugging Face folders of `LlamaForCausalLM` and `Qwen2ForCausalLM`: grouped queries, tied
-//!   embeddings, biases, the `default` and `llama3` rotary embeddings, safetensors in bf16, f16
-//!   or f32, one file or shards. Every file read goes into the [`Manifest`].
+//! - Hugging Face folders of Llama, Mistral, Qwen2 and Qwen3 (`…ForCausalLM`): grouped queries,
+//!   normalised heads, tied embeddings, biases, the `default` and `llama3` rotary embeddings,
+//!   safetensors in bf16, f16 or f32, one file or shards. Every file read goes into the
+//!   [`Manifest`]. Weights can be quantised to 8 bits at load ([`Quantisation`]).
 //! - Chat templates as transformers runs them, for system, user and assistant text. Control
 //!   tokens spelled out in a message stay text.
 //! - Temperature, top-k, top-p, seed, stop tokens, stop strings, a ceiling on tokens.
-//! - Several sequences at once. An answer depends on its request alone: a sequence is computed
-//!   on its own, in f32, and its prompt is cut at fixed places.
+//! - Several sequences at once: a step is one pass for all of them, in which a token of every
+//!   answering sequence goes with parts of prompts. Keys and values lie in pages of sixteen tokens,
+//!   wiped when they are returned.
+//! - An answer depends on its request alone. Each row of a pass is a chain of operations in an order
+//!   that nothing else changes (`bulla-kernels`): the same bits in any company, however a prompt is
+//!   cut, on any number of threads and on every instruction set. What the C library computes
+//!   (sines, cosines and powers of the rotary embedding) may round differently in another version.
 //!
 //! The numerics, templates and tokenizers are compared with Hugging Face transformers in
 //! `tests/golden.rs`; `golden/make.py` makes the models and records what transformers computes.
 //!
 //! # Out of scope, refused with an error that says so
-//! GGUF files; quantised weights; other architectures and rotary scalings; sliding windows;
-//! templates that ask for the date.
+//! GGUF files; folders that are quantised already; other architectures and rotary scalings; sliding
+//! windows; templates that ask for the date.
 //!
 //! # Not here yet
-//! Accelerators, kernels of our own, one product for the whole batch, paged and shared key-value
-//! caches (`cached_input_tokens` is always 0), tools, reasoning counts, penalties, log
-//! probabilities and constrained decoding. Added tokens that a tokenizer does not call special
-//! (such as `<think>`) are recognised in messages, as transformers does.
-//!
-//! Bits are the same from run to run on one kind of machine. Another instruction set, or another
-//! version of the matrix product, may round the last bit differently.
+//! Accelerators, prefixes shared between requests (`cached_input_tokens` is always 0), preemption
+//! and fair queueing, tools, reasoning counts, penalties, log probabilities and constrained
+//! decoding. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised
+//! in messages, as transformers does.
 //!
 //! Logs and `Debug` never carry content: prompts and texts print as their sizes.
 #![forbid(unsafe_code)]
 
 mod answer;
-mod candle;
+mod batch;
 mod chat;
 mod contract;
 mod decoder;
@@ -63,13 +66,13 @@ mod sampler;
 pub mod scripted;
 mod text;
 
-pub use candle::{CandleEngine, EngineLimits};
+pub use batch::{BatchEngine, EngineLimits};
 pub use chat::{ChatMessage, ChatRequest, MAX_CHAT_BYTES, MAX_MESSAGES, Prompt, PromptError, Role};
 pub use contract::{Engine, EngineInfo, Finish, Output, Usage};
 pub use manifest::{FileRole, MANIFEST_LABEL, Manifest, ManifestFile};
 pub use model::{
     LoadError, LoadProgress, LogitsError, MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN,
-    MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, Model,
+    MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, Model, Quantisation,
 };
 pub use request::{
     GenerateRequest, MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TEMPERATURE, MAX_TOP_K, Sampling,

@@ -1,20 +1,28 @@
 //! The decoder: one transformer described by a [`Shape`], the same code for every family.
 //!
-//! Arithmetic is f32. The products of a prompt go through candle's matrix multiplication,
-//! those of a single token and everything between are plain loops in a fixed order. Each sequence is computed on its own and a prompt is
-//! always cut at the same places, so no result depends on what runs beside it.
+//! Every row of a pass is computed by itself, in chains whose order depends on the shapes alone
+//! (`bulla-kernels`), so no result depends on what runs beside it or on where a prompt is cut.
 
-mod kernels;
-mod kv;
+mod arena;
+mod attention;
 mod layer;
+mod linear;
 mod rope;
+mod step;
+#[cfg(test)]
+mod tests;
 
-use candle_core::{Device, Tensor};
-
-pub(crate) use kv::KvCache;
-use layer::{Layer, Linear};
+pub(crate) use arena::{Arena, page_bytes, pages_for};
+use bulla_kernels::matmul::Into;
+use bulla_kernels::pool::Pool;
+use bulla_kernels::rows::rms_norm;
+use bulla_kernels::weights::Matrix;
+use layer::Layer;
+use linear::Linear;
+pub(crate) use linear::Machine;
 use rope::Rope;
 pub(crate) use rope::{Llama3Scaling, RopeSettings};
+pub(crate) use step::{Room, Scratch, Span, Step, Wanted};
 
 /// Sizes and switches of a decoder, checked when config.json is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,53 +50,64 @@ pub(crate) struct Shape {
     pub output_bias: bool,
     /// The feed-forward projections have a bias.
     pub mlp_bias: bool,
+    /// Each query head and each key head is normalised before it is rotated.
+    pub head_norms: bool,
 }
 
-/// Which positions of a pass need logits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// None: the prompt goes on.
-    Nothing,
-    /// The last position, to choose the next token.
-    Last,
-    /// All of them, to prove the numerics.
-    All,
+/// A weight by name, and how many outputs it has.
+pub(crate) struct Source {
+    pub name: String,
+    pub outputs: usize,
 }
 
-/// Hands out the weights by name, in f32, each checked against its shape.
+/// Hands out the weights by name, each checked against its shape.
 pub(crate) trait Weights {
     type Error;
-    /// The tensor `name` of exactly this shape.
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, Self::Error>;
+    /// Weights that share their input, packed; neighbours of one format become one matrix.
+    fn take_matrices(
+        &mut self,
+        sources: &[Source],
+        inputs: usize,
+    ) -> Result<Vec<Matrix>, Self::Error>;
     /// The values of a one-dimensional tensor.
     fn take_vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Self::Error>;
 }
 
-/// A decoder's weights. Immutable; the state of a sequence is its [`KvCache`].
+/// A decoder's weights. Immutable; the state of a sequence is in the [`Arena`].
 pub(crate) struct Decoder {
     shape: Shape,
     rope: Rope,
-    embedding: Tensor,
+    embedding: Linear,
     layers: Vec<Layer>,
     norm: Vec<f32>,
-    head: Linear,
+    /// `None`: the embedding.
+    own_head: Option<Linear>,
 }
 
 impl Decoder {
     /// Takes every weight the shape calls for.
     pub fn build<W: Weights>(shape: Shape, weights: &mut W) -> Result<Decoder, W::Error> {
-        let table = [shape.vocab, shape.hidden];
-        let embedding = weights.take("model.embed_tokens.weight", &table)?;
+        let mut table = |name: &str| {
+            let source = Source { name: name.to_owned(), outputs: shape.vocab };
+            let mut matrices = weights.take_matrices(&[source], shape.hidden)?;
+            Ok(Linear::of(matrices.remove(0)))
+        };
+        let embedding = table("model.embed_tokens.weight")?;
+        let own_head = match shape.tied {
+            true => None,
+            false => Some(table("lm_head.weight")?),
+        };
         let layers = (0..shape.layers)
             .map(|index| Layer::build(index, &shape, weights))
             .collect::<Result<Vec<_>, _>>()?;
         let norm = weights.take_vector("model.norm.weight", shape.hidden)?;
-        let head = match shape.tied {
-            true => embedding.clone(),
-            false => weights.take("lm_head.weight", &table)?,
-        };
         let rope = Rope::new(&shape.rope, shape.head_dim);
-        Ok(Decoder { rope, embedding, layers, norm, head: Linear::new(head, None), shape })
+        Ok(Decoder { rope, embedding, layers, norm, own_head, shape })
+    }
+
+    /// Sizes and switches.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// Rows of the vocabulary: the length of the logits.
@@ -96,39 +115,72 @@ impl Decoder {
         self.shape.vocab
     }
 
-    /// An empty cache with room for `tokens`.
-    pub fn cache(&self, tokens: usize) -> KvCache {
-        KvCache::new(self.shape.layers * self.shape.kv_heads, self.shape.head_dim, tokens)
+    fn head(&self) -> &Linear {
+        self.own_head.as_ref().unwrap_or(&self.embedding)
     }
 
-    /// Bytes of a cache with room for `tokens`.
-    pub fn cache_bytes(&self, tokens: u64) -> u64 {
-        let per_token = 2 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim;
-        (per_token * size_of::<f32>()) as u64 * tokens
+    /// Memory for passes of this size.
+    pub fn scratch(&self, pool: &Pool, room: Room) -> Scratch {
+        Scratch::new(self, pool, room)
     }
 
-    /// Runs `tokens`, which follow what `cache` holds, and adds their keys and values to it.
-    /// Returns the logits wanted, `vocab` values per position.
-    pub fn forward(
+    /// Runs a step and adds its keys and values to the arena. Returns the logits wanted, `vocab`
+    /// values per position, in the order of the spans.
+    ///
+    /// # Panics
+    /// When the step is larger than the scratch has room for, or a token is outside the vocabulary.
+    pub fn forward<'a>(
         &self,
-        tokens: &[u32],
-        cache: &mut KvCache,
-        wanted: Wanted,
-    ) -> candle_core::Result<Vec<f32>> {
-        let Shape { hidden, norm_eps, .. } = self.shape;
-        let ids = Tensor::from_slice(tokens, tokens.len(), &Device::Cpu)?;
-        let mut stream = self.embedding.index_select(&ids, 0)?.flatten_all()?.to_vec1::<f32>()?;
-        let angles = self.rope.angles(cache.len(), tokens.len());
-        for (index, layer) in self.layers.iter().enumerate() {
-            layer.forward(&self.shape, &mut stream, &angles, index, cache)?;
+        machine: Machine<'_>,
+        step: &Step<'_>,
+        arena: &mut Arena,
+        scratch: &'a mut Scratch,
+    ) -> &'a [f32] {
+        let count = step.rows();
+        assert!(count <= scratch.room.rows && step.spans.len() <= scratch.room.spans);
+        scratch.rows.resize(&self.shape, count);
+        let tokens = step.spans.iter().flat_map(|span| span.tokens);
+        let stream = scratch.rows.stream.chunks_exact_mut(self.shape.hidden);
+        for (row, token) in stream.zip(tokens) {
+            self.embedding.matrix().read_row(*token as usize, row);
         }
-        cache.advance(tokens.len());
-        let from = match wanted {
-            Wanted::Nothing => return Ok(Vec::new()),
-            Wanted::Last => stream.len() - hidden,
-            Wanted::All => 0,
-        };
-        let normed = kernels::rms_norm(&stream[from..], &self.norm, norm_eps);
-        self.head.forward(&normed)
+        let positions =
+            step.spans.iter().flat_map(|span| span.start..span.start + span.tokens.len());
+        let angles = self.rope.angles(positions);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let rows = &mut scratch.rows;
+            layer.forward(machine, &self.shape, index, step, &angles, arena, rows);
+        }
+        self.logits(machine, step, scratch)
+    }
+
+    fn logits<'a>(
+        &self,
+        machine: Machine<'_>,
+        step: &Step<'_>,
+        scratch: &'a mut Scratch,
+    ) -> &'a [f32] {
+        let Shape { hidden, vocab, norm_eps, .. } = self.shape;
+        let count = step.logits();
+        assert!(count <= scratch.room.logits, "positions there is room for");
+        let Scratch { rows, logits, chosen, chosen_inputs, .. } = scratch;
+        logits.resize(count * vocab, 0.0);
+        if count == 0 {
+            return logits;
+        }
+        chosen.clear();
+        let mut row = 0;
+        for span in step.spans {
+            let end = row + span.tokens.len();
+            let from = end - span.wanted.count(span.tokens.len());
+            chosen.extend_from_slice(&rows.stream[from * hidden..end * hidden]);
+            row = end;
+        }
+        chosen.resize(2 * count * hidden, 0.0);
+        let (before, normed) = chosen.split_at_mut(count * hidden);
+        rms_norm(machine.path, before, &self.norm, norm_eps, normed);
+        let prepared = chosen_inputs.prepare(machine, normed);
+        self.head().forward(machine, prepared, Into::Replace, logits);
+        logits
     }
 }

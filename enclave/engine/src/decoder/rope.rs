@@ -44,7 +44,7 @@ pub(super) struct Rope {
     frequencies: Vec<f32>,
 }
 
-/// Cosines and sines of consecutive positions, `half` values per position.
+/// Cosines and sines of some positions, `half` values per position.
 pub(super) struct Angles {
     half: usize,
     cos: Vec<f32>,
@@ -60,10 +60,9 @@ impl Rope {
         Rope { frequencies: (0..head_dim / 2).map(frequency).collect() }
     }
 
-    /// For `count` positions from `first`. Computed as needed: a table for the whole context
-    /// would be hundreds of megabytes for the longest ones.
-    pub fn angles(&self, first: usize, count: usize) -> Angles {
-        let positions = first..first + count;
+    /// For each of `positions`. Computed as needed: a table for the whole context would be hundreds
+    /// of megabytes for the longest ones.
+    pub fn angles(&self, positions: impl Iterator<Item = usize>) -> Angles {
         let angle = |at: usize| self.frequencies.iter().map(move |f| at as f32 * f);
         let (sin, cos) = positions.flat_map(angle).map(f32::sin_cos).unzip();
         Angles { half: self.frequencies.len(), cos, sin }
@@ -71,19 +70,9 @@ impl Rope {
 }
 
 impl Angles {
-    /// Rotates `rows`, each of `heads` heads, in place; row `t` is position `first + t`.
-    pub fn rotate(&self, rows: &mut [f32], heads: usize) {
-        let row_len = heads * 2 * self.half;
-        let angles = self.cos.chunks_exact(self.half).zip(self.sin.chunks_exact(self.half));
-        for (row, (cos, sin)) in rows.chunks_exact_mut(row_len).zip(angles) {
-            for head in row.chunks_exact_mut(2 * self.half) {
-                let (low, high) = head.split_at_mut(self.half);
-                let pairs = low.iter_mut().zip(high).zip(cos.iter().zip(sin));
-                for ((a, b), (cos, sin)) in pairs {
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-                }
-            }
-        }
+    /// Sines and cosines of each position.
+    pub fn rows(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
+        self.sin.chunks_exact(self.half).zip(self.cos.chunks_exact(self.half))
     }
 }
 
@@ -96,25 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn position_zero_changes_nothing_and_length_stays() {
-        let start: Vec<f32> = (1..=16).map(|i| i as f32).collect();
-        let mut rows = start.clone();
-        rope(None).angles(0, 1).rotate(&mut rows, 2);
-        assert_eq!(rows, start);
-        rope(None).angles(77, 1).rotate(&mut rows, 2);
-        let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>();
-        assert_ne!(rows, start);
-        assert!((norm(&rows) - norm(&start)).abs() < 1e-2);
-    }
-
-    #[test]
-    fn pairs_are_half_a_head_apart() {
-        let mut row = vec![0.0; 8];
-        row[1] = 1.0;
+    fn position_zero_turns_nothing() {
         let rope = rope(None);
-        rope.angles(3, 1).rotate(&mut row, 1);
-        let (sin, cos) = (3.0 * rope.frequencies[1]).sin_cos();
-        assert_eq!((row[1], row[5]), (cos, sin));
+        let angles = rope.angles([0, 3].into_iter());
+        let rows: Vec<_> = angles.rows().collect();
+        assert_eq!(rows[0], (&[0.0; 4][..], &[1.0; 4][..]));
+        assert_eq!(rows[1].0[1], (3.0 * rope.frequencies[1]).sin());
+        assert_eq!(rows.len(), 2);
     }
 
     #[test]

@@ -80,11 +80,15 @@ struct Family {
     architecture: &'static str,
     /// Query, key and value have a bias, whatever config.json says.
     always_qkv_bias: bool,
+    /// Query and key heads are normalised.
+    head_norms: bool,
 }
 
-const FAMILIES: [Family; 2] = [
-    Family { architecture: "LlamaForCausalLM", always_qkv_bias: false },
-    Family { architecture: "Qwen2ForCausalLM", always_qkv_bias: true },
+const FAMILIES: [Family; 4] = [
+    Family { architecture: "LlamaForCausalLM", always_qkv_bias: false, head_norms: false },
+    Family { architecture: "Qwen2ForCausalLM", always_qkv_bias: true, head_norms: false },
+    Family { architecture: "MistralForCausalLM", always_qkv_bias: false, head_norms: false },
+    Family { architecture: "Qwen3ForCausalLM", always_qkv_bias: false, head_norms: true },
 ];
 
 impl Config {
@@ -141,6 +145,7 @@ fn shape(raw: &Raw, family: &Family) -> Result<Shape, LoadError> {
         qkv_bias: family.always_qkv_bias || attention_bias,
         output_bias: attention_bias && !family.always_qkv_bias,
         mlp_bias: raw.mlp_bias.unwrap_or(false),
+        head_norms: family.head_norms,
     })
 }
 

@@ -56,7 +56,7 @@ pub enum LoadError {
         reason: String,
     },
     /// `architectures` names none we run.
-    #[error("architecture {got:?} is unknown; LlamaForCausalLM and Qwen2ForCausalLM are run")]
+    #[error("architecture {got:?} is unknown; those of Llama, Mistral, Qwen2 and Qwen3 are run")]
     Architecture {
         /// As config.json names it.
         got: String,

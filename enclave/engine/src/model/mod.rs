@@ -7,7 +7,10 @@ mod template;
 mod tokenizer;
 mod weights;
 
-use std::path::Path;
+use std::path::Path as FilePath;
+
+use bulla_kernels::path::Path;
+use bulla_kernels::pool::Pool;
 
 use serde::Deserialize;
 
@@ -18,7 +21,7 @@ pub use error::LoadError;
 pub use files::LoadProgress;
 
 use crate::chat::{ChatRequest, Prompt, PromptError};
-use crate::decoder::{Decoder, Wanted};
+use crate::decoder::{Arena, Decoder, Machine, Room, Span, Step, Wanted, page_bytes, pages_for};
 use crate::manifest::{FileRole, Manifest, Statement};
 use crate::text::Detokenize;
 use config::{Config, TokenIds};
@@ -42,6 +45,26 @@ pub struct Model {
     decoder: Decoder,
 }
 
+/// How weights are packed in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Quantisation {
+    /// As stored.
+    #[default]
+    None,
+    /// 8 bits and a 16-bit scale per 32 values, where rows are whole blocks of 32.
+    Q8_0,
+}
+
+impl Quantisation {
+    /// The name in manifests and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantisation::None => "none",
+            Quantisation::Q8_0 => "q8_0",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct GenerationConfig {
     eos_token_id: Option<TokenIds>,
@@ -50,9 +73,21 @@ struct GenerationConfig {
 impl Model {
     /// Loads the Hugging Face folder at `path`: config.json, tokenizer.json, safetensors (one
     /// file, or shards with their index), and where present tokenizer_config.json,
-    /// chat_template.jinja and generation_config.json. Weights stored as bf16, f16 or f32 become
-    /// f32 in memory. `progress` is told about every few megabytes of weights.
-    pub fn load(path: &Path, progress: &mut dyn FnMut(LoadProgress)) -> Result<Model, LoadError> {
+    /// chat_template.jinja and generation_config.json. Weights stored as bf16 stay so in memory, f16
+    /// and f32 become f32. `progress` is told about every few megabytes of weights.
+    pub fn load(
+        path: &FilePath,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Model, LoadError> {
+        Model::load_quantised(path, Quantisation::None, progress)
+    }
+
+    /// As [`Model::load`], with the weights quantised. The manifest says so, and has another digest.
+    pub fn load_quantised(
+        path: &FilePath,
+        quantisation: Quantisation,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Model, LoadError> {
         let mut folder = Folder::open(path, progress)?;
         // The small files first: a folder that cannot work fails before gigabytes are read.
         let config = Config::parse(&folder.require("config.json", FileRole::Config)?)?;
@@ -60,7 +95,7 @@ impl Model {
         let codec = TextCodec::parse(&tokenizer, config.shape.vocab)?;
         let template = ChatTemplate::read(&mut folder)?;
         let stop_tokens = stop_tokens(&mut folder, &config, &codec, &template)?;
-        let mut tensors = Tensors::read(&mut folder)?;
+        let mut tensors = Tensors::read(&mut folder, quantisation)?;
         let stored = tensors.stored();
         let tied = config.shape.tied;
         let decoder = Decoder::build(config.shape, &mut tensors)?;
@@ -70,7 +105,7 @@ impl Model {
             compute: "f32".into(),
             format: Manifest::FORMAT,
             name: folder.name(),
-            quantisation: "none".into(),
+            quantisation: quantisation.name().into(),
             weights: stored,
             files: folder.into_files(),
         });
@@ -141,11 +176,21 @@ impl Model {
         if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab) {
             return Err(LogitsError::Vocabulary { id, vocab });
         }
-        let mut cache = self.decoder.cache(tokens.len());
+        let pass_tokens = pass_tokens.clamp(1, tokens.len().max(1));
+        let room = Room { rows: pass_tokens, logits: pass_tokens, spans: 1, context: tokens.len() };
+        let pool = Pool::new(available_threads());
+        let machine = Machine { pool: &pool, path: Path::detect() };
+        let needed = pages_for(tokens.len());
+        let mut arena =
+            Arena::new(self.decoder.shape(), (needed * page_bytes(self.decoder.shape())) as u64);
+        let pages = arena.lend(needed).unwrap_or_default();
+        let mut scratch = self.decoder.scratch(&pool, room);
         let mut rows = Vec::with_capacity(tokens.len());
-        for pass in tokens.chunks(pass_tokens.max(1)) {
-            let flat = self.decoder.forward(pass, &mut cache, Wanted::All);
-            let flat = flat.map_err(|error| LogitsError::Arithmetic(error.to_string()))?;
+        for (at, pass) in tokens.chunks(pass_tokens).enumerate() {
+            let start = at * pass_tokens;
+            let span = Span { tokens: pass, start, pages: &pages, wanted: Wanted::All };
+            let step = Step { spans: &[span] };
+            let flat = self.decoder.forward(machine, &step, &mut arena, &mut scratch);
             rows.extend(flat.chunks_exact(vocab).map(<[f32]>::to_vec));
         }
         Ok(rows)
@@ -171,9 +216,6 @@ pub enum LogitsError {
         /// Rows of the vocabulary.
         vocab: usize,
     },
-    /// The arithmetic failed.
-    #[error("the arithmetic failed: {0}")]
-    Arithmetic(String),
 }
 
 /// Every id that ends an answer, checked against the vocabulary.
@@ -201,4 +243,9 @@ fn stop_tokens(
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
+}
+
+/// Threads that make sense here: as many as there are processors.
+pub(crate) fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bulla_kernels::weights::{Format, Matrix};
 use candle_core::safetensors::SliceSafetensors;
-use candle_core::{DType, Device, Storage, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
+use super::Quantisation;
 use super::error::LoadError;
 use super::files::{Folder, json};
-use crate::decoder::Weights;
+use crate::decoder::{Source, Weights};
 use crate::manifest::FileRole;
 
 /// Files of one model. The largest published ones have about 200.
@@ -21,19 +23,21 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// All tensors of a model, in f32.
+/// All tensors of a model, as stored.
 pub(super) struct Tensors {
     by_name: BTreeMap<String, Tensor>,
+    quantisation: Quantisation,
     /// Types of the stored tensors, for the manifest.
     stored: BTreeSet<&'static str>,
 }
 
 impl Tensors {
     /// Reads every weights file of the folder.
-    pub fn read(folder: &mut Folder<'_>) -> Result<Tensors, LoadError> {
+    pub fn read(folder: &mut Folder<'_>, quantisation: Quantisation) -> Result<Tensors, LoadError> {
         let files = list(folder)?;
         folder.expect_weights(&files);
-        let mut tensors = Tensors { by_name: BTreeMap::new(), stored: BTreeSet::new() };
+        let (by_name, stored) = (BTreeMap::new(), BTreeSet::new());
+        let mut tensors = Tensors { by_name, quantisation, stored };
         for file in files {
             let bytes = match folder.optional(&file, FileRole::Weights)? {
                 Some(bytes) => bytes,
@@ -63,7 +67,6 @@ impl Tensors {
                 other => return Err(LoadError::TensorType { name, got: other.as_str().into() }),
             };
             self.stored.insert(stored);
-            let tensor = tensor.to_dtype(DType::F32).map_err(broken)?;
             if self.by_name.insert(name.clone(), tensor).is_some() {
                 let reason = format!("another file has tensor {name} too");
                 return Err(LoadError::Safetensors { file: file.into(), reason });
@@ -88,9 +91,8 @@ impl Tensors {
     }
 }
 
-impl Weights for Tensors {
-    type Error = LoadError;
-
+impl Tensors {
+    /// The tensor `name` of exactly this shape.
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
         let tensor = self
             .by_name
@@ -103,27 +105,75 @@ impl Weights for Tensors {
                 got: tensor.dims().into(),
             });
         }
-        if !is_finite(&tensor) {
-            return Err(LoadError::NotFinite { name: name.into() });
-        }
         Ok(tensor)
+    }
+
+    /// How a tensor is kept in memory: bfloat16 as it is, the rest in 32 bits, unless it is to be
+    /// quantised and its rows are whole blocks.
+    fn format(&self, tensor: &Tensor, inputs: usize) -> Format {
+        let blocks = inputs.is_multiple_of(Format::Q8_0.inputs_multiple());
+        match (self.quantisation, tensor.dtype()) {
+            (Quantisation::Q8_0, _) if blocks => Format::Q8_0,
+            (_, DType::BF16) => Format::Bf16,
+            _ => Format::F32,
+        }
+    }
+}
+
+impl Weights for Tensors {
+    type Error = LoadError;
+
+    fn take_matrices(
+        &mut self,
+        sources: &[Source],
+        inputs: usize,
+    ) -> Result<Vec<Matrix>, LoadError> {
+        let mut taken = Vec::new();
+        for Source { name, outputs } in sources {
+            let tensor = self.take(name, &[*outputs, inputs])?;
+            taken.push((self.format(&tensor, inputs), name, tensor));
+        }
+        let mut matrices = Vec::new();
+        for neighbours in taken.chunk_by(|(a, ..), (b, ..)| a == b) {
+            matrices.push(pack(neighbours, inputs)?);
+        }
+        Ok(matrices)
     }
 
     fn take_vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         let tensor = self.take(name, &[len])?;
-        // One dimension and f32 by now.
-        tensor.to_vec1().map_err(|_| LoadError::NotFinite { name: name.into() })
+        values(name, &tensor)
     }
 }
 
-/// Looks at the values in place; a tensor that was just read is contiguous and on the CPU.
-fn is_finite(tensor: &Tensor) -> bool {
-    let (storage, _) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => {
-            storage.as_slice::<f32>().is_ok_and(|values| values.iter().all(|v| v.is_finite()))
+/// Tensors of one format below each other in one matrix.
+fn pack(tensors: &[(Format, &String, Tensor)], inputs: usize) -> Result<Matrix, LoadError> {
+    let Some((format, name, _)) = tensors.first() else {
+        return Err(LoadError::MissingTensor { name: String::new() });
+    };
+    let unfit = |error: bulla_kernels::weights::PackError| LoadError::Unsupported {
+        feature: format!("tensor {name}: {error}"),
+    };
+    let rows = tensors.iter().map(|(.., tensor)| tensor.elem_count() / inputs).sum();
+    let mut matrix = Matrix::zeroed(*format, rows, inputs).map_err(unfit)?;
+    let mut row = 0;
+    for (_, name, tensor) in tensors {
+        for values in values(name, tensor)?.chunks_exact(inputs) {
+            matrix.set_values(row, values).map_err(unfit)?;
+            row += 1;
         }
-        _ => false,
+    }
+    Ok(matrix)
+}
+
+/// The values of a tensor in 32 bits, all of them finite.
+fn values(name: &str, tensor: &Tensor) -> Result<Vec<f32>, LoadError> {
+    let not_finite = || LoadError::NotFinite { name: name.into() };
+    let wide = tensor.to_dtype(DType::F32).and_then(|wide| wide.flatten_all());
+    let values: Vec<f32> = wide.and_then(|wide| wide.to_vec1()).map_err(|_| not_finite())?;
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(values),
+        false => Err(not_finite()),
     }
 }
 

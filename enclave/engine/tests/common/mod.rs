@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bulla_engine::{
-    CandleEngine, Engine, EngineLimits, Finish, GenerateRequest, LoadError, Model, Output, Prompt,
+    BatchEngine, Engine, EngineLimits, Finish, GenerateRequest, LoadError, Model, Output, Prompt,
     Sampling, SequenceId, Usage,
 };
 
 /// The golden models; `golden/make.py` says what each is for.
-pub const GOLDEN: [&str; 5] = [
+pub const GOLDEN: [&str; 7] = [
     "llama-tied-f32",
     "llama3-sharded-bf16",
     "llama-bias-f32",
     "qwen2-tied-bf16",
     "qwen2-sharded-f16",
+    "qwen3-tied-bf16",
+    "mistral-f32",
 ];
 
 pub fn golden(name: &str) -> PathBuf {
@@ -30,8 +32,8 @@ pub fn model(name: &str) -> Arc<Model> {
     Arc::new(load(&golden(name)).unwrap())
 }
 
-pub fn engine(model: &Arc<Model>) -> CandleEngine {
-    CandleEngine::new(Arc::clone(model), EngineLimits::default())
+pub fn engine(model: &Arc<Model>) -> BatchEngine {
+    BatchEngine::new(Arc::clone(model), EngineLimits::default())
 }
 
 pub fn greedy(prompt: Prompt, max_tokens: u32) -> GenerateRequest {

@@ -1,0 +1,183 @@
+//! Attention over keys and values in pages of sixteen tokens.
+//!
+//! A page of one head holds its keys with the sixteen tokens side by side, `[width][16]`, and then
+//! its values, `[16][width]`. Scores, sums and results are chains in the order of the tokens, so
+//! neither the number of queries computed together nor where pages lie changes a bit.
+
+use crate::lanes::{self, Lanes, on_every_path};
+use crate::weights::LANES;
+
+/// Tokens in a page.
+pub const PAGE_TOKENS: usize = LANES;
+/// Queries computed together at most.
+pub const GROUP: usize = 8;
+
+/// Floats of one head in a page of `width` values per token: keys and values.
+pub fn page_floats(width: usize) -> usize {
+    2 * PAGE_TOKENS * width
+}
+
+/// Writes the key and value of token `slot` into a page of one head.
+pub fn put(page: &mut [f32], slot: usize, key: &[f32], value: &[f32]) {
+    let width = key.len();
+    let (keys, values) = page.split_at_mut(PAGE_TOKENS * width);
+    for (place, key) in keys.iter_mut().skip(slot).step_by(PAGE_TOKENS).zip(key) {
+        *place = *key;
+    }
+    values[slot * width..][..width].copy_from_slice(value);
+}
+
+/// One query among those computed together.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    /// The rotated query.
+    pub values: &'a [f32],
+    /// How many tokens it may look at; at least one.
+    pub visible: usize,
+}
+
+/// Where the keys and values of a sequence lie.
+#[derive(Clone, Copy)]
+pub struct Pages<'a> {
+    /// All pages of all sequences.
+    pub arena: &'a [f32],
+    /// This sequence's pages, oldest first.
+    pub table: &'a [u32],
+    /// Floats from one page to the next.
+    pub page_stride: usize,
+    /// Where in a page this layer's head begins.
+    pub offset: usize,
+}
+
+impl Pages<'_> {
+    #[inline(always)]
+    fn page(&self, at: usize, floats: usize) -> &[f32] {
+        &self.arena[self.table[at] as usize * self.page_stride + self.offset..][..floats]
+    }
+}
+
+/// Scratch floats for queries that look at `tokens` tokens at most.
+pub fn scratch_floats(tokens: usize) -> usize {
+    GROUP * tokens.next_multiple_of(PAGE_TOKENS)
+}
+
+/// For each query the values it looks at, weighted by softmax(query · key × scale), into `out`, one
+/// row after the other. At most [`GROUP`] queries of one head.
+pub fn attend(
+    path: crate::path::Path,
+    queries: &[Query<'_>],
+    pages: Pages<'_>,
+    scale: f32,
+    scratch: &mut [f32],
+    out: &mut [f32],
+) {
+    match queries {
+        [_, _, _, _, _, _, _, _] => some::<8>(path, queries, pages, scale, scratch, out),
+        [_, _, _, _, _, _, _] => some::<7>(path, queries, pages, scale, scratch, out),
+        [_, _, _, _, _, _] => some::<6>(path, queries, pages, scale, scratch, out),
+        [_, _, _, _, _] => some::<5>(path, queries, pages, scale, scratch, out),
+        [_, _, _, _] => some::<4>(path, queries, pages, scale, scratch, out),
+        [_, _, _] => some::<3>(path, queries, pages, scale, scratch, out),
+        [_, _] => some::<2>(path, queries, pages, scale, scratch, out),
+        [_] => some::<1>(path, queries, pages, scale, scratch, out),
+        _ => assert!(queries.is_empty(), "at most {GROUP} queries together"),
+    }
+}
+
+on_every_path! {
+    /// `M` queries.
+    pub fn some<V: Vector, const M: usize>(
+        queries: &[Query<'_>],
+        pages: Pages<'_>,
+        scale: f32,
+        scratch: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let queries: &[Query<'_>; M] = queries.try_into().expect("as many as the caller counted");
+        let width = queries[0].values.len();
+        let floats = page_floats(width);
+        let most = queries.iter().map(|query| query.visible).max().unwrap_or(0);
+        let count = most.div_ceil(PAGE_TOKENS);
+        let row = count * PAGE_TOKENS;
+        for at in 0..count {
+            let keys = pages.page(at, floats)[..PAGE_TOKENS * width].as_chunks::<LANES>().0;
+            let mut sums = [V::splat(0.0); M];
+            for (d, keys) in keys.iter().enumerate() {
+                let keys = V::load(keys);
+                for m in 0..M {
+                    sums[m] = keys.mul_add(V::splat(queries[m].values[d]), sums[m]);
+                }
+            }
+            for m in 0..M {
+                let place = &mut scratch[m * row + at * PAGE_TOKENS..][..LANES];
+                sums[m].store(place.try_into().expect("sixteen"));
+            }
+        }
+        let mut inverse = [0.0; M];
+        for m in 0..M {
+            inverse[m] = 1.0 / soften(&mut scratch[m * row..][..row], queries[m].visible, scale);
+        }
+        for chunk in (0..width).step_by(LANES) {
+            let lanes = LANES.min(width - chunk);
+            let mut sums = [V::splat(0.0); M];
+            for at in 0..count {
+                let values = &pages.page(at, floats)[PAGE_TOKENS * width..];
+                let weights: [&Lanes; M] = std::array::from_fn(|m| {
+                    let from = m * row + at * PAGE_TOKENS;
+                    scratch[from..from + LANES].try_into().expect("sixteen")
+                });
+                for slot in 0..PAGE_TOKENS {
+                    let value = &values[slot * width + chunk..];
+                    let value = match value.first_chunk::<LANES>() {
+                        // Past the row's end lies the next token's: not written out below.
+                        Some(whole) => V::load(whole),
+                        None => V::load(&padded(&value[..lanes])),
+                    };
+                    for m in 0..M {
+                        sums[m] = value.mul_add(V::splat(weights[m][slot]), sums[m]);
+                    }
+                }
+            }
+            for m in 0..M {
+                let mut sum = [0.0; LANES];
+                sums[m].store(&mut sum);
+                let sum = lanes::map(sum, |sum| sum * inverse[m]);
+                out[m * width + chunk..][..lanes].copy_from_slice(&sum[..lanes]);
+            }
+        }
+    }
+}
+
+#[cold]
+fn padded(values: &[f32]) -> Lanes {
+    let mut lanes = [0.0; LANES];
+    lanes[..values.len()].copy_from_slice(values);
+    lanes
+}
+
+/// Turns the first `visible` scores into exp((score − largest) × scale) and the rest into zeros;
+/// returns their sum.
+#[inline(always)]
+fn soften(scores: &mut [f32], visible: usize, scale: f32) -> f32 {
+    let (own, beyond) = scores.split_at_mut(visible.next_multiple_of(LANES));
+    own[visible..].fill(f32::NEG_INFINITY);
+    beyond.fill(0.0);
+    let blocks = own.as_chunks_mut::<LANES>().0;
+    let mut largest: Lanes = [f32::NEG_INFINITY; LANES];
+    for block in blocks.iter() {
+        for lane in 0..LANES {
+            largest[lane] = if block[lane] > largest[lane] { block[lane] } else { largest[lane] };
+        }
+    }
+    let largest = largest.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    let mut sums: Lanes = [0.0; LANES];
+    for block in blocks.iter_mut() {
+        for lane in 0..LANES {
+            let weight = lanes::exp((block[lane] - largest) * scale);
+            // The exponential of minus infinity is tiny here, not zero.
+            block[lane] = if block[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
+            sums[lane] += block[lane];
+        }
+    }
+    lanes::sum(&sums)
+}

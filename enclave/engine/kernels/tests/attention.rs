@@ -1,0 +1,139 @@
+//! Attention and the row kernels: every path bit for bit, any grouping, and against plain floats.
+use bulla_kernels::attention::{
+    GROUP, PAGE_TOKENS, Pages, Query, attend, page_floats, put, scratch_floats,
+};
+use bulla_kernels::path::Path;
+use bulla_kernels::rows::{add_bias, rms_norm, rotate, silu_times};
+
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut x = seed;
+    (0..count)
+        .map(|_| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            (x % 4001) as f32 / 1000.0 - 2.0
+        })
+        .collect()
+}
+
+struct Case {
+    width: usize,
+    tokens: usize,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    queries: Vec<f32>,
+    arena: Vec<f32>,
+    table: Vec<u32>,
+    stride: usize,
+}
+
+fn case(width: usize, tokens: usize) -> Case {
+    let (keys, values, queries) =
+        (numbers(tokens * width, 3), numbers(tokens * width, 5), numbers(GROUP * width, 7));
+    let stride = page_floats(width) + 32;
+    let pages = tokens.div_ceil(PAGE_TOKENS);
+    // Pages lie in reverse order, one unused between two.
+    let table: Vec<u32> = (0..pages).map(|at| 2 * (pages - 1 - at) as u32).collect();
+    let mut arena = vec![0.0; 2 * pages * stride];
+    for token in 0..tokens {
+        let page = table[token / PAGE_TOKENS] as usize * stride + 32;
+        let page = &mut arena[page..][..page_floats(width)];
+        put(
+            page,
+            token % PAGE_TOKENS,
+            &keys[token * width..][..width],
+            &values[token * width..][..width],
+        );
+    }
+    Case { width, tokens, keys, values, queries, arena, table, stride }
+}
+
+impl Case {
+    fn run(&self, path: Path, visible: &[usize]) -> Vec<f32> {
+        let pages =
+            Pages { arena: &self.arena, table: &self.table, page_stride: self.stride, offset: 32 };
+        let queries: Vec<Query<'_>> = visible
+            .iter()
+            .enumerate()
+            .map(|(at, visible)| Query {
+                values: &self.queries[at * self.width..][..self.width],
+                visible: *visible,
+            })
+            .collect();
+        let mut out = vec![0.0; visible.len() * self.width];
+        attend(path, &queries, pages, 0.25, &mut vec![7.0; scratch_floats(self.tokens)], &mut out);
+        out
+    }
+    fn exact(&self, query: usize, visible: usize) -> Vec<f64> {
+        let w = self.width;
+        let dot = |t: usize| -> f64 {
+            (0..w)
+                .map(|d| f64::from(self.queries[query * w + d]) * f64::from(self.keys[t * w + d]))
+                .sum::<f64>()
+                * 0.25
+        };
+        let scores: Vec<f64> = (0..visible).map(dot).collect();
+        let most = scores.iter().copied().fold(f64::MIN, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        (0..w)
+            .map(|d| {
+                weights
+                    .iter()
+                    .enumerate()
+                    .map(|(t, p)| p * f64::from(self.values[t * w + d]))
+                    .sum::<f64>()
+                    / sum
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn attention_is_exact_enough_and_the_same_on_every_path_in_any_company() {
+    for (width, tokens) in [(64, 100), (8, 1), (10, 33), (48, 16), (128, 17)] {
+        let case = case(width, tokens);
+        let visible: Vec<usize> = (0..GROUP).map(|m| (tokens * (m + 1) / GROUP).max(1)).collect();
+        let together = case.run(Path::Portable, &visible);
+        for (m, visible) in visible.iter().enumerate() {
+            let got = &together[m * width..][..width];
+            for (got, exact) in got.iter().zip(case.exact(m, *visible)) {
+                assert!((f64::from(*got) - exact).abs() < 2e-5, "{got} {exact}");
+            }
+        }
+        for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+            for count in 1..=GROUP {
+                assert_eq!(
+                    case.run(path, &visible[..count]),
+                    together[..count * width],
+                    "{path:?} {count}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn row_kernels_give_the_same_bits_on_every_path() {
+    let (rows, weight) = (numbers(3 * 77, 11), numbers(77, 13));
+    let run = |path| {
+        let (mut normed, mut gated, mut turned, mut biased) =
+            (vec![0.0; 231], vec![0.0; 115], rows[..80].to_vec(), rows.clone());
+        rms_norm(path, &rows, &weight, 1e-6, &mut normed);
+        silu_times(path, &rows[..230], 115, &mut gated);
+        rotate(path, &mut turned, &weight[..20], &weight[20..40]);
+        add_bias(path, &mut biased, &weight);
+        (normed, gated, turned, biased)
+    };
+    let expected = run(Path::Portable);
+    for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+        assert!(run(path) == expected, "{path:?}");
+    }
+    let (normed, gated, ..) = expected;
+    let square: f64 = rows[..77].iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / 77.0;
+    let exact = f64::from(rows[5]) / (square + 1e-6).sqrt() * f64::from(weight[5]);
+    assert!((f64::from(normed[5]) - exact).abs() < 1e-5);
+    let (gate, value) = (f64::from(rows[3]), f64::from(rows[118]));
+    assert!((f64::from(gated[3]) - gate / (1.0 + (-gate).exp()) * value).abs() < 1e-5);
+}

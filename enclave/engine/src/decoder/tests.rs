@@ -1,0 +1,105 @@
+//! A small decoder of made-up weights: sequences in any company, prompts cut anywhere.
+
+use bulla_kernels::path::Path;
+use bulla_kernels::weights::{Format, Matrix};
+
+use super::*;
+
+/// Three layers, grouped queries, normalised heads.
+pub(super) fn shape() -> Shape {
+    Shape {
+        hidden: 64,
+        intermediate: 96,
+        layers: 3,
+        heads: 6,
+        kv_heads: 2,
+        head_dim: 16,
+        vocab: 50,
+        norm_eps: 1e-6,
+        rope: RopeSettings { theta: 10_000.0, scaling: None },
+        tied: false,
+        qkv_bias: true,
+        output_bias: false,
+        mlp_bias: true,
+        head_norms: true,
+    }
+}
+
+/// Weights that depend on their name.
+struct Made(Format);
+
+fn values(name: &str, count: usize) -> Vec<f32> {
+    let seed: u32 = name.bytes().fold(7, |seed, byte| seed.wrapping_mul(31) + u32::from(byte));
+    let scatter =
+        |i: usize| (i as u32).wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(i as u32 | 1);
+    (0..count).map(|i| (scatter(i) >> 8) as f32 / (1 << 24) as f32 * 0.5 - 0.25).collect()
+}
+
+impl Weights for Made {
+    type Error = ();
+
+    fn take_matrices(&mut self, sources: &[Source], inputs: usize) -> Result<Vec<Matrix>, ()> {
+        let make = |source: &Source| {
+            let mut matrix = Matrix::zeroed(self.0, source.outputs, inputs).unwrap();
+            let all = values(&source.name, source.outputs * inputs);
+            for (row, values) in all.chunks_exact(inputs).enumerate() {
+                matrix.set_values(row, values).unwrap();
+            }
+            matrix
+        };
+        Ok(sources.iter().map(make).collect())
+    }
+
+    fn take_vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ()> {
+        Ok(values(name, len).into_iter().map(|value| 1.0 + value).collect())
+    }
+}
+
+struct Bench {
+    decoder: Decoder,
+    pool: Pool,
+    arena: Arena,
+    scratch: Scratch,
+}
+
+impl Bench {
+    fn new(format: Format, threads: usize) -> Bench {
+        let decoder = Decoder::build(shape(), &mut Made(format)).unwrap();
+        let pool = Pool::new(threads);
+        let room = Room { rows: 200, logits: 200, spans: 8, context: 200 };
+        let scratch = decoder.scratch(&pool, room);
+        let arena = Arena::new(decoder.shape(), 64 * page_bytes(decoder.shape()) as u64);
+        Bench { decoder, pool, arena, scratch }
+    }
+
+    fn run(&mut self, path: Path, spans: &[Span<'_>]) -> Vec<f32> {
+        let machine = Machine { pool: &self.pool, path };
+        let step = Step { spans };
+        self.decoder.forward(machine, &step, &mut self.arena, &mut self.scratch).to_vec()
+    }
+}
+
+#[test]
+fn neighbours_cuts_threads_and_paths_change_no_bit() {
+    let tokens: Vec<u32> = (0..70).map(|at| (at * 17 + 3) % 50).collect();
+    let other: Vec<u32> = (0..40).map(|at| (at * 11 + 5) % 50).collect();
+    for format in [Format::F32, Format::Bf16, Format::Q8_0] {
+        let mut bench = Bench::new(format, 1);
+        let pages = bench.arena.lend(pages_for(70)).unwrap();
+        let all = Span { tokens: &tokens, start: 0, pages: &pages, wanted: Wanted::All };
+        let expected = bench.run(Path::Portable, &[all]);
+        assert!(expected.iter().all(|value| value.is_finite()));
+
+        let mut bench = Bench::new(format, 2);
+        let (pages, theirs) = (bench.arena.lend(5).unwrap(), bench.arena.lend(3).unwrap());
+        let mut got = Vec::new();
+        for (at, pass) in tokens.chunks(9).enumerate() {
+            let mine = Span { tokens: pass, start: at * 9, pages: &pages, wanted: Wanted::All };
+            let rest = &other[at * 5..at * 5 + 5];
+            let theirs = Span { tokens: rest, start: at * 5, pages: &theirs, wanted: Wanted::Last };
+            let logits = bench.run(Path::detect(), &[theirs, mine]);
+            got.extend_from_slice(&logits[bench.decoder.vocab()..]);
+        }
+        assert_eq!(got, expected, "{format:?}");
+    }
+}
