@@ -16,6 +16,11 @@
 //! slice written by several threads ([`matmul`], [`rows`]), and work lent to threads that stay
 //! ([`pool`]). Shapes are compared before any of it runs.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers have constant bounds and index several arrays alike"
+)]
+
 pub mod activation;
 pub mod attention;
 pub mod buffer;

@@ -17,6 +17,9 @@ const SPINS: u32 = 1_000;
 /// Multiplications that are worth another thread's attention; about ten microseconds of one.
 pub const WORTH_WAKING: usize = 1 << 18;
 
+/// Work on one piece: part, the piece, scratch.
+pub type PieceWork<'a> = dyn Fn(usize, &mut [f32], &mut [f32]) + Sync + 'a;
+
 /// What the threads of one run share. Lives on the caller's stack for the time of the run.
 struct Run<'a> {
     work: &'a (dyn Fn(usize, usize) + Sync),
@@ -144,7 +147,7 @@ impl Pool {
         whole: &mut [f32],
         length: usize,
         scratch: &mut [f32],
-        work: &(dyn Fn(usize, &mut [f32], &mut [f32]) + Sync),
+        work: &PieceWork<'_>,
     ) {
         assert!(whole.len().is_multiple_of(length), "whole pieces");
         let (parts, share) = (whole.len() / length, scratch.len() / self.threads());

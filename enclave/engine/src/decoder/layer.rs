@@ -61,17 +61,17 @@ impl Layer {
     }
 
     /// The linear maps whose input is as wide as the model.
-    pub fn from_hidden(&self) -> [&Linear; 2] {
+    pub fn of_hidden(&self) -> [&Linear; 2] {
         [&self.qkv, &self.gate_up]
     }
 
     /// The one behind the attention.
-    pub fn from_heads(&self) -> &Linear {
+    pub fn of_heads(&self) -> &Linear {
         &self.output
     }
 
     /// The one behind the gate.
-    pub fn from_gated(&self) -> &Linear {
+    pub fn of_gated(&self) -> &Linear {
         &self.down
     }
 

@@ -140,9 +140,9 @@ impl Scratch {
                 gate_up: row(2 * intermediate),
                 gated: row(intermediate),
                 inputs: [
-                    Inputs::new(room.rows, hidden, layers().flat_map(|l| l.from_hidden())),
-                    Inputs::new(room.rows, heads * head_dim, layers().map(|l| l.from_heads())),
-                    Inputs::new(room.rows, intermediate, layers().map(|l| l.from_gated())),
+                    Inputs::new(room.rows, hidden, layers().flat_map(|l| l.of_hidden())),
+                    Inputs::new(room.rows, heads * head_dim, layers().map(|l| l.of_heads())),
+                    Inputs::new(room.rows, intermediate, layers().map(|l| l.of_gated())),
                 ],
                 attention: Space {
                     plan: Vec::with_capacity(portions),

@@ -38,6 +38,9 @@ impl BlockFormat {
     }
 }
 
+/// Steps and quants of 32 values.
+type Steps<T> = ([T; 2], [u8; BLOCK]);
+
 fn half(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
@@ -54,7 +57,7 @@ pub(super) fn q4_0(block: &[u8; Q4_0_BYTES]) -> (u16, [u8; BLOCK]) {
 }
 
 /// Scale and minimum of 256 values, and for each of eight blocks their steps and the quants.
-pub(super) fn q4_k(block: &[u8; Q4_K_BYTES]) -> ([u16; 2], [([u8; 2], [u8; BLOCK]); SUPER]) {
+pub(super) fn q4_k(block: &[u8; Q4_K_BYTES]) -> ([u16; 2], [Steps<u8>; SUPER]) {
     let (steps, nibbles) = block[4..].split_at(12);
     let step = |at: usize| match at {
         0..4 => [steps[at] & 63, steps[at + 4] & 63],
@@ -65,14 +68,14 @@ pub(super) fn q4_k(block: &[u8; Q4_K_BYTES]) -> ([u16; 2], [([u8; 2], [u8; BLOCK
     // Two blocks share 32 bytes: the even one has the low nibbles.
     let quants = |at: usize| -> [u8; BLOCK] {
         let bytes = &nibbles[at / 2 * BLOCK..];
-        std::array::from_fn(|i| if at % 2 == 0 { bytes[i] & 15 } else { bytes[i] >> 4 })
+        std::array::from_fn(|i| if at.is_multiple_of(2) { bytes[i] & 15 } else { bytes[i] >> 4 })
     };
     ([half(block, 0), half(block, 2)], std::array::from_fn(|at| (step(at), quants(at))))
 }
 
 /// Scale of 256 values, and for each of eight blocks the steps of its halves and the quants with
 /// 32 added.
-pub(super) fn q6_k(block: &[u8; Q6_K_BYTES]) -> (u16, [([i8; 2], [u8; BLOCK]); SUPER]) {
+pub(super) fn q6_k(block: &[u8; Q6_K_BYTES]) -> (u16, [Steps<i8>; SUPER]) {
     let (low, rest) = block.split_at(128);
     let (high, rest) = rest.split_at(64);
     let step = |at: usize| [rest[2 * at] as i8, rest[2 * at + 1] as i8];
