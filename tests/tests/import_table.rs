@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Our crates and what each may import of ours, in normal dependencies.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("bulla-wire", &[]),
     ("bulla-tlog", &[]),
-    ("bulla-engine", &[]),
+    ("bulla-kernels", &[]),
+    ("bulla-engine", &["bulla-kernels"]),
     ("bulla-attestation", &["bulla-wire", "bulla-tlog"]),
     ("bulla-enclave", &["bulla-attestation", "bulla-wire", "bulla-tlog", "bulla-engine"]),
     ("bulla-broker", &["bulla-attestation", "bulla-wire", "bulla-tlog"]),
