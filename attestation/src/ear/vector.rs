@@ -5,7 +5,7 @@
 //! | instance-identity | 2: the chip is one the policy lists | 97: it is not; 96: revoked, hidden, or not the keyset's |
 //! | configuration | 2: everything a workload policy asks of the guest's configuration holds | 96: something does not |
 //! | executables | 3: the launch measurement is a known one | 33: it is not |
-//! | hardware | 2: genuine under its vendor's root | 32: below the minimum firmware; 96: a product or signer the policy refuses; 97: simulated |
+//! | hardware | 2: genuine under its vendor's root | 32: firmware below the minimum; 96: a product, signer or firmware that is refused; 97: simulated |
 //! | runtime-opaque | 2: memory encrypted, no debugger | 96: a debug guest, or simulated |
 //! | file-system, storage-opaque, sourced-data | never claimed: nothing measures them | |
 //!
@@ -93,6 +93,8 @@ pub struct TrustVector {
 /// What of a machine a check looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aspect {
+    /// Whether the evidence is what it seems; without that nothing else means anything.
+    Genuine,
     Instance,
     Configuration,
     Executables,
@@ -101,38 +103,35 @@ enum Aspect {
     Runtime,
 }
 
+/// A check that stands in no line here is about the evidence, about the configuration a policy asks
+/// for, or about the keys presented with it.
 fn aspect(name: CheckName) -> Aspect {
     use CheckName as N;
     match name {
-        N::ChipIdPinned | N::ChipIdMasked | N::Revocation | N::RevocationKnown => Aspect::Instance,
-        N::Measurement | N::ReferenceValues => Aspect::Executables,
         N::GuestDebug => Aspect::Runtime,
+        N::ChipIdPinned | N::ChipIdMasked | N::Revocation | N::RevocationKnown => Aspect::Instance,
+        N::Measurement | N::ReferenceValues | N::TpmPcrs => Aspect::Executables,
+        N::Rtmr0 | N::Rtmr1 | N::Rtmr2 | N::Rtmr3 => Aspect::Executables,
+        N::MinimumReportedTcb | N::MinimumLaunchTcb => Aspect::Firmware,
+        N::MinimumCommittedTcb | N::MinimumCurrentTcb | N::TcbOrder => Aspect::Firmware,
+        N::TcbStatus | N::TcbEvaluationNumber | N::Advisories => Aspect::Firmware,
+        N::MinimumDriver | N::MinimumVbios => Aspect::Firmware,
         N::TeeType | N::SimulatedRoot | N::SigningKeyAllowed | N::ReportVersion => Aspect::Hardware,
         N::ProductAllowed | N::ProductBanned | N::AliasCheckComplete => Aspect::Hardware,
-        _ => by_word(name),
-    }
-}
-
-/// Names of other kinds of evidence follow the same words.
-fn by_word(name: CheckName) -> Aspect {
-    let word = name.as_str();
-    match name.about() {
-        About::Binding => Aspect::Instance,
-        _ if word.contains("debug") => Aspect::Runtime,
-        _ if word.starts_with("minimum_") || word.contains("tcb") => Aspect::Firmware,
-        About::Evidence => Aspect::Hardware,
-        About::Policy => Aspect::Configuration,
+        N::TcbLevel | N::MrSeam | N::DeviceMeasurements => Aspect::Hardware,
+        N::DriverAllowed | N::VbiosAllowed | N::CsvGeneration => Aspect::Hardware,
+        other => match other.about() {
+            About::Evidence => Aspect::Genuine,
+            About::Policy => Aspect::Configuration,
+            About::Binding => Aspect::Instance,
+        },
     }
 }
 
 impl TrustVector {
     /// The vector of a verdict, by the table of this module.
     pub fn of(result: &AttestationResult) -> TrustVector {
-        let is_forged = result.failed().any(|check| {
-            check.about == About::Evidence
-                && !matches!(aspect(check.name), Aspect::Runtime | Aspect::Instance)
-        });
-        if is_forged || result.checks().is_empty() {
+        if fails(result, Aspect::Genuine) || result.checks().is_empty() {
             return TrustVector::forged();
         }
         TrustVector {
