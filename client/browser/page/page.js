@@ -16,6 +16,7 @@ async function isBundle({ name, blob }) {
 }
 
 async function take(files) {
+  document.body.dataset.state = 'judging';
   for (const file of files) {
     if (state.files.length >= MAX_FILES) {
       problem(`At most ${MAX_FILES} files at once.`);

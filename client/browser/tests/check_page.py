@@ -71,10 +71,15 @@ class Checks:
         for name in ["nonce", "report-data", "measurement", "log-keys", "broker-root"]:
             self.set(name, "")
         if root:
-            self.page.choose("#simulated-root", [root])
+            self.choose("#simulated-root", "roots", root)
         if trust:
-            self.page.choose("#trust-file", [trust])
+            self.choose("#trust-file", "trust", trust)
         self.settle()
+
+    def choose(self, selector, kept_in, path):
+        before = self.page.run(f"state.{kept_in}.length")
+        self.page.choose(selector, [path])
+        self.page.until(f"state.{kept_in}.length === {before + 1}")
 
     def set(self, field, value, event="change"):
         self.page.run(
@@ -85,7 +90,7 @@ class Checks:
         """Drops files on the page; the cards' texts."""
         before = self.page.run("state.files.length")
         self.page.drop(paths)
-        self.page.until(f"state.files.length > {before}")
+        self.page.until(f"state.files.length === {before + len(paths)}")
         self.settle()
         return self.cards()
 
@@ -246,7 +251,7 @@ class Checks:
         self.start_over()
         [card] = self.drop(full)
         self.hold("an audit believes no key of the bundle", "name the log's key" in card, card)
-        self.page.choose("#trust-file", [TRUST])
+        self.choose("#trust-file", "trust", TRUST)
         self.settle()
         [card] = self.cards()
         self.hold("clean", "Clean" in card and "No findings" in card and not self.failed(), card)
