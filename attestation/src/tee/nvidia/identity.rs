@@ -180,6 +180,7 @@ impl Identity {
 
     /// Whether `product`, as a manifest says it, is this chip. `X` in it stands for any last digit.
     pub fn is_of_product(&self, product: &str) -> bool {
+        let product = product.replace('_', "").to_ascii_uppercase();
         let same = |chip: &str| match product.strip_suffix('X') {
             Some(family) => chip.strip_prefix(family).is_some_and(|digit| digit.len() == 1),
             None => chip == product,
@@ -305,10 +306,10 @@ fn digest_within(mut content: &[u8], depth: usize) -> Option<Hex<FWID_BYTES>> {
             _ => None,
         };
         is_after_sha384 = algorithm == Some(&SHA384);
-        if element.tag & CONSTRUCTED != 0 && depth < MAX_DEPTH {
-            if let Some(found) = digest_within(element.content, depth + 1) {
-                return Some(found);
-            }
+        let is_constructed = element.tag & CONSTRUCTED != 0 && depth < MAX_DEPTH;
+        let within = is_constructed.then(|| digest_within(element.content, depth + 1)).flatten();
+        if within.is_some() {
+            return within;
         }
         content = rest;
     }
@@ -318,4 +319,105 @@ fn digest_within(mut content: &[u8], depth: usize) -> Option<Hex<FWID_BYTES>> {
 /// Bytes as lower-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(list: &[(u16, &[u8])]) -> BTreeMap<u16, Vec<u8>> {
+        list.iter().map(|(kind, value)| (*kind, value.to_vec())).collect()
+    }
+
+    fn of_chip(chip: &str) -> Identity {
+        let report = Report::parse(&report_with(&fields(&[(3, b"1.2\0")]))).unwrap();
+        Identity { chip: Some(chip.to_owned()), ..Identity::of(&report, None) }
+    }
+
+    /// A report that is nothing but its opaque fields.
+    fn report_with(fields: &BTreeMap<u16, Vec<u8>>) -> Vec<u8> {
+        let mut opaque = Vec::new();
+        for (kind, value) in fields {
+            opaque.extend(kind.to_le_bytes());
+            opaque.extend((value.len() as u16).to_le_bytes());
+            opaque.extend(value);
+        }
+        let mut bytes = vec![0x11, 0xe0, 1, 0xff];
+        bytes.extend([0; 33]);
+        bytes.extend([0x11, 0x60, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([0; 32]);
+        bytes.extend((opaque.len() as u16).to_le_bytes());
+        bytes.extend(opaque);
+        bytes.extend([0; 96]);
+        bytes
+    }
+
+    fn identity(list: &[(u16, &[u8])]) -> Identity {
+        Identity::of(&Report::parse(&report_with(&fields(list))).unwrap(), None)
+    }
+
+    #[test]
+    fn a_vbios_version_is_reversed_in_a_gpu_and_plain_in_a_switch() {
+        let gpu = identity(&[(6, &[0, 0x9f, 0, 0x96, 1, 0, 0, 0]), (3, b"550.90.07\0")]);
+        assert_eq!(gpu.vbios.as_deref(), Some("96.00.9F.00.01"));
+        let switch = identity(&[(6, b"96.10.55.00.01"), (24, &[2, 0])]);
+        assert_eq!(switch.kind, DeviceKind::Switch);
+        assert_eq!(switch.vbios.as_deref(), Some("96.10.55.00.01"));
+        let id = "NV_SWITCH_BIOS_5612_0002_890_9610550001";
+        assert_eq!(switch.vbios_rim_id().as_deref(), Some(id));
+    }
+
+    #[test]
+    fn manifests_are_named_as_the_service_names_them() {
+        let fields: [(u16, &[u8]); 6] = [
+            (3, b"595.91.07\0"),
+            (6, &[0, 0xe4, 0, 0x97, 0x1e, 0, 0, 0]),
+            (15, b"886\0\0\0"),
+            (17, b"G525\0"),
+            (18, b"0220\0"),
+            (35, b"GB100\0"),
+        ];
+        let blackwell = identity(&fields);
+        let driver = "NV_GPU_CC_DRIVER_GB100_595.91.07";
+        assert_eq!(blackwell.driver_rim_id().as_deref(), Some(driver));
+        let vbios = "NV_GPU_VBIOS_G525_0220_886_9700E4001E";
+        assert_eq!(blackwell.vbios_rim_id().as_deref(), Some(vbios));
+    }
+
+    #[test]
+    fn products_are_compared_as_the_vendor_spells_them() {
+        assert!(of_chip("GB202").is_of_product("GB20X") && of_chip("GB202").is_of_product("GB202"));
+        assert!(
+            !of_chip("GB202").is_of_product("GB100") && !of_chip("GB20").is_of_product("GB20X")
+        );
+        assert!(of_chip("LS10").is_of_product("LS_10") && of_chip("GH100").is_of_product("gh100"));
+        assert_eq!(of_chip("GB202").architecture(), Some(Architecture::Blackwell));
+        assert_eq!(of_chip("GR100").architecture(), None);
+    }
+
+    #[test]
+    fn texts_that_are_none_are_left_out() {
+        let odd = identity(&[(3, b"55\x01\0"), (17, b"\0\0"), (18, b"a\0b")]);
+        assert_eq!((odd.driver, odd.project, odd.project_sku), (None, None, None));
+    }
+
+    /// The list of digests in a TCB description (tcg-dice-TcbInfo, field 6), as Blackwell's.
+    #[test]
+    fn a_firmware_digest_is_found_in_both_forms() {
+        let digest = [0x42; 48];
+        let sha384 = [6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
+        let wrap = |tag: u8, content: &[u8]| {
+            let mut bytes = vec![tag, content.len() as u8];
+            bytes.extend(content);
+            bytes
+        };
+        let octets = wrap(4, &digest);
+        let pair = wrap(0x30, &[&sha384[..], &octets].concat());
+        let listed = wrap(0x30, &[wrap(0x80, b"NVIDIA"), wrap(0xa6, &pair)].concat());
+        assert_eq!(digest_within(&listed, 0), Some(Hex(digest)));
+        let algorithm = wrap(0x30, &sha384);
+        let in_sequence = wrap(0x30, &[algorithm, octets].concat());
+        assert_eq!(digest_within(&in_sequence, 0), Some(Hex(digest)));
+        assert_eq!(digest_within(&wrap(0x30, &wrap(4, &digest)), 0), None);
+    }
 }
