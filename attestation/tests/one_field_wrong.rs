@@ -21,7 +21,9 @@ use simulated::{
 type Row = (CheckName, &'static str, fn(&mut World));
 
 const TABLE: &[Row] = &[
-    (TeeType, "a TEE the policy does not list", |w| w.change_policy("tees = [\"snp\", ", "tees = [")),
+    (TeeType, "a TEE the policy does not list", |w| {
+        w.change_policy("tees = [\"snp\", ", "tees = [")
+    }),
     (TeeType, "a TEE nobody can appraise", |w| {
         w.on_document = |d| d.attestation.tee_type = "tdx".to_owned();
     }),

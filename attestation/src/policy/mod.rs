@@ -235,6 +235,22 @@ impl Policy {
         Ok(Policy { document, digest: digest_of(text), beside: Beside::default() })
     }
 
+    /// The policy with every file it names, read by the caller from the policy's own folder. The
+    /// names lead nowhere else.
+    pub fn complete<E>(self, read: impl Fn(&str) -> Result<Vec<u8>, E>) -> Result<Policy, E> {
+        let mut documents = ReferenceDocuments::none();
+        for file in self.reference_values().manifests.iter().flat_map(|named| &named.files) {
+            documents.add(file, &read(file)?);
+        }
+        let mut modules = Vec::new();
+        for RegoModule { file, .. } in &self.rego().modules {
+            // What is not text has another digest than the one named.
+            let text = String::from_utf8_lossy(&read(file)?).into_owned();
+            modules.push((file.clone(), text));
+        }
+        Ok(self.with_reference_values(&documents).with_rego(&modules))
+    }
+
     /// The policy with the manifests it names: their measurements are taken beside those it lists
     /// itself. A manifest that is missing, forged or too old is refused at every appraisal, in the
     /// check `reference_values`.

@@ -186,6 +186,8 @@ fn trust(config: &Config) -> Result<(TrustAnchors, Policy), RunError> {
     let path = config.path(&config.policy);
     let text = std::fs::read_to_string(&path).map_err(|e| refused(&path, e.to_string()))?;
     let policy = Policy::from_toml(&text).map_err(|e| refused(&path, e.to_string()))?;
+    let folder = path.parent().unwrap_or(&path);
+    let policy = policy.complete(|file| Ok::<_, RunError>(read(&folder.join(file))?.to_vec()))?;
     let mut anchors = match config.vendor_roots {
         true => TrustAnchors::vendors(),
         false => TrustAnchors::none(),

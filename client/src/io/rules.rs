@@ -3,12 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use bulla_attestation::policy::{MAX_MODULE_BYTES, MAX_POLICY_BYTES, Policy, PolicyError};
-use bulla_attestation::reference::ReferenceDocuments;
+use bulla_attestation::policy::{MAX_POLICY_BYTES, Policy, PolicyError};
 
 use super::folder::{FolderError, read_limited};
 
-/// Largest reference-value document, in bytes; the reader has its own, lower limits.
+/// Largest file beside a policy, in bytes; their readers have lower limits of their own.
 pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
 /// Why there is no policy.
@@ -34,19 +33,10 @@ pub fn read(path: &Path) -> Result<Policy, RulesError> {
     complete(policy, path.parent().unwrap_or(Path::new("")))
 }
 
-/// Gives a policy the files it names in `folder`. The names lead nowhere else: the policy's reader
-/// has seen to that.
+/// Gives a policy the files it names in `folder`.
 pub fn complete(policy: Policy, folder: &Path) -> Result<Policy, RulesError> {
-    let mut documents = ReferenceDocuments::none();
-    for file in policy.reference_values().manifests.iter().flat_map(|named| &named.files) {
-        documents.add(file, &read_limited(&folder.join(file), MAX_DOCUMENT_BYTES)?);
-    }
-    let modules = policy.rego().modules.iter().map(|module| {
-        let text = text(&folder.join(&module.file), MAX_MODULE_BYTES)?;
-        Ok((module.file.clone(), text))
-    });
-    let modules = modules.collect::<Result<Vec<_>, FolderError>>()?;
-    Ok(policy.with_reference_values(&documents).with_rego(&modules))
+    let read = |file: &str| read_limited(&folder.join(file), MAX_DOCUMENT_BYTES);
+    Ok(policy.complete(read)?)
 }
 
 /// A text file.
