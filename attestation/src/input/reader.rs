@@ -11,6 +11,9 @@ use crate::tee::TeeKind;
 /// Most characters of a member's name shown in a path.
 const MAX_SHOWN_CHARS: usize = 40;
 
+/// Turns a text into the bytes it stands for.
+type Decoder = fn(&str) -> Option<Vec<u8>>;
+
 /// One file being looked at.
 pub(super) struct Reader<'a> {
     found: &'a mut Recognised,
@@ -122,7 +125,7 @@ impl<'a> Reader<'a> {
                 }
             });
         }
-        let decoders: [(&str, fn(&str) -> Option<Vec<u8>>); 3] = [
+        let decoders: [(&str, Decoder); 3] = [
             ("percent-encoded", encoding::percent),
             ("hex", encoding::hex),
             ("base64", encoding::base64),
@@ -218,9 +221,10 @@ impl<'a> Reader<'a> {
 
     /// Says why something is not taken.
     pub fn leave_aside(&mut self, reason: impl Into<String>) -> bool {
-        if self.found.left_aside.len() < MAX_LEFT_ASIDE {
-            let from = self.place();
-            self.found.left_aside.push(LeftAside { from, reason: reason.into(), file: self.file });
+        let left = LeftAside { from: self.place(), reason: reason.into(), file: self.file };
+        let is_repeated = self.found.left_aside.last() == Some(&left);
+        if !is_repeated && self.found.left_aside.len() < MAX_LEFT_ASIDE {
+            self.found.left_aside.push(left);
         }
         true
     }

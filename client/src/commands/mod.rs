@@ -79,7 +79,7 @@ impl GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Appraise evidence in files: is it genuine, and good enough for a policy?
-    Appraise(Appraise),
+    Appraise(Box<Appraise>),
     /// Look at evidence and endorsements, field by field
     Evidence(Evidence),
     /// Appraise the evidence of a live service, ours or another that speaks aci/1

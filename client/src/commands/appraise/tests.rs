@@ -62,7 +62,7 @@ impl Node {
         let fixed = ["bulla", "appraise"].map(str::to_owned);
         let line = Line::try_parse_from(fixed.into_iter().chain(words)).unwrap();
         match line.command {
-            ClientCommand::Appraise(appraise) => appraise,
+            ClientCommand::Appraise(appraise) => *appraise,
             other => panic!("{other:?}"),
         }
     }
