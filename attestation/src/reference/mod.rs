@@ -26,7 +26,9 @@ mod sign;
 pub use envelope::{DocumentError, SignatureEntry};
 pub use instant::Instant;
 pub(crate) use judge::judge;
-pub use manifest::{CsvValues, Image, Manifest, ManifestBody, Model, SnpValues, TdxValues, VtpmValues};
+pub use manifest::{
+    CsvValues, Image, Manifest, ManifestBody, Model, SnpValues, TdxValues, VtpmValues,
+};
 pub use resolve::{ManifestState, ReferenceDocuments, ReferenceValues};
 pub use root::{Role, RootBody, RootDocument, RotationError};
 pub use sign::{Described, add_signature, describe};

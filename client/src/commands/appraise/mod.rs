@@ -22,14 +22,14 @@ use bulla_wire::units::UnixSeconds;
 use clap::Args;
 
 pub(super) use self::arguments::instant;
+use self::arguments::{HexBytes, ReportData, Tee};
+use self::ear::EarOutput;
 pub(super) use self::ear::signing_key;
 #[cfg(test)]
 pub(super) use self::ear::tests::ED25519;
-use self::arguments::{HexBytes, ReportData, Tee};
-use self::ear::EarOutput;
 use self::judge::{Appraisal, Question, judge};
-use self::launch::Launch;
 pub use self::judge::{Named, Unreadable, read};
+use self::launch::Launch;
 use super::show::{BAD, WARN, harmless};
 use super::verify::named_policy;
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, GlobalArgs};
