@@ -1,6 +1,7 @@
 //! A world of one simulated GPU (and a switch, where a test wants one) with its vendor, in which a
 //! test makes one thing wrong at a time.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
+#![allow(clippy::disallowed_types, reason = "the simulated Intel draws from ring's source")]
 
 #[path = "../../../enclave/src/simulated_tee/mod.rs"]
 mod simulated_tee;

@@ -109,7 +109,9 @@ fn manifests_about<'a>(
         versions.any(|own| own.eq_ignore_ascii_case(version))
     };
     let rims = all.endorsements.rims.iter().filter(|rim| is_shown(&rim.version));
-    rims.take(MAX_MANIFESTS).map(|rim| Manifest::verify(rim, all.endorsements, anchors, all.now)).collect()
+    rims.take(MAX_MANIFESTS)
+        .map(|rim| Manifest::verify(rim, all.endorsements, anchors, all.now))
+        .collect()
 }
 
 /// The generations, each once, in the order of the document.
