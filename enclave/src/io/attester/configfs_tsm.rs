@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bulla_attestation::input::certificate_table;
 use bulla_attestation::tee::snp::report::Report;
 use bulla_attestation::tee::tdx::platform_of;
 use bulla_attestation::tee::tdx::quote::Quote;
@@ -24,10 +25,6 @@ pub const CONFIGFS_TSM_REPORT: &str = "/sys/kernel/config/tsm/report";
 /// Longest blob taken, in bytes: the kernel's own limits are 32 KiB for each blob, rounded up.
 const MAX_BLOB_BYTES: u64 = 64 * 1024;
 const _: () = assert!(MAX_BLOB_BYTES as usize <= MAX_EVIDENCE_BYTES);
-/// Most certificates in an SEV-SNP certificate table (ours; hosts give three).
-const MAX_TABLE_ENTRIES: usize = 32;
-/// Entry of the table: GUID (16), offset (4), length (4), little-endian (GHCB, MSG_REPORT_REQ).
-const TABLE_ENTRY_BYTES: usize = 24;
 /// `ENXIO`: the kernel's answer where no driver has registered as a provider.
 const ENXIO: i32 = 6;
 
@@ -176,7 +173,7 @@ impl<T: Tree> Entry<'_, T> {
             return Err(AttesterError::Conflict { expected, got });
         }
         let endorsements = match kind {
-            CpuTee::Snp => certificates(&aux),
+            CpuTee::Snp => certificate_table(&aux).into_iter().map(<[u8]>::to_vec).collect(),
             CpuTee::Tdx => Vec::new(),
         };
         Ok(Answer { kind, report, endorsements })
@@ -225,28 +222,6 @@ impl<T: Tree> Entry<'_, T> {
         let path = self.folder.join(name).display().to_string();
         AttesterError::Interface { operation, path, reason: error.to_string() }
     }
-}
-
-/// The certificates of an SEV-SNP certificate table; what its GUIDs call them is not read, the
-/// verifier finds out by content. A table that lies about its lengths gives what is readable.
-fn certificates(table: &[u8]) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    for entry in table.chunks_exact(TABLE_ENTRY_BYTES).take(MAX_TABLE_ENTRIES) {
-        let number = |at: usize| {
-            let bytes = [entry[at], entry[at + 1], entry[at + 2], entry[at + 3]];
-            u32::from_le_bytes(bytes) as usize
-        };
-        let (offset, length) = (number(16), number(20));
-        if entry.iter().all(|byte| *byte == 0) {
-            break;
-        }
-        let end = offset.saturating_add(length);
-        let certificate = table.get(offset..end).unwrap_or_default();
-        if !certificate.is_empty() {
-            found.push(certificate.to_vec());
-        }
-    }
-    found
 }
 
 /// The few file operations the interface is made of, so that a test can play the kernel: a folder

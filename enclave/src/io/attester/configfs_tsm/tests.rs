@@ -3,6 +3,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+/// Entry of a certificate table: GUID, offset, length.
+const TABLE_ENTRY_BYTES: usize = 24;
+
 /// Plays the kernel: entries appear with their attributes, writes count.
 #[derive(Default)]
 struct FakeKernel {
@@ -148,10 +151,10 @@ fn a_table_that_lies_about_its_lengths_gives_what_is_readable() {
     for at in 16..24 {
         let mut lying = good.clone();
         lying[at] = 0xff;
-        assert!(certificates(&lying).len() <= 2, "byte {at}");
+        assert!(certificate_table(&lying).len() <= 2, "byte {at}");
     }
-    assert!(certificates(&good[..TABLE_ENTRY_BYTES * 2]).is_empty());
-    assert!(certificates(&[]).is_empty());
+    assert!(certificate_table(&good[..TABLE_ENTRY_BYTES * 2]).is_empty());
+    assert!(certificate_table(&[]).is_empty());
 }
 
 #[test]
