@@ -207,6 +207,13 @@ fn each_thing_wrong_is_refused_by_its_own_check_and_no_other() {
 }
 
 #[test]
+fn every_check_has_a_row() {
+    for name in [AcceleratorEvidence, AcceleratorNonce, AcceleratorVoucher, Accelerator] {
+        assert!(TABLE.iter().any(|(names, ..)| *names == [name]), "{name}");
+    }
+}
+
+#[test]
 fn evidence_spliced_from_another_pair_is_refused() {
     // The second pair is whole in itself; only its keyset is another.
     let mut other = Pair::new();

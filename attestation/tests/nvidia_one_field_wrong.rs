@@ -364,6 +364,19 @@ fn expectations_no_gpu_can_meet_are_not_passed_over() {
 }
 
 #[test]
+fn a_nonce_may_be_stated_in_other_spellings() {
+    for stated in [hex(&NONCE).to_uppercase(), format!("0x{}", hex(&NONCE))] {
+        let world = World::new();
+        let mut document = world.document();
+        document[0]["nonce"] = stated.into();
+        document[0]["arch"] = "H100".into();
+        let document = serde_json::to_vec(&document).unwrap();
+        let result = world.judge_bytes(&document, &world.endorsements());
+        assert!(result.is_affirmed(), "{result}");
+    }
+}
+
+#[test]
 fn a_manifest_may_come_as_the_service_delivers_it() {
     let mut world = World::new();
     world.on_manifests = |m| {

@@ -217,7 +217,7 @@ impl Stated {
 }
 
 /// Hex, or base64 in any of its alphabets.
-fn decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let unpadded = compact.trim_end_matches('=').as_bytes();
     HEXLOWER_PERMISSIVE

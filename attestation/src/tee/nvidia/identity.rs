@@ -69,6 +69,15 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// All of them.
+    pub const ALL: [Architecture; 3] =
+        [Architecture::Hopper, Architecture::Blackwell, Architecture::Ls10];
+
+    /// Whether `text` is its name, in any case: NVIDIA's tools write capitals.
+    pub fn is_called(self, text: &str) -> bool {
+        self.to_string().eq_ignore_ascii_case(text)
+    }
+
     fn of_chip(chip: &str) -> Option<Architecture> {
         match chip {
             chip if chip.starts_with("GH1") => Some(Architecture::Hopper),

@@ -6,7 +6,8 @@ use super::NO_LEAF;
 use crate::policy::Demand;
 use crate::result::{Check, CheckName};
 use crate::tee::nvidia::case::Case;
-use crate::tee::nvidia::identity::hex;
+use crate::tee::nvidia::document;
+use crate::tee::nvidia::identity::{Architecture, hex};
 
 pub(super) fn report_signature(case: &Case<'_>) -> Check {
     let expected = "signature over request and answer by the leaf's key";
@@ -47,27 +48,36 @@ pub(super) fn firmware_identity(case: &Case<'_>) -> Check {
     }
 }
 
-/// What NVIDIA's tools write beside a report is signed by nobody: it may only repeat it.
+/// What NVIDIA's tools write beside a report is signed by nobody: it may only repeat it. Words for
+/// an architecture that nobody here knows say nothing.
 pub(super) fn document_agrees(case: &Case<'_>) -> Check {
     let name = CheckName::DocumentAgrees;
     let expected = "what the reports say, and one nonce for all";
     let (stated, identity) = (&case.device.stated, &case.identity);
-    let report = &case.device.report;
-    let nonce = hex(&report.nonce);
-    let architecture = identity.architecture().map(|architecture| architecture.to_string());
+    let nonce = case.device.report.nonce;
+    let stated_nonce = stated.nonce.as_deref();
+    let is_nonce = |text: &str| {
+        let text = text.strip_prefix("0x").unwrap_or(text);
+        document::decode(text).is_some_and(|bytes| bytes == nonce)
+    };
+    let is_own = |text: &str| identity.architecture().is_none_or(|own| own.is_called(text));
+    let is_architecture = |text: &&str| Architecture::ALL.iter().any(|one| one.is_called(text));
+    let architecture = stated.architecture.as_deref().filter(is_architecture);
+    let same = |text: &str, own: &Option<String>| {
+        own.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(text))
+    };
     let words = [
-        ("nonce", &stated.nonce, Some(&nonce)),
-        ("architecture", &stated.architecture, architecture.as_ref()),
-        ("driver", &stated.driver, identity.driver.as_ref()),
-        ("vbios", &stated.vbios, identity.vbios.as_ref()),
+        ("nonce", stated_nonce.filter(|text| !is_nonce(text))),
+        ("architecture", architecture.filter(|text| !is_own(text))),
+        ("driver", stated.driver.as_deref().filter(|text| !same(text, &identity.driver))),
+        ("vbios", stated.vbios.as_deref().filter(|text| !same(text, &identity.vbios))),
     ];
-    let differs = words.into_iter().find_map(|(what, stated, own)| {
-        let (stated, own) = (stated.as_ref()?, own?);
-        let differs = !stated.eq_ignore_ascii_case(own);
-        differs.then(|| format!("{what} {stated:?} beside a report with {own}"))
+    let differs = words
+        .into_iter()
+        .find_map(|(what, text)| Some(format!("{what} {:?} is not the report's", text?)));
+    let other_nonce = (nonce != case.first_nonce).then(|| {
+        format!("nonce {}, the first device's is {}", hex(&nonce), hex(&case.first_nonce))
     });
-    let other_nonce = (report.nonce != case.first_nonce)
-        .then(|| format!("nonce {nonce}, the first device's is {}", hex(&case.first_nonce)));
     let fault = differs.or(other_nonce);
     Check::judge(name, fault.is_none(), expected, fault.as_deref().unwrap_or("agrees"))
 }
