@@ -39,6 +39,8 @@ const isCode = (text) => /^(sha(256|384|512):|0x)?[0-9a-f]{16,}$|^[0-9A-Za-z+/_=
 
 function value(text) {
   const shown = String(text);
+  // A remark about each of several devices: one line each.
+  if (shown.length > 120 && shown.includes('; ')) return el('span', { class: 'lines' }, shown.replaceAll('; ', ';\n'));
   return isCode(shown) ? el('code', { class: 'hex' }, shown) : el('span', {}, shown);
 }
 

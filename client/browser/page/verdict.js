@@ -82,7 +82,7 @@ const HINTS = [
   ['root_pinned', 'fail', 'The root is none of the vendors’: a simulated machine’s must be named under “Roots”.'],
   ['simulated_root', 'fail', 'This policy takes real hardware only.'],
   ['tee_type', 'fail', 'This policy does not take this kind of evidence: choose another.'],
-  ['revocation', 'unknown', 'Add a current revocation list to learn whether anything was revoked.'],
+  ['revocation', 'unknown', 'Add a current revocation list or OCSP answers to learn whether anything was revoked.'],
 ];
 
 function hints(checks) {
