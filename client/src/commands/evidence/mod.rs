@@ -20,9 +20,9 @@ use super::show::{BAD, FAINT, GOOD, WARN, harmless};
 use super::{EXIT_FAILED, EXIT_OK, GlobalArgs, fields};
 
 /// Width of a field's name.
-const NAME_CHARS: usize = 22;
+const NAME_CHARS: usize = 24;
 /// Longest value beside its words, in characters.
-const SHORT_CHARS: usize = 34;
+const SHORT_CHARS: usize = 32;
 
 /// Looks at evidence.
 #[derive(Debug, Clone, Args)]
@@ -138,7 +138,9 @@ fn line(text: &mut String, field: &Field) {
         }
         Some(value) => {
             let _ = writeln!(text, "  {name:<NAME_CHARS$}{FAINT}{words}{FAINT:#}");
-            let _ = writeln!(text, "  {:<NAME_CHARS$}{value}", "");
+            for value in value.lines() {
+                let _ = writeln!(text, "  {:<NAME_CHARS$}{value}", "");
+            }
         }
         None => {
             let _ = writeln!(text, "  {name:<NAME_CHARS$}{FAINT}{words}{FAINT:#}");
