@@ -4,7 +4,8 @@
 //! Found by content, in the forms it is handed around in: one object as Intel's verification
 //! library and `dcap-qvl` name its fields (`tcb_info`, `tcb_info_signature`, …), or the single
 //! responses of Intel's service (`{"tcbInfo":…,"signature":…}`, `{"enclaveIdentity":…,…}`).
-//! Signatures cover the exact text, so it is kept as received.
+//! Signatures cover the exact text, so it is kept as received. What is around it (white space, order
+//! and case of the fields' encodings) is covered by nothing and says nothing.
 //!
 //! Source: Intel, *API for Provisioning Certification Service for ECDSA Attestation* v4.
 
@@ -142,17 +143,22 @@ impl Found {
                 _ => self.left_aside += 1,
             }
         }
-        let others = [
-            document.pck_certificate_chain,
-            document.pck_crl_issuer_chain,
-            document.tcb_info_issuer_chain,
-            document.qe_identity_issuer_chain,
-            document.pck_crl,
-            document.root_ca_crl,
-        ];
-        let texts = others.into_iter().flatten().map(|value| text_of(Some(value)));
-        self.blobs.extend(texts.filter(|text| !text.is_empty()).map(|text| bytes_of(&text)));
+        self.blobs.extend(others(&document).map(bytes_in).filter(|bytes| !bytes.is_empty()));
     }
+}
+
+/// Certificates and revocation lists.
+fn others<'a>(document: &Document<'a>) -> impl Iterator<Item = &'a RawValue> {
+    [
+        document.pck_certificate_chain,
+        document.pck_crl_issuer_chain,
+        document.tcb_info_issuer_chain,
+        document.qe_identity_issuer_chain,
+        document.pck_crl,
+        document.root_ca_crl,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Whether a text kept in a field is a whole response, with its own signature inside.
@@ -165,7 +171,7 @@ fn signed<T>(
     signature: Option<&RawValue>,
     read: fn(&str) -> Option<T>,
 ) -> Option<Signed<T>> {
-    let signature = bytes_of(&text_of(signature)).try_into().ok()?;
+    let signature = bytes_in(signature?).try_into().ok()?;
     Some(Signed { statement: read(text)?, text: text.as_bytes().to_vec(), signature })
 }
 
@@ -175,6 +181,14 @@ fn text_of(value: Option<&RawValue>) -> String {
     match raw.starts_with('"') {
         true => serde_json::from_str(raw).unwrap_or_default(),
         false => raw.to_owned(),
+    }
+}
+
+/// The bytes a field stands for: see [`bytes_of`], or a list of numbers.
+fn bytes_in(value: &RawValue) -> Vec<u8> {
+    match value.get().starts_with('[') {
+        true => serde_json::from_str(value.get()).unwrap_or_default(),
+        false => bytes_of(&text_of(Some(value))),
     }
 }
 
@@ -229,14 +243,15 @@ mod tests {
 
     const IDENTITY: &str = r#"{"id":"TD_QE","version":2,"issueDate":"2026-03-16T22:16:03Z","nextUpdate":"2026-04-15T22:16:03Z","tcbEvaluationDataNumber":18,"miscselect":"00000000","miscselectMask":"FFFFFFFF","attributes":"11000000000000000000000000000000","attributesMask":"FBFFFFFFFFFFFFFF0000000000000000","mrsigner":"DC9E2A7C6F948F17474E34A7FC43ED030F7C1563F1BABDDF6340C82E0E54A8C5","isvprodid":2,"tcbLevels":[{"tcb":{"isvsvn":4},"tcbDate":"2024-11-13T00:00:00Z","tcbStatus":"UpToDate"}]}"#;
 
-    fn forms() -> [String; 4] {
-        let signature = "ab".repeat(64);
+    fn forms() -> [String; 5] {
+        let (signature, numbers) = ("ab".repeat(64), ["171"; 64].join(","));
         let quoted = serde_json::to_string(IDENTITY).unwrap();
         let response = format!(r#"{{"enclaveIdentity":{IDENTITY},"signature":"{signature}"}}"#);
         [
             format!(r#"{{"qe_identity":{quoted},"qe_identity_signature":"{signature}"}}"#),
             format!(r#"{{"qeIdentity":{IDENTITY},"qeIdentitySignature":"{signature}"}}"#),
             format!(r#"{{"qe_identity":{}}}"#, serde_json::to_string(&response).unwrap()),
+            format!(r#"{{"qe_identity":{quoted},"qe_identity_signature":[{numbers}]}}"#),
             response,
         ]
     }
@@ -253,7 +268,7 @@ mod tests {
 
     #[test]
     fn refuses_a_field_given_twice() {
-        let twice = forms()[3].replacen('{', r#"{"signature":"00","#, 1);
+        let twice = forms()[4].replacen('{', r#"{"signature":"00","#, 1);
         assert!(read(twice.as_bytes()).is_none());
     }
 

@@ -170,7 +170,7 @@ impl TcbInfo {
         }
         let mut levels: Vec<TcbLevel> =
             document.tcb_levels.into_iter().map(LevelDocument::read).collect::<Option<_>>()?;
-        levels.sort_by(|a, b| (b.sgx, b.pce_svn, b.tdx).cmp(&(a.sgx, a.pce_svn, a.tdx)));
+        levels.sort_by_key(|level| std::cmp::Reverse((level.sgx, level.pce_svn, level.tdx)));
         Some(TcbInfo {
             fmspc: hex(&document.fmspc)?,
             pce_id: hex(&document.pce_id)?,

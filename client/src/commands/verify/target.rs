@@ -1,6 +1,6 @@
 //! What is verified: a live service, a saved report, or an evidence bundle.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use bulla_attestation::aci::session::MAX_SESSION_BYTES;
@@ -47,7 +47,7 @@ pub(super) struct Connection {
 }
 
 /// Reads a file: a report, or a bundle with one.
-pub(super) fn saved(path: &PathBuf) -> anyhow::Result<Fetched> {
+pub(super) fn saved(path: &Path) -> anyhow::Result<Fetched> {
     let bytes = read_limited(path, MAX_BUNDLE_BYTES)?;
     if EvidenceBundle::is_likely(&bytes) {
         let bundle = EvidenceBundle::from_slice(&bytes);

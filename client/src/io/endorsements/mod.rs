@@ -9,5 +9,5 @@ mod gather;
 pub(crate) mod tests;
 
 pub use cache::{Cache, CacheError, Kept, Pruned};
-pub use gather::Gathered;
 pub use fetch::{FetchError, Fetcher};
+pub use gather::Gathered;

@@ -203,7 +203,7 @@ impl TdTemplate {
             mrsignerseam: [0; 48],
             seam_attributes: [0; 8],
             td_attributes: TD_ATTRIBUTES,
-            xfam: 0x061a_e7,
+            xfam: 0x0006_1ae7,
             mrtd: [0x77; 48],
             mrconfigid: [0; 48],
             mrowner: [0; 48],
