@@ -3,7 +3,7 @@
 //! The specification fixes keyset, statement and restated fields, and leaves the `evidence` object
 //! to each TEE and each implementation (§4.2): dstack puts a hex `quote` beside an event log and
 //! what it booted, others nest, encode or name differently. So the fixed part is read strictly
-//! here, and in the evidence whatever is evidence is found by [`input`](crate::input). Members
+//! here, and in the evidence whatever is evidence is found by [`input`]. Members
 //! nobody knows are ignored, as §4.1 and Appendix B ask, but not in the keyset, whose shape is
 //! fixed.
 //!

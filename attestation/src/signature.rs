@@ -1,7 +1,7 @@
 //! Public keys and the one place where a vendor's signature is verified: RSA-PSS for AMD, ECDSA
 //! P-256 for Intel, ECDSA P-384 for NVIDIA and for SEV-SNP reports, SM2 for Hygon, RSA for TPMs.
 //!
-//! P-384 is the slowest step of an appraisal, so it goes through one joint ([`p384`]).
+//! P-384 is the slowest step of an appraisal, so it goes through one joint (`p384`).
 
 mod der;
 mod memory;

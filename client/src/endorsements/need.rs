@@ -183,9 +183,8 @@ impl std::fmt::Display for Need {
             Need::IntelRootCrl => f.write_str("revocation list of Intel SGX Root CA"),
             Need::NvidiaRim { id } => write!(f, "manifest {}", id.as_str()),
             Need::NvidiaOcsp { certificate, .. } => {
-                let serial = HEXLOWER.encode(
-                    certificate.serial.get(..24).unwrap_or(certificate.serial.as_slice()),
-                );
+                let serial = HEXLOWER
+                    .encode(certificate.serial.get(..24).unwrap_or(certificate.serial.as_slice()));
                 let name = crate::endorsements::service::plain(&certificate.subject.common_name);
                 write!(f, "OCSP answer for {name} (serial {serial})")
             }
