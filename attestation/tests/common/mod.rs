@@ -1,5 +1,6 @@
 //! Where the real evidence lies, and how to read it.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::disallowed_methods, reason = "tests read evidence from files")]
 
 use std::path::PathBuf;
 

@@ -11,6 +11,10 @@ const ORDER_P384: &str = "ffffffffffffffffffffffffffffffffffffffffffffffff\
 
 /// Where the values s of evidence of this kind stand: report or quote signature, then the quoting
 /// enclave's report.
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "a list of ranges, of which some kinds have one"
+)]
 pub fn places(kind: TeeKind) -> Vec<Range<usize>> {
     match kind {
         TeeKind::Snp => vec![0x2e8..0x2e8 + 48],

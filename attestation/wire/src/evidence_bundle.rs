@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn refuses_what_is_no_bundle() {
         type Spoil = fn(&mut EvidenceBundle);
-        let rows: [(&str, Spoil, fn(&BundleError) -> bool); 7] = [
+        type Named = fn(&BundleError) -> bool;
+        let rows: [(&str, Spoil, Named); 7] = [
             (
                 "another version",
                 |b| b.format = "bulla-evidence-bundle/2".into(),

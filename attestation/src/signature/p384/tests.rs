@@ -241,7 +241,7 @@ fn only_one_encoding_of_a_signature_is_accepted() {
         [&[0x31][..], &good[1..]].concat(),
         sequence(&[zero_before, s.clone()]),
         sequence(&[negative, s.clone()]),
-        sequence(&[r.clone()]),
+        sequence(std::slice::from_ref(&r)),
         sequence(&[r.clone(), s.clone(), r.clone()]),
         sequence(&[r.clone(), s.clone(), vec![5, 0]]),
         sequence(&[r.clone(), vec![2, 0]]),
@@ -257,6 +257,7 @@ fn only_one_encoding_of_a_signature_is_accepted() {
 
 /// `BULLA_MUTATIONS` of each kind, or as many as fit every day.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a longer run is asked for by name")]
 fn seeded_changes_are_judged_alike() {
     let changes = std::env::var("BULLA_MUTATIONS").ok().and_then(|text| text.parse().ok());
     let mut rng = ChaCha20Rng::seed_from_u64(5);

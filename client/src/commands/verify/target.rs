@@ -1,6 +1,6 @@
 //! What is verified: a live service, a saved report, or an evidence bundle.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use bulla_attestation::aci::session::MAX_SESSION_BYTES;

@@ -1,4 +1,5 @@
 //! A P-256 key with a name, and what it signs.
+#![allow(clippy::disallowed_types, reason = "ring signs ECDSA only with its own randomness")]
 
 use std::sync::Arc;
 
