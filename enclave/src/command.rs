@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bulla_engine::{BatchEngine, Engine, EngineLimits, LoadProgress, Model};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::{EnclaveConfig, MAX_CONFIG_BYTES};
-use crate::io::{Ready, run};
+use crate::io::{Ready, run, stopwatch};
 
 /// Run one enclave: attests itself, opens sealed requests, signs usage receipts.
 #[derive(Debug, Args)]
@@ -60,7 +61,10 @@ pub fn load_engine(path: &Path) -> anyhow::Result<Box<dyn Engine>> {
     let model = Model::load(path, &mut progress)
         .with_context(|| format!("loading the model in {}", path.display()))?;
     bar.finish_and_clear();
-    Ok(Box::new(BatchEngine::new(Arc::new(model), EngineLimits::default())))
+    let mut secret = [0; 32];
+    SystemRandom::new().fill(&mut secret).map_err(|_| anyhow!("the kernel gave no randomness"))?;
+    let engine = BatchEngine::new(Arc::new(model), EngineLimits::default());
+    Ok(Box::new(engine.with_clock(stopwatch()).with_secret(secret)))
 }
 
 fn announce(ready: &Ready) {

@@ -2,7 +2,7 @@
 
 use bulla_attestation::hash::Commitment;
 use bulla_attestation::seal::{AnswerSealer, AnswerWriter};
-use bulla_engine::{SequenceId, Usage};
+use bulla_engine::{Prefix, SequenceId, Usage};
 use bulla_wire::http::MAX_CHUNK_BYTES;
 use bulla_wire::ids::{Digest, HoldId};
 use bulla_wire::receipt::Outcome;
@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) usage: Usage,
     /// Set when generation is being stopped from outside: how it will end.
     pub(crate) ending: Option<Outcome>,
+    /// Whose prompts it shares pages with.
+    pub(crate) prefix: Option<Prefix>,
     /// Taken when the prompt is ready to be asked for.
     pub(crate) asked: Option<ChatOrder>,
     pub(crate) shape: AnswerShape,
@@ -121,6 +123,7 @@ impl Session {
             commit_request,
             usage: Usage::default(),
             ending: None,
+            prefix: None,
             asked,
             shape,
             sent_tokens: 0,
@@ -131,6 +134,13 @@ impl Session {
 
     pub(crate) fn hold(&self) -> HoldId {
         self.order.order().hold
+    }
+
+    /// Milliseconds it may still run: the grant's, at most ours.
+    pub(crate) fn run_ms(&self, most_ms: u64, now: UnixMillis) -> u64 {
+        let granted = self.order.grant().run_until.millis().saturating_sub(now).0;
+        let ours = most_ms.saturating_sub(now.saturating_sub(self.admitted_at).0);
+        granted.min(ours)
     }
 
     /// Takes generated text; returns sealed bytes when it is time to send some.

@@ -39,7 +39,7 @@ fn answers(engine: &mut BatchEngine, prompts: &[String]) -> Vec<String> {
         let room = engine.info().context_tokens - prompt.token_count();
         let max_tokens = MAX_ANSWER_TOKENS.min(room);
         let sampling = Sampling::greedy();
-        let request = GenerateRequest { prompt, sampling, max_tokens, stop: Vec::new() };
+        let request = GenerateRequest::new(prompt, sampling, max_tokens);
         engine.submit(SequenceId(i as u64), request).expect("room in the queue");
     }
     while !engine.is_idle() {

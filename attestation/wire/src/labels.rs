@@ -26,6 +26,12 @@ pub const COMMIT_REQUEST: &str = "bulla commit request v1";
 /// HMAC commitment to the answer as sent, keyed with the client's sealed salt.
 pub const COMMIT_RESPONSE: &str = "bulla commit response v1";
 
+/// Scope of a tenant's prefix cache: a hash over account handle and cache secret.
+pub const PREFIX_CACHE: &str = "bulla prefix cache v1";
+/// Seed of a request that names none: keyed with the client's sealed salt, over the request, so
+/// that whoever can open the commitments can run the request again.
+pub const SEED: &str = "bulla seed v1";
+
 /// Nonce for an accelerator: binds its evidence to a statement and to the CPU's chip.
 pub const ACCELERATOR_NONCE: &str = "bulla accelerator nonce v1";
 /// Digest of accelerators' evidence as it travels.

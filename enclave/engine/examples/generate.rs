@@ -29,8 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         other => other?,
     };
     let max_tokens = asked.min(model.context_tokens() - prompt.token_count());
-    let request =
-        GenerateRequest { prompt, sampling: Sampling::greedy(), max_tokens, stop: Vec::new() };
+    let request = GenerateRequest::new(prompt, Sampling::greedy(), max_tokens);
     let mut engine = BatchEngine::new(model, EngineLimits::default());
     engine.submit(SequenceId(1), request)?;
     let start = Instant::now();

@@ -49,7 +49,7 @@ fn run(
     for id in 0..streams {
         let prompt = engine.model().prompt_text(&" x".repeat(prompt))?;
         let sampling = Sampling::greedy();
-        let request = GenerateRequest { prompt, sampling, max_tokens: answer, stop: Vec::new() };
+        let request = GenerateRequest::new(prompt, sampling, answer);
         engine.submit(SequenceId(id), request)?;
     }
     let started = Instant::now();

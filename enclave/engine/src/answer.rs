@@ -30,9 +30,29 @@ impl Answer {
         self.ended
     }
 
+    /// Counted so far.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
     /// The model read `tokens` more of the prompt.
     pub fn count_prefill(&mut self, tokens: u32) {
         self.usage.prefilled_tokens += tokens;
+    }
+
+    /// So much of the prompt was found on shared pages.
+    pub fn count_cached(&mut self, tokens: u32) {
+        self.usage.cached_input_tokens += tokens;
+    }
+
+    /// So many tokens had to be read again.
+    pub fn count_recomputed(&mut self, tokens: u32) {
+        self.usage.recomputed_tokens += tokens;
+    }
+
+    /// A pass took so long for this sequence's part.
+    pub fn count_time(&mut self, device_us: u64) {
+        self.usage.device_us = self.usage.device_us.saturating_add(device_us);
     }
 
     /// The model chose a token that is part of the text.
@@ -84,6 +104,6 @@ impl Answer {
 
     fn output(&mut self, text: String, tokens: u32, finish: Option<Finish>) -> Output {
         self.ended |= finish.is_some();
-        Output { id: self.id, text, tokens, finish, usage: self.usage }
+        Output { id: self.id, text, tokens, logprobs: None, finish, usage: self.usage }
     }
 }

@@ -1,6 +1,5 @@
 //! The engine that runs models: a continuous batch, one pass per step for all sequences together.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bulla_kernels::path::Path;
@@ -8,16 +7,14 @@ use bulla_kernels::pool::Pool;
 
 use crate::answer::Answer;
 use crate::chat::{ChatRequest, Prompt, PromptError};
-use crate::contract::{Engine, EngineInfo, Finish, Output};
+use crate::contract::{Engine, EngineInfo, Finish, Output, TokenLogprob, TokenLogprobs};
+use crate::counters::EngineCounters;
 use crate::decoder::{Arena, Machine, Room, Scratch, Span, Step, Wanted, page_bytes, pages_for};
 use crate::manifest::Manifest;
 use crate::model::{Model, available_threads};
 use crate::request::{GenerateRequest, SequenceId, SubmitError};
-use crate::sampler::Sampler;
-
-/// Tokens of prompts read in one step, besides one for every sequence that answers: what those wait
-/// for. Prompts are cut wherever that comes out; no bit depends on it.
-const PROMPT_TOKENS: usize = 64;
+use crate::sampler::{LogSoftmax, Sampler};
+use crate::serving::{Arrival, End, Overload, Part, Progress, Scheduler, SchedulerLimits, Secret};
 
 /// What an engine may hold at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +23,16 @@ pub struct EngineLimits {
     pub running: usize,
     /// Requests that wait.
     pub queued: usize,
-    /// Keys and values of all running sequences, in bytes of memory, reserved for the longest
-    /// answer each asked for. The operating system gives memory where it is used.
+    /// Requests of one tenant that wait.
+    pub queued_per_tenant: usize,
+    /// Keys and values of all running sequences and of kept prefixes, in bytes of memory. The
+    /// operating system gives memory where it is used.
     pub cache_bytes: u64,
+    /// Tokens of prompts read in one step, besides one for every sequence that answers: what those
+    /// wait for. Prompts are cut wherever that comes out; no bit depends on it.
+    pub prompt_tokens: usize,
+    /// The same while no sequence answers; what a cancellation waits for.
+    pub prompt_tokens_alone: usize,
     /// Threads that compute; `None`: as many as there are processors.
     pub threads: Option<usize>,
 }
@@ -36,9 +40,20 @@ pub struct EngineLimits {
 impl Default for EngineLimits {
     /// Fits a machine of a few gigabytes.
     fn default() -> Self {
-        EngineLimits { running: 16, queued: 256, cache_bytes: 2 << 30, threads: None }
+        EngineLimits {
+            running: 16,
+            queued: 256,
+            queued_per_tenant: 128,
+            cache_bytes: 2 << 30,
+            prompt_tokens: 64,
+            prompt_tokens_alone: 256,
+            threads: None,
+        }
     }
 }
+
+/// Tells the time in microseconds since any moment, never backwards.
+pub type EngineClock = Box<dyn FnMut() -> u64 + Send>;
 
 /// Runs one [`Model`] on this machine's processors.
 pub struct BatchEngine {
@@ -48,53 +63,58 @@ pub struct BatchEngine {
     path: Path,
     arena: Arena,
     scratch: Scratch,
-    queue: VecDeque<Waiting>,
-    running: Vec<Running>,
+    scheduler: Scheduler<Job>,
+    clock: EngineClock,
+    counters: EngineCounters,
+    /// Empty between steps; their memory stays.
+    parts: Vec<Part>,
+    spans: Vec<Span<'static>>,
 }
 
-struct Waiting {
+/// What belongs to a sequence beside its tokens.
+struct Job {
     answer: Answer,
-    request: GenerateRequest,
-    pages: usize,
-    cancelled: bool,
-}
-
-struct Running {
-    answer: Answer,
-    prompt: Prompt,
     sampler: Sampler,
-    /// Lent by the arena, for prompt and longest answer.
-    pages: Vec<u32>,
-    /// Tokens whose keys and values are there.
-    read: usize,
-    /// The token chosen last, not read yet; `None` while the prompt is.
-    last: Option<u32>,
-    cancelled: bool,
+    logprobs: Option<u8>,
 }
 
 impl BatchEngine {
-    /// An idle engine.
+    /// An idle engine without a clock.
     pub fn new(model: Arc<Model>, limits: EngineLimits) -> Self {
         let decoder = model.decoder();
         let pool = Pool::new(limits.threads.unwrap_or_else(available_threads));
         let arena = Arena::new(decoder.shape(), limits.cache_bytes);
-        let rows = limits.running + PROMPT_TOKENS;
         let room = Room {
-            rows,
+            rows: limits.running + limits.prompt_tokens.max(limits.prompt_tokens_alone),
             logits: limits.running,
             spans: limits.running,
             context: model.context_tokens() as usize,
         };
         BatchEngine {
             scratch: decoder.scratch(&pool, room),
+            scheduler: Scheduler::new(of_engine(&limits), arena.pages(), Secret([0; 32])),
             pool,
             path: Path::detect(),
             arena,
+            parts: Vec::with_capacity(limits.running),
+            spans: Vec::with_capacity(limits.running),
+            clock: Box::new(|| 0),
+            counters: EngineCounters::default(),
             limits,
-            queue: VecDeque::new(),
-            running: Vec::new(),
             model,
         }
+    }
+
+    /// With a clock for deadlines and device time.
+    pub fn with_clock(self, clock: EngineClock) -> Self {
+        BatchEngine { clock, ..self }
+    }
+
+    /// With random bytes that go into the names of shared pages. For an engine that has not run.
+    pub fn with_secret(self, secret: [u8; 32]) -> Self {
+        let limits = of_engine(&self.limits);
+        let scheduler = Scheduler::new(limits, self.arena.pages(), Secret(secret));
+        BatchEngine { scheduler, ..self }
     }
 
     /// The model that runs.
@@ -107,111 +127,132 @@ impl BatchEngine {
         self.pool.threads()
     }
 
-    fn end_cancelled(&mut self, outputs: &mut Vec<Output>) {
-        self.running.retain_mut(|running| {
-            if running.cancelled {
-                outputs.push(running.answer.end(Finish::Cancelled));
-                self.arena.give_back(std::mem::take(&mut running.pages));
-            }
-            !running.cancelled
-        });
-        self.queue.retain_mut(|waiting| {
-            if waiting.cancelled {
-                outputs.push(waiting.answer.end(Finish::Cancelled));
-            }
-            !waiting.cancelled
+    fn end_from_outside(&mut self, now_us: u64, outputs: &mut Vec<Output>) {
+        let counters = &mut self.counters;
+        self.scheduler.reap(now_us, &mut self.arena, |mut job, end| {
+            counters.count_end(false, job.answer.usage().output_tokens);
+            outputs.push(job.answer.end(match end {
+                End::Cancelled => Finish::Cancelled,
+                End::Late => Finish::Deadline,
+            }));
         });
     }
 
-    /// Starts what fits, strictly in order: nobody is overtaken for ever.
-    fn admit(&mut self) {
-        while self.running.len() < self.limits.running {
-            let Some(pages) = self.queue.front().and_then(|next| self.arena.lend(next.pages))
-            else {
-                return;
-            };
-            let Some(Waiting { answer, request, cancelled, .. }) = self.queue.pop_front() else {
-                return;
-            };
-            self.running.push(Running {
-                answer,
-                sampler: Sampler::new(request.sampling),
-                pages,
-                read: 0,
-                prompt: request.prompt,
-                last: None,
-                cancelled,
-            });
-        }
-    }
-
-    /// One pass: a token of every sequence that answers, and parts of the prompts of those that do
-    /// not yet, oldest first, so that long prompts do not stop the others.
-    fn advance(&mut self, outputs: &mut Vec<Output>) {
-        let mut room = PROMPT_TOKENS;
-        let mut spans = Vec::with_capacity(self.running.len());
-        let mut takes_part = Vec::with_capacity(self.running.len());
-        for running in &self.running {
-            let span = running.span(&mut room);
-            takes_part.push(span.map(|span| (span.tokens.len(), span.wanted)));
-            spans.extend(span);
-        }
-        if spans.is_empty() {
+    /// One pass: the parts of all sequences that take part.
+    fn advance(&mut self, started_us: u64, outputs: &mut Vec<Output>) {
+        self.parts.clear();
+        self.parts.extend_from_slice(self.scheduler.plan(&mut self.arena));
+        if self.parts.is_empty() {
             return;
         }
+        let mut spans = emptied(std::mem::take(&mut self.spans));
+        spans.extend(self.parts.iter().map(|part| {
+            let sequence = &self.scheduler.running()[part.index];
+            Span {
+                tokens: sequence.tokens(*part),
+                start: sequence.read(),
+                pages: sequence.table(),
+                wanted: if part.whole { Wanted::Last } else { Wanted::Nothing },
+            }
+        }));
         let machine = Machine { pool: &self.pool, path: self.path };
         let step = Step { spans: &spans };
         let decoder = self.model.decoder();
         let logits = decoder.forward(machine, &step, &mut self.arena, &mut self.scratch);
+        let took_us = (self.clock)().saturating_sub(started_us);
+        self.counters.count_step(took_us);
+        let read: usize = self.parts.iter().map(|part| part.tokens).sum();
+        self.spans = emptied(spans);
         let mut rows = logits.chunks_exact(decoder.vocab());
-        for (running, part) in self.running.iter_mut().zip(takes_part) {
-            let Some((tokens, wanted)) = part else { continue };
-            let row = (wanted == Wanted::Last).then(|| rows.next()).flatten();
-            outputs.extend(running.take(&self.model, tokens, row));
+        for part in &self.parts {
+            let progress = self.scheduler.advance(*part);
+            count(&mut self.counters, progress);
+            let job = &mut self.scheduler.running_mut(part.index).cargo;
+            job.count(progress, took_us * part.tokens as u64 / read as u64);
+            let Some(row) = part.whole.then(|| rows.next()).flatten() else { continue };
+            let (token, output) = job.choose(&self.model, row);
+            if let Some(finish) = &output.finish {
+                let delivered = !matches!(finish, Finish::Error(_));
+                self.counters.count_end(delivered, output.usage.output_tokens);
+            } else if let Some(token) = token {
+                self.scheduler.push(part.index, token);
+            }
+            outputs.push(output);
         }
-        let ended = |running: &mut Running| running.answer.has_ended();
-        for mut running in self.running.extract_if(.., ended) {
-            self.arena.give_back(std::mem::take(&mut running.pages));
+        self.scheduler.retire(&mut self.arena, |job| job.answer.has_ended());
+    }
+
+    fn check(&self, id: SequenceId, request: &GenerateRequest) -> Result<(), SubmitError> {
+        let (digest, vocab) = (self.model.manifest().digest(), self.model.decoder().vocab());
+        request.check(&digest, self.model.context_tokens(), vocab)?;
+        if self.scheduler.has(id) {
+            return Err(SubmitError::DuplicateId { id });
         }
+        let tokens = request.prompt.token_count() as usize + request.max_tokens as usize;
+        let pages = pages_for(tokens);
+        if pages > self.arena.pages() {
+            let need = (pages * page_bytes(self.model.decoder().shape())) as u64;
+            return Err(SubmitError::CacheBytes { limit: self.limits.cache_bytes, need });
+        }
+        Ok(())
     }
 }
 
-impl Running {
-    /// What the next pass reads of this sequence; takes prompt tokens out of `room`.
-    fn span(&self, room: &mut usize) -> Option<Span<'_>> {
-        let (tokens, wanted) = match &self.last {
-            Some(token) => (std::slice::from_ref(token), Wanted::Last),
-            None => {
-                let rest = &self.prompt.tokens()[self.read..];
-                let tokens = &rest[..rest.len().min(*room)];
-                *room -= tokens.len();
-                let whole = tokens.len() == rest.len();
-                (tokens, if whole { Wanted::Last } else { Wanted::Nothing })
-            }
-        };
-        let span = Span { tokens, start: self.read, pages: &self.pages, wanted };
-        (!tokens.is_empty()).then_some(span)
+/// The same memory for spans of another life.
+fn emptied<'b>(mut spans: Vec<Span<'_>>) -> Vec<Span<'b>> {
+    spans.clear();
+    spans.into_iter().filter_map(|_| None).collect()
+}
+
+fn of_engine(limits: &EngineLimits) -> SchedulerLimits {
+    SchedulerLimits {
+        running: limits.running,
+        queued: limits.queued,
+        queued_per_tenant: limits.queued_per_tenant,
+        prompt_tokens: limits.prompt_tokens,
+        prompt_tokens_alone: limits.prompt_tokens_alone,
+    }
+}
+
+fn count(counters: &mut EngineCounters, progress: Progress) {
+    counters.prompt_tokens += progress.prompt as u64;
+    counters.cached_tokens += progress.cached as u64;
+    counters.recomputed_tokens += progress.recomputed as u64;
+}
+
+impl Job {
+    fn count(&mut self, progress: Progress, device_us: u64) {
+        self.answer.count_prefill(progress.prompt as u32);
+        self.answer.count_cached(progress.cached as u32);
+        self.answer.count_recomputed(progress.recomputed as u32);
+        self.answer.count_time(device_us);
     }
 
-    /// A pass has read `tokens` more; `logits` where they were wanted.
-    fn take(&mut self, model: &Model, tokens: usize, logits: Option<&[f32]>) -> Option<Output> {
-        self.read += tokens;
-        if self.last.is_none() {
-            self.answer.count_prefill(tokens as u32);
-        }
-        Some(self.choose(model, logits?))
-    }
-
-    fn choose(&mut self, model: &Model, logits: &[f32]) -> Output {
-        let Some(token) = self.sampler.choose(logits) else {
+    /// The next token, and what it does to the answer.
+    fn choose(&mut self, model: &Model, logits: &[f32]) -> (Option<u32>, Output) {
+        let Some(token) = self.sampler.choose(logits, None) else {
             let reason = "the model computed a number that is not finite";
-            return self.answer.end(Finish::Error(reason.into()));
+            return (None, self.answer.end(Finish::Error(reason.into())));
         };
         if model.stop_tokens().binary_search(&token).is_ok() {
-            return self.answer.stop(model.detokenizer());
+            return (None, self.answer.stop(model.detokenizer()));
         }
-        self.last = Some(token);
-        self.answer.push(model.detokenizer(), token)
+        let mut output = self.answer.push(model.detokenizer(), token);
+        output.logprobs =
+            self.logprobs.map(|count| Box::new(logprobs(model, logits, token, count)));
+        (Some(token), output)
+    }
+}
+
+fn logprobs(model: &Model, logits: &[f32], token: u32, count: u8) -> TokenLogprobs {
+    let soft = LogSoftmax::new(logits);
+    let told = |(id, logprob): (u32, f32)| TokenLogprob {
+        text: model.detokenizer().text(&[id]).unwrap_or_default(),
+        logprob,
+    };
+    TokenLogprobs {
+        chosen: told((token, soft.of(token))),
+        top: soft.top(usize::from(count)).into_iter().map(told).collect(),
     }
 }
 
@@ -222,6 +263,7 @@ impl Engine for BatchEngine {
             manifest_digest: self.model.manifest().digest(),
             context_tokens: self.model.context_tokens(),
             accel: format!("cpu:{}", std::env::consts::ARCH),
+            quantisation: self.model.manifest().quantisation().into(),
             kernel_path: self.path.name().into(),
         }
     }
@@ -235,44 +277,101 @@ impl Engine for BatchEngine {
     }
 
     fn submit(&mut self, id: SequenceId, request: GenerateRequest) -> Result<(), SubmitError> {
-        request.check(&self.model.manifest().digest(), self.model.context_tokens())?;
-        let mut ids = self.running.iter().map(|running| running.answer.id());
-        let mut waiting = self.queue.iter().map(|waiting| waiting.answer.id());
-        if ids.any(|other| other == id) || waiting.any(|other| other == id) {
-            return Err(SubmitError::DuplicateId { id });
-        }
-        let tokens = request.prompt.token_count() as usize + request.max_tokens as usize;
-        let pages = pages_for(tokens);
-        if pages > self.arena.pages() {
-            let need = (pages * page_bytes(self.model.decoder().shape())) as u64;
-            return Err(SubmitError::CacheBytes { limit: self.limits.cache_bytes, need });
-        }
-        if self.queue.len() >= self.limits.queued {
-            return Err(SubmitError::QueueFull { limit: self.limits.queued });
-        }
+        self.check(id, &request)?;
         let answer = Answer::new(id, &request);
-        self.queue.push_back(Waiting { answer, request, pages, cancelled: false });
-        Ok(())
+        let GenerateRequest { prompt, sampling, tenant, prefix, run_ms, logprobs, .. } = request;
+        let tokens = prompt.tokens().to_vec();
+        let sampler = Sampler::new(sampling, &tokens);
+        let late = |run_ms: u64| (self.clock)().saturating_add(run_ms.saturating_mul(1000));
+        let late_at_us = run_ms.map(late);
+        let cargo = Job { answer, sampler, logprobs };
+        let arrival = Arrival { id, tenant, prefix, tokens, late_at_us, cargo };
+        self.scheduler.submit(arrival).map_err(|overload| match overload {
+            Overload::Queue => SubmitError::QueueFull { limit: self.limits.queued },
+            Overload::Tenant => {
+                SubmitError::TenantQueueFull { limit: self.limits.queued_per_tenant }
+            }
+        })
     }
 
     fn cancel(&mut self, id: SequenceId) {
-        for running in self.running.iter_mut().filter(|running| running.answer.id() == id) {
-            running.cancelled = true;
-        }
-        for waiting in self.queue.iter_mut().filter(|waiting| waiting.answer.id() == id) {
-            waiting.cancelled = true;
-        }
+        self.scheduler.cancel(id);
     }
 
     fn step(&mut self) -> Vec<Output> {
-        let mut outputs = Vec::new();
-        self.end_cancelled(&mut outputs);
-        self.admit();
-        self.advance(&mut outputs);
+        let started_us = (self.clock)();
+        let mut outputs = Vec::with_capacity(self.limits.running);
+        self.end_from_outside(started_us, &mut outputs);
+        self.advance(started_us, &mut outputs);
         outputs
     }
 
     fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.queue.is_empty()
+        self.scheduler.is_idle()
+    }
+
+    fn forget_prefixes(&mut self) {
+        self.scheduler.forget_prefixes(&mut self.arena);
+    }
+
+    fn counters(&self) -> EngineCounters {
+        let pages = self.scheduler.pages();
+        EngineCounters {
+            preemptions: self.scheduler.preemptions(),
+            waiting: self.scheduler.waiting() as u64,
+            running: self.scheduler.running().len() as u64,
+            available_pages: pages.available() as u64,
+            idle_pages: pages.idle() as u64,
+            pages: pages.count() as u64,
+            ..self.counters
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path as FilePath;
+
+    use super::*;
+    use crate::request::Prefix;
+    use crate::sampling::Sampling;
+
+    /// Whatever ended, however it ended, leaves nothing on the pages but kept prefixes.
+    #[test]
+    fn keys_and_values_are_wiped_when_their_last_holder_ends() {
+        let golden = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("golden/llama-tied-f32");
+        let model = Arc::new(Model::load(&golden, &mut |_| {}).unwrap());
+        let page = page_bytes(model.decoder().shape()) as u64;
+        let limits = EngineLimits { cache_bytes: 12 * page, ..EngineLimits::default() };
+        let mut engine = BatchEngine::new(Arc::clone(&model), limits);
+        for round in 0..20_u64 {
+            for id in 0..4 {
+                let text = "Twelve jars of oil. ".repeat(1 + (round as usize + id) % 5);
+                let prompt = model.prompt_text(&text).unwrap();
+                let keep = id % 2 == 0;
+                let prefix = Some(Prefix { scope: [id as u8; 32], keep });
+                let request = GenerateRequest::new(prompt, Sampling::greedy(), 20);
+                let id = SequenceId(round * 4 + id as u64);
+                engine.submit(id, GenerateRequest { prefix, ..request }).unwrap();
+            }
+            for step in 0.. {
+                if step == 5 {
+                    engine.cancel(SequenceId(round * 4 + round % 4));
+                }
+                if engine.is_idle() {
+                    break;
+                }
+                engine.step();
+                let pages = engine.scheduler.pages();
+                let free = pages.free();
+                let held: Vec<u32> = (0..12).filter(|page| !free.contains(page)).collect();
+                assert!(engine.arena.is_empty_beside(&held));
+            }
+        }
+        let counters = engine.counters();
+        assert!(counters.preemptions > 0 && counters.recomputed_tokens > 0, "{counters:?}");
+        assert!(counters.cached_tokens > 0 && counters.idle_pages > 0);
+        engine.forget_prefixes();
+        assert!(engine.arena.is_empty_beside(&[]) && engine.counters().available_pages == 12);
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::chat::{ChatRequest, Prompt, PromptError};
+use crate::counters::EngineCounters;
 use crate::manifest::Manifest;
 use crate::request::{GenerateRequest, SequenceId, SubmitError};
 
@@ -35,6 +36,12 @@ pub trait Engine: Send {
 
     /// Whether no sequence waits or runs.
     fn is_idle(&self) -> bool;
+
+    /// Forgets what was kept of earlier prompts.
+    fn forget_prefixes(&mut self) {}
+
+    /// What was done so far.
+    fn counters(&self) -> EngineCounters;
 }
 
 /// What runs in an engine and on what. Every field is public knowledge.
@@ -48,12 +55,14 @@ pub struct EngineInfo {
     pub context_tokens: u32,
     /// Class of the accelerator: `cpu:x86_64`, `scripted`.
     pub accel: String,
-    /// Which arithmetic runs: `f32/gemm+dot`, `none`.
+    /// How weights are packed: `none`, `q8_0`.
+    pub quantisation: String,
+    /// Which arithmetic runs: `avx512-vnni`, `none`.
     pub kernel_path: String,
 }
 
 /// What one step did for one sequence.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Output {
     /// Whose output.
     pub id: SequenceId,
@@ -62,6 +71,8 @@ pub struct Output {
     pub text: String,
     /// Tokens newly generated in this step.
     pub tokens: u32,
+    /// About the token of this step, where the request asked for it and the token is text.
+    pub logprobs: Option<Box<TokenLogprobs>>,
     /// Set on the sequence's last output, and only there.
     pub finish: Option<Finish>,
     /// Cumulative up to and including this step.
@@ -80,6 +91,24 @@ impl fmt::Debug for Output {
     }
 }
 
+/// What the model thought of one token, before penalties, bias, temperature and grammar.
+#[derive(Clone, PartialEq)]
+pub struct TokenLogprobs {
+    /// The token that was chosen.
+    pub chosen: TokenLogprob,
+    /// The likeliest, likeliest first; as many as were asked for.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A token and its log probability.
+#[derive(Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// Its text; a part of a character shows as U+FFFD.
+    pub text: String,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+}
+
 /// Why a sequence ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
@@ -87,6 +116,8 @@ pub enum Finish {
     Stop,
     /// `max_tokens` were generated.
     Length,
+    /// The request's time was over.
+    Deadline,
     /// [`Engine::cancel`] was called.
     Cancelled,
     /// The engine could not go on; the text says why and carries no content.
@@ -107,4 +138,9 @@ pub struct Usage {
     pub output_tokens: u32,
     /// The part of `output_tokens` spent on reasoning; 0 for the models of today.
     pub reasoning_tokens: u32,
+    /// Tokens read again because their pages were needed elsewhere; part of nothing above.
+    pub recomputed_tokens: u32,
+    /// This sequence's share of the time of all passes it was part of, in microseconds by the
+    /// engine's clock; 0 without one.
+    pub device_us: u64,
 }

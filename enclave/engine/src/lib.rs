@@ -14,7 +14,7 @@
 //! let mut engine = BatchEngine::new(model, EngineLimits::default());
 //! let prompt = engine.prompt(&ChatRequest::user("How many jars?"))?;
 //! let sampling = Sampling::greedy();
-//! let request = GenerateRequest { prompt, sampling, max_tokens: 100, stop: Vec::new() };
+//! let request = GenerateRequest::new(prompt, sampling, 100);
 //! engine.submit(SequenceId(1), request)?;
 //! while !engine.is_idle() {
 //!     engine.step().iter().for_each(|output| print!("{}", output.text));
@@ -58,24 +58,32 @@ mod answer;
 mod batch;
 mod chat;
 mod contract;
+mod counters;
 mod decoder;
 mod manifest;
 mod model;
 mod request;
 mod sampler;
+mod sampling;
 pub mod scripted;
+mod serving;
 mod text;
 
-pub use batch::{BatchEngine, EngineLimits};
+pub use batch::{BatchEngine, EngineClock, EngineLimits};
 pub use chat::{ChatMessage, ChatRequest, MAX_CHAT_BYTES, MAX_MESSAGES, Prompt, PromptError, Role};
-pub use contract::{Engine, EngineInfo, Finish, Output, Usage};
+pub use contract::{Engine, EngineInfo, Finish, Output, TokenLogprob, TokenLogprobs, Usage};
+pub use counters::{EngineCounters, STEP_BUCKETS_US};
 pub use manifest::{FileRole, MANIFEST_LABEL, Manifest, ManifestFile};
 pub use model::{
     LoadError, LoadProgress, LogitsError, MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN,
     MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, Model, Quantisation,
 };
 pub use request::{
-    GenerateRequest, MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TEMPERATURE, MAX_TOP_K, Sampling,
-    SamplingError, SequenceId, SubmitError,
+    GenerateRequest, MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TENANT_WEIGHT, MAX_TOP_LOGPROBS, Prefix,
+    SequenceId, SubmitError, Tenant, TenantId,
+};
+pub use sampling::{
+    MAX_LOGIT_BIAS, MAX_LOGIT_BIASES, MAX_PENALTY, MAX_REPETITION_PENALTY, MAX_TEMPERATURE,
+    MAX_TOP_K, Penalties, Sampling, SamplingError,
 };
 pub use scripted::{Script, ScriptedEngine};

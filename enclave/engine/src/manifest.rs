@@ -62,6 +62,7 @@ pub struct Manifest {
     bytes: Vec<u8>,
     digest: [u8; 32],
     name: String,
+    quantisation: String,
     files: Vec<ManifestFile>,
 }
 
@@ -78,7 +79,8 @@ impl Manifest {
         context.update(&bytes);
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());
-        Manifest { bytes, digest, name: statement.name, files: statement.files }
+        let Statement { name, quantisation, files, .. } = statement;
+        Manifest { bytes, digest, name, quantisation, files }
     }
 
     /// The canonical JSON.
@@ -94,6 +96,11 @@ impl Manifest {
     /// The model's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How weights are packed in memory; `none` means as stored.
+    pub fn quantisation(&self) -> &str {
+        &self.quantisation
     }
 
     /// Every file that was read, sorted by role and name.

@@ -1,96 +1,59 @@
 //! What is asked of an engine: a prompt, how to sample, when to stop.
 
-use crate::chat::Prompt;
+use std::fmt;
 
-/// Highest accepted temperature: the OpenAI protocol's bound.
-pub const MAX_TEMPERATURE: f32 = 2.0;
-/// Highest accepted top-k: more than any vocabulary we load.
-pub const MAX_TOP_K: u32 = 1 << 20;
+use crate::chat::Prompt;
+use crate::sampling::Sampling;
+
 /// Stop strings per request. The OpenAI protocol allows 4.
 pub const MAX_STOP_STRINGS: usize = 16;
 /// UTF-8 bytes per stop string; also bounds how much text an engine may hold back.
 pub const MAX_STOP_BYTES: usize = 256;
+/// Likeliest tokens whose log probabilities are reported: the OpenAI protocol's bound.
+pub const MAX_TOP_LOGPROBS: u8 = 20;
 
 /// Names one running request; chosen by the caller, unique while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
-/// How the next token is chosen. Applied in the order temperature, top-k, top-p.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sampling {
-    temperature: f32,
-    top_p: f32,
-    top_k: u32,
-    seed: u64,
+/// Who is served: requests of one tenant wait in order, tenants share by weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct TenantId(pub [u8; 32]);
+
+/// Highest weight: a tenant's share is at most so many times another's.
+pub const MAX_TENANT_WEIGHT: u32 = 1000;
+
+/// A tenant and its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tenant {
+    /// Who.
+    pub id: TenantId,
+    /// 1 to [`MAX_TENANT_WEIGHT`]; twice the weight is twice the service when there is not enough
+    /// for all.
+    pub weight: u32,
 }
 
-impl Sampling {
-    /// - `temperature` 0 to [`MAX_TEMPERATURE`]; 0 takes the likeliest token (greedy).
-    /// - `top_p` over 0, up to 1: keep the likeliest tokens that together reach this probability.
-    /// - `top_k` keep this many of the likeliest; 0 keeps all.
-    /// - `seed` of this sequence's own random stream: same seed, same tokens.
-    pub fn new(temperature: f32, top_p: f32, top_k: u32, seed: u64) -> Result<Self, SamplingError> {
-        if !(0.0..=MAX_TEMPERATURE).contains(&temperature) {
-            return Err(SamplingError::Temperature { got: temperature });
-        }
-        if !(top_p > 0.0 && top_p <= 1.0) {
-            return Err(SamplingError::TopP { got: top_p });
-        }
-        if top_k > MAX_TOP_K {
-            return Err(SamplingError::TopK { limit: MAX_TOP_K, got: top_k });
-        }
-        Ok(Sampling { temperature, top_p, top_k, seed })
-    }
-
-    /// Always the likeliest token; the lowest id among equals.
-    pub const fn greedy() -> Self {
-        Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, seed: 0 }
-    }
-
-    /// See [`Sampling::new`].
-    pub fn temperature(&self) -> f32 {
-        self.temperature
-    }
-
-    /// See [`Sampling::new`].
-    pub fn top_p(&self) -> f32 {
-        self.top_p
-    }
-
-    /// See [`Sampling::new`].
-    pub fn top_k(&self) -> u32 {
-        self.top_k
-    }
-
-    /// See [`Sampling::new`].
-    pub fn seed(&self) -> u64 {
-        self.seed
+impl Default for Tenant {
+    /// One tenant of weight 1, for engines that serve one.
+    fn default() -> Self {
+        Tenant { id: TenantId::default(), weight: 1 }
     }
 }
 
-/// A sampling setting outside its range.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum SamplingError {
-    /// Not a number, negative or too high.
-    #[error("temperature must be 0 to {MAX_TEMPERATURE}, got {got}")]
-    Temperature {
-        /// As asked for.
-        got: f32,
-    },
-    /// Not a number, zero, negative or over one.
-    #[error("top_p must be over 0 and at most 1, got {got}")]
-    TopP {
-        /// As asked for.
-        got: f32,
-    },
-    /// Too high.
-    #[error("top_k must be at most {limit} (0 keeps all tokens), got {got}")]
-    TopK {
-        /// [`MAX_TOP_K`].
-        limit: u32,
-        /// As asked for.
-        got: u32,
-    },
+/// Shares the pages of equal prompt starts among all requests of one scope.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// Secret of the tenant, or of one request: only requests with the same scope share. Must never
+    /// be equal for two tenants.
+    pub scope: [u8; 32],
+    /// Whether pages stay after the last request that holds them, until the room is needed.
+    pub keep: bool,
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefix").field("keep", &self.keep).finish_non_exhaustive()
+    }
 }
 
 /// One request for one answer.
@@ -105,14 +68,38 @@ pub struct GenerateRequest {
     pub max_tokens: u32,
     /// The answer ends before the first of these strings; they are not part of the text.
     pub stop: Vec<String>,
+    /// Who is served.
+    pub tenant: Tenant,
+    /// With whom the prompt's pages are shared; `None`: with nobody.
+    pub prefix: Option<Prefix>,
+    /// The answer ends when so many milliseconds have passed since it was submitted, by the
+    /// engine's clock.
+    pub run_ms: Option<u64>,
+    /// Report each token's log probability, and those of so many likeliest tokens beside it.
+    pub logprobs: Option<u8>,
 }
 
 impl GenerateRequest {
+    /// For one answer of at most `max_tokens`, everything else at its default.
+    pub fn new(prompt: Prompt, sampling: Sampling, max_tokens: u32) -> GenerateRequest {
+        GenerateRequest {
+            prompt,
+            sampling,
+            max_tokens,
+            stop: Vec::new(),
+            tenant: Tenant::default(),
+            prefix: None,
+            run_ms: None,
+            logprobs: None,
+        }
+    }
+
     /// Checks that need no running engine, only its model's digest and context.
     pub(crate) fn check(
         &self,
         manifest_digest: &[u8; 32],
         context_tokens: u32,
+        vocab: usize,
     ) -> Result<(), SubmitError> {
         if self.prompt.manifest_digest() != manifest_digest {
             return Err(SubmitError::ForeignPrompt);
@@ -136,7 +123,14 @@ impl GenerateRequest {
                 return Err(SubmitError::StopBytes { limit: MAX_STOP_BYTES, got: stop.len() });
             }
         }
-        Ok(())
+        if let Some(got) = self.logprobs.filter(|count| *count > MAX_TOP_LOGPROBS) {
+            return Err(SubmitError::TopLogprobs { got });
+        }
+        let mut biased = self.sampling.logit_bias().iter().map(|(id, _)| *id);
+        match biased.find(|id| *id as usize >= vocab) {
+            Some(id) => Err(SubmitError::LogitBias { id, vocab }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -184,10 +178,30 @@ pub enum SubmitError {
         /// As asked for.
         got: usize,
     },
+    /// More likeliest tokens than [`MAX_TOP_LOGPROBS`].
+    #[error("top_logprobs must be at most {MAX_TOP_LOGPROBS}, got {got}")]
+    TopLogprobs {
+        /// As asked for.
+        got: u8,
+    },
+    /// A bias on a token that the model does not have.
+    #[error("logit_bias names token {id}, the model's vocabulary has {vocab}")]
+    LogitBias {
+        /// As asked for.
+        id: u32,
+        /// Rows of the vocabulary.
+        vocab: usize,
+    },
     /// The queue is full.
     #[error("the engine's queue of {limit} requests is full; try again later")]
     QueueFull {
         /// Requests that may wait.
+        limit: usize,
+    },
+    /// The tenant has too many requests waiting.
+    #[error("{limit} requests of this tenant wait already; try again later")]
+    TenantQueueFull {
+        /// Requests of one tenant that may wait.
         limit: usize,
     },
     /// The sequence alone would need more cache than the engine owns.
@@ -201,31 +215,4 @@ pub enum SubmitError {
         /// What prompt and answer would fill.
         need: u64,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refuses_absurd_sampling() {
-        for temperature in [f32::NAN, -0.1, 2.1, f32::INFINITY] {
-            let error = Sampling::new(temperature, 1.0, 0, 0).unwrap_err();
-            assert!(matches!(error, SamplingError::Temperature { .. }), "{error}");
-        }
-        for top_p in [f32::NAN, 0.0, -1.0, 1.1] {
-            let error = Sampling::new(1.0, top_p, 0, 0).unwrap_err();
-            assert!(matches!(error, SamplingError::TopP { .. }), "{error}");
-        }
-        assert_eq!(
-            Sampling::new(1.0, 1.0, u32::MAX, 0),
-            Err(SamplingError::TopK { limit: MAX_TOP_K, got: u32::MAX })
-        );
-    }
-
-    #[test]
-    fn accepts_the_bounds() {
-        Sampling::new(0.0, 1.0, 0, 0).unwrap();
-        Sampling::new(2.0, f32::MIN_POSITIVE, MAX_TOP_K, u64::MAX).unwrap();
-    }
 }

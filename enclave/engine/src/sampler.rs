@@ -1,38 +1,124 @@
 //! From logits to the next token, by the request's own random stream.
 
+use std::collections::BTreeMap;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::request::Sampling;
+use crate::sampling::{Penalties, Sampling};
+
+/// Candidates sorted at first to find those that reach `top_p`: mostly enough, and far less than a
+/// vocabulary.
+const SORTED_AT_FIRST: usize = 512;
 
 /// Chooses the tokens of one sequence.
 pub(crate) struct Sampler {
     sampling: Sampling,
     random: ChaCha8Rng,
+    /// How often each token is in the answer. Kept where a penalty asks for it.
+    said: BTreeMap<u32, u32>,
+    /// Tokens of the prompt, ascending. Kept where a penalty asks for it.
+    asked: Vec<u32>,
     /// Scratch: logit, later weight, and token id.
     candidates: Vec<(f32, u32)>,
+    /// Scratch: logits after penalties and bias.
+    adjusted: Vec<f32>,
+}
+
+/// A bit for every token, lowest first; what lies beyond is not allowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowed<'a>(pub &'a [u32]);
+
+impl Allowed<'_> {
+    pub fn has(self, id: u32) -> bool {
+        self.0.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1)
+    }
 }
 
 impl Sampler {
-    pub fn new(sampling: Sampling) -> Self {
+    /// For an answer to `prompt`.
+    pub fn new(sampling: Sampling, prompt: &[u32]) -> Self {
         let random = ChaCha8Rng::seed_from_u64(sampling.seed());
-        Sampler { sampling, random, candidates: Vec::new() }
+        let mut asked = Vec::new();
+        if sampling.penalties().repetition != 1.0 {
+            asked.extend_from_slice(prompt);
+            asked.sort_unstable();
+            asked.dedup();
+        }
+        let said = BTreeMap::new();
+        Sampler { sampling, random, said, asked, candidates: Vec::new(), adjusted: Vec::new() }
     }
 
-    /// `None` when a logit is not a finite number: the model's arithmetic broke down.
-    pub fn choose(&mut self, logits: &[f32]) -> Option<u32> {
+    /// `None` when a logit is not a finite number (the model's arithmetic broke down) or nothing is
+    /// allowed.
+    pub fn choose(&mut self, logits: &[f32], allowed: Option<Allowed<'_>>) -> Option<u32> {
         if logits.is_empty() || !logits.iter().all(|logit| logit.is_finite()) {
             return None;
         }
-        if self.sampling.temperature() == 0.0 {
-            return Some(likeliest(logits));
+        let mut adjusted = std::mem::take(&mut self.adjusted);
+        let chosen = match self.adjusts() {
+            true => {
+                self.adjust(logits, &mut adjusted);
+                self.pick(&adjusted, allowed)
+            }
+            false => self.pick(logits, allowed),
+        };
+        self.adjusted = adjusted;
+        if *self.sampling.penalties() != Penalties::NONE
+            && let Some(token) = chosen
+        {
+            *self.said.entry(token).or_default() += 1;
         }
-        let ids = 0..logits.len() as u32;
+        chosen
+    }
+
+    fn adjusts(&self) -> bool {
+        *self.sampling.penalties() != Penalties::NONE || !self.sampling.logit_bias().is_empty()
+    }
+
+    /// Penalties and bias.
+    fn adjust(&self, logits: &[f32], adjusted: &mut Vec<f32>) {
+        let Penalties { repetition, presence, frequency } = *self.sampling.penalties();
+        adjusted.clear();
+        adjusted.extend_from_slice(logits);
+        let mut change = |id: u32, change: &dyn Fn(f32) -> f32| {
+            if let Some(logit) = adjusted.get_mut(id as usize) {
+                *logit = change(*logit);
+            }
+        };
+        let repeat = |logit| if logit > 0.0 { logit / repetition } else { logit * repetition };
+        for id in &self.asked {
+            change(*id, &repeat);
+        }
+        for (id, count) in &self.said {
+            if self.asked.binary_search(id).is_err() {
+                change(*id, &repeat);
+            }
+            change(*id, &|logit| logit - presence - frequency * *count as f32);
+        }
+        for (id, bias) in self.sampling.logit_bias() {
+            change(*id, &|logit| logit + bias);
+        }
+    }
+
+    fn pick(&mut self, logits: &[f32], allowed: Option<Allowed<'_>>) -> Option<u32> {
+        let ids = logits.iter().copied().zip(0..);
+        let allows = |id: u32| allowed.is_none_or(|allowed| allowed.has(id));
+        if self.sampling.temperature() == 0.0 {
+            return likeliest(ids.filter(|(_, id)| allows(*id)));
+        }
         self.candidates.clear();
-        self.candidates.extend(logits.iter().copied().zip(ids));
+        match allowed {
+            None => self.candidates.extend(ids),
+            Some(_) => self.candidates.extend(ids.filter(|(_, id)| allows(*id))),
+        }
+        if self.candidates.is_empty() {
+            return None;
+        }
         self.keep_top_k();
         self.weigh();
         self.keep_top_p();
+        self.keep_min_p();
         Some(self.draw())
     }
 
@@ -62,16 +148,26 @@ impl Sampler {
         if top_p >= 1.0 {
             return;
         }
-        self.candidates.sort_unstable_by(likelier_first);
         let enough = top_p * self.total();
-        let mut sum = 0.0;
-        let before = self.candidates.iter().take_while(|(weight, _)| {
-            let goes_on = sum < enough;
-            sum += f64::from(*weight);
-            goes_on
-        });
-        let keep = before.count().max(1);
+        if self.candidates.len() > SORTED_AT_FIRST {
+            self.candidates.select_nth_unstable_by(SORTED_AT_FIRST - 1, likelier_first);
+            self.candidates[..SORTED_AT_FIRST].sort_unstable_by(likelier_first);
+            if let Some(keep) = reaching(&self.candidates[..SORTED_AT_FIRST], enough) {
+                self.candidates.truncate(keep);
+                return;
+            }
+        }
+        self.candidates.sort_unstable_by(likelier_first);
+        let keep = reaching(&self.candidates, enough).unwrap_or(self.candidates.len());
         self.candidates.truncate(keep);
+    }
+
+    /// Leaves the candidates at least `min_p` times as likely as the likeliest, whose weight is 1.
+    fn keep_min_p(&mut self) {
+        let min_p = self.sampling.min_p();
+        if min_p > 0.0 {
+            self.candidates.retain(|(weight, _)| *weight >= min_p);
+        }
     }
 
     fn draw(&mut self) -> u32 {
@@ -98,14 +194,52 @@ fn likelier_first(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
-fn likeliest(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = id;
-        }
+/// How many of the sorted `candidates` it takes to reach `enough`, at least one.
+fn reaching(candidates: &[(f32, u32)], enough: f64) -> Option<usize> {
+    let mut sum = 0.0;
+    let reaches = |(weight, _): &(f32, u32)| {
+        sum += f64::from(*weight);
+        sum >= enough
+    };
+    candidates.iter().position(reaches).map(|at| at + 1)
+}
+
+/// The lowest id of the highest.
+fn likeliest(logits: impl Iterator<Item = (f32, u32)>) -> Option<u32> {
+    let higher = |best: (f32, u32), next: (f32, u32)| if next.0 > best.0 { next } else { best };
+    logits.reduce(higher).map(|(_, id)| id)
+}
+
+/// Log probabilities of what the model computed, before anything that sampling changes.
+pub(crate) struct LogSoftmax<'a> {
+    logits: &'a [f32],
+    /// Logarithm of the sum of all exponentials.
+    total: f64,
+}
+
+impl LogSoftmax<'_> {
+    pub fn new(logits: &[f32]) -> LogSoftmax<'_> {
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|logit| f64::from(logit - highest).exp()).sum();
+        LogSoftmax { logits, total: f64::from(highest) + sum.ln() }
     }
-    best as u32
+
+    /// Of one token.
+    pub fn of(&self, id: u32) -> f32 {
+        self.logits.get(id as usize).map_or(f32::MIN, |l| (f64::from(*l) - self.total) as f32)
+    }
+
+    /// The `count` likeliest, likeliest first.
+    pub fn top(&self, count: usize) -> Vec<(u32, f32)> {
+        let mut all: Vec<(f32, u32)> = self.logits.iter().copied().zip(0..).collect();
+        let count = count.min(all.len());
+        if count < all.len() && count > 0 {
+            all.select_nth_unstable_by(count - 1, likelier_first);
+        }
+        all.truncate(count);
+        all.sort_unstable_by(likelier_first);
+        all.into_iter().map(|(_, id)| (id, self.of(id))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -113,24 +247,24 @@ mod tests {
     use super::*;
 
     fn sampler(temperature: f32, top_p: f32, top_k: u32, seed: u64) -> Sampler {
-        Sampler::new(Sampling::new(temperature, top_p, top_k, seed).unwrap())
+        Sampler::new(Sampling::new(temperature, top_p, top_k, seed).unwrap(), &[])
     }
 
     fn draws(sampler: &mut Sampler, logits: &[f32], count: usize) -> Vec<u32> {
-        (0..count).map(|_| sampler.choose(logits).unwrap()).collect()
+        (0..count).map(|_| sampler.choose(logits, None).unwrap()).collect()
     }
 
     #[test]
     fn greedy_takes_the_first_of_the_highest() {
-        assert_eq!(sampler(0.0, 1.0, 0, 0).choose(&[1.0, 3.0, 3.0, -9.0]), Some(1));
+        assert_eq!(sampler(0.0, 1.0, 0, 0).choose(&[1.0, 3.0, 3.0, -9.0], None), Some(1));
     }
 
     #[test]
     fn refuses_broken_logits() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(sampler(0.0, 1.0, 0, 0).choose(&[1.0, bad]), None);
+            assert_eq!(sampler(0.0, 1.0, 0, 0).choose(&[1.0, bad], None), None);
         }
-        assert_eq!(sampler(1.0, 1.0, 0, 0).choose(&[]), None);
+        assert_eq!(sampler(1.0, 1.0, 0, 0).choose(&[], None), None);
     }
 
     #[test]
@@ -166,5 +300,77 @@ mod tests {
             let share = seen.iter().filter(|seen| **seen == id).count() as f64 / 20_000.0;
             assert!((share - expected).abs() < 0.02, "{id}: {share}");
         }
+    }
+
+    #[test]
+    fn min_p_leaves_what_is_likely_beside_the_likeliest() {
+        let logits = [0.5_f32.ln(), 0.3_f32.ln(), 0.2_f32.ln()];
+        let with = |min_p| {
+            let sampling = Sampling::new(1.0, 1.0, 0, 3).unwrap().with_min_p(min_p).unwrap();
+            let mut seen = draws(&mut Sampler::new(sampling, &[]), &logits, 200);
+            seen.sort_unstable();
+            seen.dedup();
+            seen
+        };
+        assert_eq!((with(0.0), with(0.5), with(0.7)), (vec![0, 1, 2], vec![0, 1], vec![0]));
+    }
+
+    #[test]
+    fn penalties_turn_to_what_was_not_said() {
+        let with = |repetition, presence, frequency| {
+            let penalties = Penalties { repetition, presence, frequency };
+            let sampling = Sampling::greedy().with_penalties(penalties).unwrap();
+            draws(&mut Sampler::new(sampling, &[2]), &[1.0, 0.9, 1.2, -5.0], 4)
+        };
+        assert_eq!(with(1.0, 0.0, 0.0), [2, 2, 2, 2]);
+        // Token 2 is in the prompt, each other one is said once, then the least bad returns.
+        assert_eq!(with(2.0, 0.0, 0.0), [0, 1, 2, 2]);
+        // Presence counts once, frequency every time.
+        assert_eq!(with(1.0, 0.25, 0.0), [2, 0, 2, 2]);
+        assert_eq!(with(1.0, 0.0, 0.25), [2, 0, 2, 1]);
+    }
+
+    #[test]
+    fn a_bias_lifts_a_token_and_a_mask_rules_it_out() {
+        let sampling = Sampling::greedy().with_logit_bias(vec![(3, 50.0), (9, 100.0)]).unwrap();
+        let mut sampler = Sampler::new(sampling, &[]);
+        let logits = [1.0, 2.0, 0.0, -9.0];
+        assert_eq!(sampler.choose(&logits, None), Some(3));
+        assert_eq!(sampler.choose(&logits, Some(Allowed(&[0b0111]))), Some(1));
+        assert_eq!(sampler.choose(&logits, Some(Allowed(&[0]))), None);
+        let mut random = Sampler::new(Sampling::new(2.0, 1.0, 0, 1).unwrap(), &[]);
+        let mask = Some(Allowed(&[0b0101]));
+        assert!((0..100).all(|_| [0, 2].contains(&random.choose(&logits, mask).unwrap())));
+    }
+
+    #[test]
+    fn top_p_of_a_large_vocabulary_is_that_of_a_whole_sort() {
+        let logit = |id: u32| (id.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 22) as f32;
+        let logits: Vec<f32> = (0..4000).map(logit).collect();
+        for top_p in [0.1, 0.5, 0.9, 0.999] {
+            let mut sampler = sampler(1.0, top_p, 0, 1);
+            sampler.candidates.extend(logits.iter().copied().zip(0..));
+            sampler.weigh();
+            let mut sorted = sampler.candidates.clone();
+            sampler.keep_top_p();
+            sorted.sort_unstable_by(likelier_first);
+            assert_eq!(sampler.candidates, sorted[..sampler.candidates.len()], "{top_p}");
+            let all: f64 = sorted.iter().map(|(weight, _)| f64::from(*weight)).sum();
+            let without_last = &sorted[..sampler.candidates.len() - 1];
+            let rest: f64 = without_last.iter().map(|(weight, _)| f64::from(*weight)).sum();
+            assert!(sampler.total() >= 0.999 * f64::from(top_p) * all);
+            assert!(rest <= 1.001 * f64::from(top_p) * all, "{top_p}: one too many");
+        }
+    }
+
+    #[test]
+    fn log_probabilities_sum_to_one_and_come_likeliest_first() {
+        let logits = [0.5_f32.ln() + 7.0, 0.3_f32.ln() + 7.0, 0.2_f32.ln() + 7.0];
+        let soft = LogSoftmax::new(&logits);
+        assert!((soft.of(1).exp() - 0.3).abs() < 1e-5);
+        let top = soft.top(2);
+        assert_eq!(top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(soft.top(9).len(), 3);
+        assert!(soft.top(0).is_empty());
     }
 }

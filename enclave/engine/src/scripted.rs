@@ -12,10 +12,13 @@ use rand_core::{Rng, SeedableRng};
 use crate::answer::Answer;
 use crate::chat::{ChatRequest, Prompt, PromptError};
 use crate::contract::{Engine, EngineInfo, Finish, Output};
+use crate::counters::EngineCounters;
 use crate::manifest::{Manifest, Statement};
 use crate::request::{GenerateRequest, SequenceId, SubmitError};
 use crate::text::Detokenize;
 
+/// Ids are below this: a count and three bytes.
+const TOKENS: usize = 4 << 24;
 /// Bytes in a token.
 const TOKEN_BYTES: usize = 3;
 /// Context unless [`ScriptedEngine::with_context`] says otherwise, in tokens.
@@ -102,6 +105,7 @@ pub struct ScriptedEngine {
     submitted: usize,
     /// In the order submitted; the first `running_limit` run, the others wait.
     players: Vec<Player>,
+    counters: EngineCounters,
 }
 
 /// One request being answered.
@@ -138,6 +142,7 @@ impl ScriptedEngine {
             choice: Choice::InTurn,
             submitted: 0,
             players: Vec::new(),
+            counters: EngineCounters::default(),
         }
     }
 
@@ -204,6 +209,7 @@ impl Engine for ScriptedEngine {
             manifest_digest: self.manifest.digest(),
             context_tokens: self.context_tokens,
             accel: "scripted".into(),
+            quantisation: self.manifest.quantisation().into(),
             kernel_path: "none".into(),
         }
     }
@@ -225,7 +231,7 @@ impl Engine for ScriptedEngine {
     }
 
     fn submit(&mut self, id: SequenceId, request: GenerateRequest) -> Result<(), SubmitError> {
-        request.check(&self.manifest.digest(), self.context_tokens)?;
+        request.check(&self.manifest.digest(), self.context_tokens, TOKENS)?;
         if self.players.iter().any(|player| player.answer.id() == id) {
             return Err(SubmitError::DuplicateId { id });
         }
@@ -274,7 +280,20 @@ impl Engine for ScriptedEngine {
             outputs.extend(output);
         }
         self.players = rest;
+        for Output { finish, usage, .. } in &outputs {
+            let Some(finish) = finish else { continue };
+            let delivered = matches!(finish, Finish::Stop | Finish::Length);
+            self.counters.prompt_tokens += u64::from(usage.prefilled_tokens);
+            self.counters.count_end(delivered, usage.output_tokens);
+        }
+        self.counters.count_step(0);
         outputs
+    }
+
+    fn counters(&self) -> EngineCounters {
+        let running = self.players.len().min(self.running_limit);
+        let waiting = self.players.len() - running;
+        EngineCounters { running: running as u64, waiting: waiting as u64, ..self.counters }
     }
 
     fn is_idle(&self) -> bool {

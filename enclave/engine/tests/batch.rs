@@ -17,14 +17,14 @@ fn requests(model: &Model) -> Vec<GenerateRequest> {
     let long = "Twelve jars of oil, ".repeat(14);
     assert!(model.prompt_text(&long).unwrap().token_count() > 128, "it takes several passes");
     let texts = ["Count.", "How many jars?", "é 😀", long.as_str(), "x", "The clay envelope"];
-    let request = |(at, text): (usize, &&str)| GenerateRequest {
-        prompt: model.prompt_text(text).unwrap(),
-        sampling: match at % 2 {
+    let request = |(at, text): (usize, &&str)| {
+        let sampling = match at % 2 {
             0 => Sampling::greedy(),
             _ => Sampling::new(1.3, 0.95, 40, at as u64).unwrap(),
-        },
-        max_tokens: 20 + at as u32,
-        stop: if at == 4 { vec!["a".into(), "the".into()] } else { Vec::new() },
+        };
+        let prompt = model.prompt_text(text).unwrap();
+        let stop = if at == 4 { vec!["a".into(), "the".into()] } else { Vec::new() };
+        GenerateRequest { stop, ..GenerateRequest::new(prompt, sampling, 20 + at as u32) }
     };
     texts.iter().enumerate().map(request).collect()
 }
@@ -137,7 +137,7 @@ fn ends_before_a_stop_string() {
 #[test]
 fn cancels_waiting_reading_and_answering_sequences() {
     let model = model("qwen2-sharded-f16");
-    let limits = EngineLimits { running: 2, ..EngineLimits::default() };
+    let limits = EngineLimits { running: 2, prompt_tokens_alone: 64, ..EngineLimits::default() };
     let mut engine = BatchEngine::new(Arc::clone(&model), limits);
     let long = model.prompt_text(&"oil ".repeat(70)).unwrap();
     assert!(long.token_count() > 64, "the prompt takes several passes");
@@ -170,7 +170,13 @@ fn limits_hold_and_room_is_given_back() {
     let page = 16 * 2 * 2 * 8 * 2 * 4;
     let pages = |max_tokens: u32| u64::from((prompt.token_count() + max_tokens).div_ceil(16));
     let bytes = pages(10) * page;
-    let limits = EngineLimits { running: 8, queued: 2, cache_bytes: bytes, threads: Some(2) };
+    let limits = EngineLimits {
+        running: 8,
+        queued: 2,
+        cache_bytes: bytes,
+        threads: Some(2),
+        ..EngineLimits::default()
+    };
     let mut engine = BatchEngine::new(Arc::clone(&model), limits);
     let need = pages(10 + 16) * page;
     assert_eq!(

@@ -6,12 +6,8 @@ use bulla_engine::{
 };
 
 fn request(engine: &ScriptedEngine, content: &str) -> GenerateRequest {
-    GenerateRequest {
-        prompt: engine.prompt(&ChatRequest::user(content)).unwrap(),
-        sampling: Sampling::greedy(),
-        max_tokens: 100,
-        stop: Vec::new(),
-    }
+    let prompt = engine.prompt(&ChatRequest::user(content)).unwrap();
+    GenerateRequest::new(prompt, Sampling::greedy(), 100)
 }
 
 /// Steps until idle, or until `limit` steps are done.

@@ -1,8 +1,10 @@
 //! Admission, second half: open the envelope, compare the sealed terms, record, start.
 
-use bulla_attestation::hash::{Commitment, sha256};
+use bulla_attestation::hash::{Commitment, labelled, sha256};
 use bulla_attestation::seal::{InnerRequest, Opened};
-use bulla_engine::{GenerateRequest, Prompt, PromptError, SequenceId, SubmitError};
+use bulla_engine::{
+    GenerateRequest, Prefix, Prompt, PromptError, SequenceId, SubmitError, Tenant, TenantId,
+};
 use bulla_wire::cbor;
 use bulla_wire::http::HEADER_TERMS;
 use bulla_wire::labels;
@@ -80,6 +82,7 @@ impl Enclave {
             ("model", terms.model == order.model),
             ("account", terms.account == admitted.account()),
             ("nonce", terms.nonce.0.len() == 16),
+            ("cache secret", terms.cache_secret.as_ref().is_none_or(|s| s.0.len() == 32)),
         ];
         match agrees.into_iter().find(|(_, holds)| !holds) {
             Some((what, _)) => Err(format!("sealed {what} differs from the order's")),
@@ -110,8 +113,9 @@ impl Enclave {
         };
         let shape = self.shape(asked.as_ref(), &order, now);
         let chat = asked.as_ref().map(|a| a.chat.clone());
-        let session =
+        let mut session =
             Session::new(conn, sequence, order, now, commitment.finish(), asked, shape, stream);
+        session.prefix = prefix_of(terms);
         self.sessions.insert(sequence, session);
         match failed {
             Some(error) => self.customer_error(sequence, &error, now),
@@ -162,7 +166,8 @@ impl Enclave {
         if let Some(outcome) = session.ending {
             return self.finish(sequence, outcome, now);
         }
-        match request_for(session, asked, result, context_tokens) {
+        let run_ms = session.run_ms(self.settings.limits.run_ms, now);
+        match request_for(session, asked, result, context_tokens, run_ms) {
             Ok(request) => vec![Effect::Submit { sequence, request }],
             Err(error) => self.customer_error(sequence, &error, now),
         }
@@ -174,7 +179,7 @@ impl Enclave {
         error: SubmitError,
         now: UnixMillis,
     ) -> Vec<Effect> {
-        if let SubmitError::QueueFull { .. } = error {
+        if let SubmitError::QueueFull { .. } | SubmitError::TenantQueueFull { .. } = error {
             let body = fault_body("too many requests are running; try again later");
             return self.finish_with_error(sequence, 503, &body, Outcome::Refused, now);
         }
@@ -215,6 +220,7 @@ fn request_for(
     asked: ChatOrder,
     result: Result<Prompt, PromptError>,
     context_tokens: u32,
+    run_ms: u64,
 ) -> Result<GenerateRequest, ChatError> {
     let prompt = result.map_err(prompt_error)?;
     let order = session.order.order();
@@ -232,5 +238,17 @@ fn request_for(
         );
         return Err(ChatError::too_long(message));
     }
-    Ok(GenerateRequest { prompt, sampling: asked.sampling, max_tokens, stop: asked.stop })
+    let tenant = Tenant { id: TenantId(session.order.account().0), ..Tenant::default() };
+    let request = GenerateRequest::new(prompt, asked.sampling, max_tokens);
+    let (prefix, run_ms) = (session.prefix, Some(run_ms));
+    Ok(GenerateRequest { stop: asked.stop, tenant, prefix, run_ms, ..request })
+}
+
+/// The tenant's own prefix cache, where the customer named one. Its scope is a hash over account and
+/// secret: an equal secret of another account names another cache.
+fn prefix_of(terms: &SealedTerms) -> Option<Prefix> {
+    let secret = terms.cache_secret.as_ref()?;
+    let mut named = terms.account.0.to_vec();
+    named.extend_from_slice(&secret.0);
+    Some(Prefix { scope: labelled(labels::PREFIX_CACHE, &named).0, keep: true })
 }

@@ -53,7 +53,7 @@ impl Enclave {
         if let Some(finish) = output.finish {
             let outcome = match finish {
                 Finish::Stop => Outcome::Complete,
-                Finish::Length => Outcome::Length,
+                Finish::Length | Finish::Deadline => Outcome::Length,
                 Finish::Cancelled => session.ending.unwrap_or(Outcome::EnclaveError),
                 Finish::Error(_) => Outcome::EnclaveError,
             };
@@ -113,7 +113,7 @@ impl Enclave {
             usage: meter::usage(&session.usage),
             generated: u64::from(session.usage.output_tokens),
             sent: session.sent_tokens,
-            device_time_ms: now.saturating_sub(session.admitted_at).0,
+            device_time_ms: session.usage.device_us.div_ceil(1000),
             commit_request: Some(session.commit_request),
             commit_response: session.stream.commitment(),
         };

@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bulla_engine::EngineClock;
 use bulla_wire::units::UnixMillis;
 
 /// A monotone wall clock.
@@ -21,6 +22,12 @@ impl Clock {
     pub fn now(&self) -> UnixMillis {
         UnixMillis(self.wall_ms.saturating_add(millis(self.started.elapsed())))
     }
+}
+
+/// Microseconds since now, for the engine's deadlines and device time.
+pub fn stopwatch() -> EngineClock {
+    let started = Instant::now();
+    Box::new(move || u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

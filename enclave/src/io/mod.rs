@@ -9,5 +9,6 @@ mod shell;
 mod tls;
 mod worker;
 
+pub use clock::stopwatch;
 pub use outbox_file::{OutboxFile, OutboxFileError};
 pub use run::{Ready, RunError, Served, run};

@@ -24,6 +24,8 @@ pub fn work(
     commands: &Receiver<Command>,
     report: impl Fn(Event),
 ) -> Box<dyn Engine> {
+    // What an earlier epoch kept of its prompts ends with it.
+    engine.forget_prefixes();
     loop {
         while let Some(command) = next(&*engine, commands) {
             match command {

@@ -1,16 +1,17 @@
-//! Keys and values of all sequences, in pages that are lent and returned.
+//! The memory of keys and values of all sequences, in pages. Who holds which page is decided
+//! elsewhere ([`crate::serving`]).
 
 use bulla_kernels::attention::{PAGE_TOKENS, Pages, page_floats, put};
 use bulla_kernels::buffer::Buffer;
 
 use super::Shape;
+use crate::serving::Wipe;
 
-/// The pages. What is returned is overwritten with zeros before anybody else gets it.
+/// The pages, numbered from 0.
 pub(crate) struct Arena {
     floats: Buffer<f32>,
-    /// Pages nobody has, the next one last.
-    free: Vec<u32>,
-    pages: usize,
+    /// Pages with something on them.
+    written: Vec<bool>,
     kv_heads: usize,
     head_dim: usize,
     page_stride: usize,
@@ -24,8 +25,7 @@ impl Arena {
         let pages = u32::try_from(pages).unwrap_or(u32::MAX) as usize;
         Arena {
             floats: Buffer::zeroed(pages * page_stride),
-            free: (0..pages as u32).rev().collect(),
-            pages,
+            written: vec![false; pages],
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
             page_stride,
@@ -34,27 +34,23 @@ impl Arena {
 
     /// Pages in all.
     pub fn pages(&self) -> usize {
-        self.pages
+        self.written.len()
     }
 
-    /// Lends `count` pages; `None` when there are not so many.
-    pub fn lend(&mut self, count: usize) -> Option<Vec<u32>> {
-        let rest = self.free.len().checked_sub(count)?;
-        Some(self.free.split_off(rest))
-    }
-
-    /// Takes pages back and wipes them.
-    pub fn give_back(&mut self, pages: Vec<u32>) {
-        for page in &pages {
-            let from = *page as usize * self.page_stride;
-            self.floats[from..from + self.page_stride].fill(0.0);
-        }
-        self.free.extend(pages);
+    /// Whether nothing but zeros is on any page but those of `held`.
+    #[cfg(test)]
+    pub fn is_empty_beside(&self, held: &[u32]) -> bool {
+        let pages = self.floats.chunks_exact(self.page_stride).zip(0..);
+        pages
+            .filter(|(_, page)| !held.contains(page))
+            .all(|(page, _)| page.iter().all(|f| *f == 0.0))
     }
 
     /// Writes one token's keys and values of one layer, all heads one after the other.
     pub fn write(&mut self, table: &[u32], layer: usize, at: usize, keys: &[f32], values: &[f32]) {
-        let page = table[at / PAGE_TOKENS] as usize * self.page_stride;
+        let page = table[at / PAGE_TOKENS] as usize;
+        self.written[page] = true;
+        let page = page * self.page_stride;
         let floats = page_floats(self.head_dim);
         let heads = keys.chunks_exact(self.head_dim).zip(values.chunks_exact(self.head_dim));
         for (head, (key, value)) in heads.enumerate() {
@@ -74,13 +70,19 @@ impl Arena {
     }
 }
 
+impl Wipe for Arena {
+    fn wipe(&mut self, page: u32) {
+        let page = page as usize;
+        if std::mem::take(&mut self.written[page]) {
+            self.floats[page * self.page_stride..][..self.page_stride].fill(0.0);
+        }
+    }
+}
+
 impl Drop for Arena {
     fn drop(&mut self) {
-        // Sequences that were cut off leave theirs behind.
-        if self.free.len() < self.pages {
-            self.floats.fill(0.0);
-            std::hint::black_box(&self.floats);
-        }
+        (0..self.pages() as u32).for_each(|page| self.wipe(page));
+        std::hint::black_box(&self.floats);
     }
 }
 
@@ -104,16 +106,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_returned_page_is_empty_and_lent_again() {
+    fn a_wiped_page_is_empty() {
         let shape = shape();
         let mut arena = Arena::new(&shape, 3 * page_bytes(&shape) as u64 + 17);
-        assert_eq!((arena.pages(), arena.free.len()), (3, 3));
-        let table = arena.lend(2).unwrap();
-        assert!(arena.lend(2).is_none());
+        assert_eq!(arena.pages(), 3);
         let row = vec![1.5; shape.kv_heads * shape.head_dim];
-        arena.write(&table, 0, 17, &row, &row);
-        assert!(arena.floats.contains(&1.5));
-        arena.give_back(table);
-        assert!(arena.free.len() == 3 && !arena.floats.contains(&1.5));
+        arena.write(&[2, 0], 0, 17, &row, &row);
+        assert!(arena.is_empty_beside(&[0]) && !arena.is_empty_beside(&[]));
+        arena.wipe(0);
+        arena.wipe(1);
+        assert!(arena.is_empty_beside(&[]));
     }
 }

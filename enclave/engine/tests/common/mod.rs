@@ -37,7 +37,7 @@ pub fn engine(model: &Arc<Model>) -> BatchEngine {
 }
 
 pub fn greedy(prompt: Prompt, max_tokens: u32) -> GenerateRequest {
-    GenerateRequest { prompt, sampling: Sampling::greedy(), max_tokens, stop: Vec::new() }
+    GenerateRequest::new(prompt, Sampling::greedy(), max_tokens)
 }
 
 /// What became of one sequence.

@@ -148,7 +148,7 @@ fn straight(mut engine: Box<dyn Engine>, prompt: &str) -> anyhow::Result<(Heard,
     let start = Instant::now();
     let prompt = engine.prompt(&bulla_engine::ChatRequest::user(prompt))?;
     let sampling = Sampling::greedy();
-    let request = GenerateRequest { prompt, sampling, max_tokens: MAX_TOKENS, stop: Vec::new() };
+    let request = GenerateRequest::new(prompt, sampling, MAX_TOKENS);
     engine.submit(SequenceId(1), request)?;
     let mut texts = Vec::new();
     while !engine.is_idle() {
