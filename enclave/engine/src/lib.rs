@@ -1,7 +1,7 @@
 //! bulla-engine: tokens in, tokens out.
 //!
 //! An [`Engine`] is a step machine: it takes requests, and each [`Engine::step`] advances every
-//! running sequence by at most one token. It has no clock and no network, and imports nothing of
+//! running sequence by at most one token. It has no clock but the one it is given and no network, and imports nothing of
 //! ours, so the enclave drives it from a worker thread and a simulation drives it from a seed.
 //!
 //! [`BatchEngine`] runs a [`Model`], [`ScriptedEngine`] follows a script.
@@ -29,10 +29,14 @@
 //!   [`Manifest`]. Weights can be quantised to 8 bits at load ([`Quantisation`]).
 //! - Chat templates as transformers runs them, for system, user and assistant text. Control
 //!   tokens spelled out in a message stay text.
-//! - Temperature, top-k, top-p, seed, stop tokens, stop strings, a ceiling on tokens.
+//! - Temperature, top-k, top-p, min-p, repetition, presence and frequency penalties, logit bias,
+//!   seed, log probabilities, stop tokens, stop strings, a ceiling on tokens, a deadline.
 //! - Several sequences at once: a step is one pass for all of them, in which a token of every
-//!   answering sequence goes with parts of prompts. Keys and values lie in pages of sixteen tokens,
-//!   wiped when they are returned.
+//!   answering sequence goes with parts of prompts. Tenants are served by what they had
+//!   (`serving/fairness.rs`), within bounded queues. Keys and values lie in pages of sixteen tokens
+//!   that sequences take as they grow; the youngest gives its own up when there are no more, and is
+//!   computed again. Full pages are shared within one [`Prefix`] scope, under names that nobody
+//!   else's request comes to, and wiped when their last holder lets go.
 //! - An answer depends on its request alone. Each row of a pass is a chain of operations in an order
 //!   that nothing else changes (`bulla-kernels`): the same bits in any company, however a prompt is
 //!   cut, on any number of threads and on every instruction set. What the C library computes
@@ -46,9 +50,7 @@
 //! windows; templates that ask for the date.
 //!
 //! # Not here yet
-//! Accelerators, prefixes shared between requests (`cached_input_tokens` is always 0), preemption
-//! and fair queueing, tools, reasoning counts, penalties, log probabilities and constrained
-//! decoding. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised
+//! Accelerators, tools, reasoning counts and constrained decoding. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised
 //! in messages, as transformers does.
 //!
 //! Logs and `Debug` never carry content: prompts and texts print as their sizes.
