@@ -189,6 +189,13 @@ impl CsvWorld {
         cek
     }
 
+    /// The root, and the chip's chain where it does not travel inside.
+    pub fn endorsements(&self) -> Vec<Vec<u8>> {
+        let chain = [self.hsk(), self.cek()].concat();
+        let beside = self.with_chain && !self.chain_inside;
+        [Some(CsvWorld::root()), beside.then_some(chain)].into_iter().flatten().collect()
+    }
+
     /// The report as the firmware writes it: of version 1, every field disguised.
     pub fn report(&self) -> Vec<u8> {
         let pek_issuer = (self.pek_issuer, 0x1004, "HYGON-SSD-CEK");
@@ -216,7 +223,8 @@ impl CsvWorld {
         page
     }
 
-    fn document(&self) -> Vec<u8> {
+    /// The report in the document a guest agent writes.
+    pub fn document(&self) -> Vec<u8> {
         let magic = if self.version == 1 { [0; 16] } else { *b"ATTESTATION_EXT\0" };
         let flags = self.version - 1;
         let report = json!({ "magic": magic, "flags": flags, "data": self.report() });
@@ -235,11 +243,8 @@ impl CsvWorld {
 
     /// Judges other bytes as if they were this guest's.
     pub fn judge_bytes(&self, evidence: &[u8]) -> AttestationResult {
-        let root = CsvWorld::root();
-        let chain = [self.hsk(), self.cek()].concat();
-        let beside = self.with_chain && !self.chain_inside;
-        let files = [Some(root.as_slice()), beside.then_some(chain.as_slice())];
-        let endorsements = Endorsements::sort(files.into_iter().flatten());
+        let files = self.endorsements();
+        let endorsements = Endorsements::sort(files.iter().map(Vec::as_slice));
         let (policy, expectations) = (self.policy(), &self.expectations);
         let (kind, anchors) = (TeeKind::Csv, &self.anchors);
         appraise_raw(kind, evidence, &endorsements, anchors, &policy, expectations, NOW)

@@ -9,19 +9,22 @@ const ORDER_P256: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9ca
 const ORDER_P384: &str = "ffffffffffffffffffffffffffffffffffffffffffffffff\
                           c7634d81f4372ddf581a0db248b0a77aecec196accc52973";
 
-/// Where the values s of evidence of this kind stand: report or quote signature, then the quoting
-/// enclave's report.
-#[allow(
-    clippy::single_range_in_vec_init,
-    reason = "a list of ranges, of which some kinds have one"
-)]
-pub fn places(kind: TeeKind) -> Vec<Range<usize>> {
+/// Where the values s of this evidence stand: report or quote signature, then the quoting enclave's
+/// report.
+pub fn places(kind: TeeKind, evidence: &[u8]) -> Vec<Range<usize>> {
+    let from = |starts: &[usize], bytes| starts.iter().map(|at| *at..at + bytes).collect();
     match kind {
-        TeeKind::Snp => vec![0x2e8..0x2e8 + 48],
-        // Header 48, body 584, length 4; r 32. After s: key 64, type 2, size 4, report 384, r 32.
-        TeeKind::Tdx => vec![668..700, 1186..1218],
-        // A GPU's report as the H100 of the evidence folder makes it: s ends it.
-        TeeKind::Nvidia => vec![4117 - 48..4117],
+        TeeKind::Snp => from(&[0x2e8], 48),
+        TeeKind::Tdx => {
+            // Header 48; a body of 584 in v4, told with type and size (6) in v5; length 4; r 32.
+            // After s: key 64, type 2, size 4, report 384, r 32.
+            let told = |at: usize| usize::from(evidence[at]) + 256 * usize::from(evidence[at + 1]);
+            let body = if evidence[0] == 5 { 6 + told(50) } else { 584 };
+            let s = 48 + body + 4 + 32;
+            from(&[s, s + 518], 32)
+        }
+        // A report as the devices of the evidence folder make it: s ends it.
+        TeeKind::Nvidia => from(&[evidence.len() - 48], 48),
         _ => Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 //! accepted and that no entry covers fails the test.
 
 use bulla_attestation::anchor::TrustAnchors;
+use bulla_attestation::endorsement::rim::Rim;
 use bulla_attestation::endorsement::{Certificate, Endorsements};
 use bulla_attestation::tee::TeeKind;
 use bulla_attestation::tee::tdx::quote::Quote;
@@ -55,6 +56,29 @@ pub const UNCOVERED: &[Uncovered] = &[
         },
     },
     Uncovered {
+        what: "certificates inside a manifest",
+        why: "the signers' chain is outside the signed part of a manifest; each certificate counts \
+              by its issuer's signature, and the pinned root takes the place of a spoiled copy",
+        covers: |case| {
+            case.kind == TeeKind::Nvidia && !case.is_evidence && is_rim_with_other_chain(case)
+        },
+    },
+    Uncovered {
+        what: "a TD report's own MAC, and the quote's certificates, inside Azure's document",
+        why: "only the machine itself can check the MAC and the hashes under it, so no claim comes \
+              from them; every field that is a claim must be the quote's. The quote's certificates \
+              are as those of a quote alone",
+        covers: |case| {
+            case.kind == TeeKind::AzureTdx && case.is_evidence && is_same_quoted_td(case)
+        },
+    },
+    Uncovered {
+        what: "what nobody signed of a Hygon certificate or report",
+        why: "the owner's signature on a certificate, the serial number beside a report and a MAC \
+              whose key stands beside it: none is read, no claim comes from them",
+        covers: |case| case.kind == TeeKind::Csv && is_signed_csv_the_same(case),
+    },
+    Uncovered {
         what: "the certificate inside Azure's document",
         why: "a copy for convenience: it counts by its issuer's signature, and where it is spoiled \
               the same certificate among the endorsements completes the chain",
@@ -99,9 +123,8 @@ fn is_zero_padding(case: &Accepted<'_>) -> bool {
 /// The same bytes except for one s, which became n - s. That it is accepted says the rest: no other
 /// s makes a valid signature of the same r.
 fn is_other_of_pair(case: &Accepted<'_>) -> bool {
-    let places = super::twins::places(case.kind);
     case.before.len() == case.after.len()
-        && places.iter().any(|place| {
+        && super::twins::places(case.kind, case.before).iter().any(|place| {
             let outside = |bytes: &[u8]| [&bytes[..place.start], &bytes[place.end..]].concat();
             place.end <= case.before.len() && outside(case.before) == outside(case.after)
         })
@@ -139,6 +162,84 @@ fn is_quote_with_other_chain(case: &Accepted<'_>) -> bool {
     let chains = (before.certification.data, after.certification.data);
     after.certification.data = before.certification.data;
     before == after && is_spoiled_at_most(chains.0, chains.1)
+}
+
+fn is_rim_with_other_chain(case: &Accepted<'_>) -> bool {
+    let (Ok(before), Ok(mut after)) = (Rim::read(case.before), Rim::read(case.after)) else {
+        return false;
+    };
+    if let (Ok(before), Ok(after)) = (&before.signature, &mut after.signature) {
+        after.certificates = before.certificates.clone();
+    }
+    let others = std::mem::replace(&mut after.certificates, before.certificates.clone());
+    let is_nobodys = |certificate: &Certificate| {
+        let mut keys = before.certificates.iter().map(|issuer| &issuer.public_key);
+        !keys.any(|key| certificate.is_signed_by(key))
+    };
+    before == after && others.iter().all(|one| before.certificates.contains(one) || is_nobodys(one))
+}
+
+/// Azure's document around a TD: the paravisor's report with what only the machine can check taken
+/// out, the vTPM's quote, and the signed part and signature of the TD's quote.
+fn is_same_quoted_td(case: &Accepted<'_>) -> bool {
+    /// Where a TD report begins in a paravisor's report.
+    const TD_REPORT_AT: usize = 32;
+    let numbers = |value: &Value| -> Option<Vec<u8>> {
+        value.as_array()?.iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect()
+    };
+    let parts = |bytes: &[u8]| {
+        let mut document = json(bytes)?;
+        let mut hcl = numbers(&document["hcl_report"])?;
+        // Report data stand at 128 of a TD report, what is quoted at 512, 400 bytes long.
+        for unread in [0..128, 192..512, 912..1184] {
+            hcl.get_mut(TD_REPORT_AT + unread.start..TD_REPORT_AT + unread.end)?.fill(0);
+        }
+        while hcl.last() == Some(&0) {
+            hcl.pop();
+        }
+        let quote = numbers(&document["td_quote"])?;
+        let rest = document.as_object_mut()?;
+        rest.remove("hcl_report");
+        rest.remove("td_quote");
+        Some((hcl, quote, document))
+    };
+    let (Some(before), Some(after)) = (parts(case.before), parts(case.after)) else {
+        return false;
+    };
+    let quotes = Accepted { before: &before.1, after: &after.1, ..*case };
+    (&before.0, &before.2) == (&after.0, &after.2)
+        && (before.1 == after.1 || is_zero_padding(&quotes) || is_quote_with_other_chain(&quotes))
+}
+
+/// Reports and certificates up to what nobody signed.
+fn is_signed_csv_the_same(case: &Accepted<'_>) -> bool {
+    /// The second signature of a certificate in chip form.
+    const OWNERS: std::ops::Range<usize> = 1564..2084;
+    /// Where the PEK stands in a report of version 2, and the length of what follows it.
+    const PEK_AT: usize = 1024 + 144;
+    const AFTER_PEK: usize = 128;
+    const ROOT_FORM: usize = 832;
+    let signed = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let unread = match case.is_evidence {
+            true => PEK_AT + OWNERS.start..PEK_AT + OWNERS.end + AFTER_PEK,
+            false => ROOT_FORM + OWNERS.start..ROOT_FORM + OWNERS.end,
+        };
+        bytes.get_mut(unread)?.fill(0);
+        while case.is_evidence && bytes.last() == Some(&0) {
+            bytes.pop();
+        }
+        Some(bytes)
+    };
+    let inside = |bytes: &[u8]| -> Option<Vec<u8>> {
+        let document = json(bytes)?;
+        let data = document["attestation_report"]["data"].as_array()?;
+        data.iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect()
+    };
+    match (inside(case.before), inside(case.after)) {
+        (Some(before), Some(after)) => signed(&before) == signed(&after),
+        _ => signed(case.before).is_some_and(|before| Some(before) == signed(case.after)),
+    }
 }
 
 fn reads_the_same(case: &Accepted<'_>) -> bool {

@@ -18,6 +18,10 @@ use crate::common::EvidenceFolder;
 const NOVEMBER_2026: u64 = 1_795_132_800;
 /// 2025-06-20T10:32:27Z, in the month of the TDX collateral.
 const JUNE_2025: u64 = 1_750_415_547;
+/// 2025-07-22T09:13:34Z, in the month of the collateral for Azure's TDX.
+const JULY_2025: u64 = 1_753_175_614;
+/// 2026-03-31T22:20:07Z, in the month of the newest TDX collateral.
+const MARCH_2026: u64 = 1_774_995_607;
 /// 2025-08-21T12:00:00Z, in the day of the OCSP answers about the GPU.
 const AUGUST_2025: u64 = 1_755_777_600;
 
@@ -49,6 +53,12 @@ const REAL: &[Entry] = &[
         &["tdx/phala-v4/quote.bin", "tdx/phala-v4/collateral.json"],
     ),
     (
+        "TDX quote v5, TD 1.5",
+        TeeKind::Tdx,
+        MARCH_2026,
+        &["tdx/gotdx-v5/quote.bin", "tdx/collateral/lunal-90c06f-2026-03.json"],
+    ),
+    (
         "GPU report, H100, two RIMs, OCSP",
         TeeKind::Nvidia,
         AUGUST_2025,
@@ -61,6 +71,22 @@ const REAL: &[Entry] = &[
             "nvidia/hopper-550.90.07/ocsp/gpu_certificate_l3.der",
             "nvidia/hopper-550.90.07/ocsp/gpu_certificate_l4.der",
         ],
+    ),
+    (
+        "switch report, LS10, one RIM",
+        TeeKind::Nvidia,
+        NOVEMBER_2026,
+        &[
+            "nvidia/switch-ls10/report.bin",
+            "nvidia/switch-ls10/chain.pem",
+            "nvidia/rim/switchVBIOSRim_NV_SWITCH_BIOS_5612_0002_890_9610550001.xml",
+        ],
+    ),
+    (
+        "Azure vTPM, TDX",
+        TeeKind::AzureTdx,
+        JULY_2025,
+        &["azure-vtpm/az-tdx-v0.json", "tdx/collateral/automata-00806f05-2025-07.json"],
     ),
     (
         "Azure vTPM, Genoa",

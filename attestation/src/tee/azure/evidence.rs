@@ -6,7 +6,10 @@
 //! base64url or hex. The certificate (`vcek`) is PEM or DER, a TD quote (`td_quote`) is bytes. Each
 //! spelling and each encoding is taken for each member.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::hcl::Hcl;
 use super::tpm::{PCRS, attest_of, signature_of};
@@ -40,6 +43,12 @@ pub enum EvidenceError {
     /// Registers of another number or size.
     #[error("pcrs must be up to {PCRS} values of 32 bytes")]
     Pcrs,
+    /// No quote, but an object under a name nobody knows: a misspelt quote must not pass for none.
+    #[error("no tpm_quote, and nobody knows what the object {member} is: name it or leave it out")]
+    UnknownMember {
+        /// Its name.
+        member: String,
+    },
 }
 
 /// The bytes of `member`.
@@ -95,6 +104,9 @@ impl Evidence {
         }
         let document: Document = serde_json::from_slice(bytes)
             .map_err(|error| EvidenceError::Syntax { reason: error.to_string() })?;
+        if document.tpm_quote.is_none() {
+            refuse_unknown_objects(bytes)?;
+        }
         let td_quote = document.td_quote.map(|bytes| decode(bytes, "td_quote")).transpose()?;
         Ok(Evidence {
             hcl: decode(document.hcl_report, "hcl_report")?,
@@ -103,6 +115,16 @@ impl Evidence {
             certificates: document.vcek.map(certificates).transpose()?,
         })
     }
+}
+
+/// Members that may be objects are known by name.
+fn refuse_unknown_objects(document: &[u8]) -> Result<(), EvidenceError> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(document)
+        .map_err(|error| EvidenceError::Syntax { reason: error.to_string() })?;
+    let unknown = members.into_iter().find(|(name, value)| {
+        value.get().starts_with('{') && !["quote", "tpm_quote"].contains(&name.as_str())
+    });
+    unknown.map_or(Ok(()), |(member, _)| Err(EvidenceError::UnknownMember { member }))
 }
 
 fn quote(document: QuoteDocument) -> Result<QuoteEvidence, EvidenceError> {
@@ -162,6 +184,15 @@ mod tests {
         assert_eq!(read("\"00\""), Err(EvidenceError::Pcrs));
         let got = MAX_DOCUMENT_BYTES + 1;
         assert_eq!(Evidence::read(&vec![b' '; got]), Err(EvidenceError::Length { got }));
+    }
+
+    #[test]
+    fn a_misspelt_quote_is_not_a_missing_one() {
+        let read = |text: &str| Evidence::read(text.as_bytes());
+        let member = "quoue".to_owned();
+        let misspelt = r#"{"report":[],"quoue":{"message":[],"signature":[],"pcrs":[]}}"#;
+        assert_eq!(read(misspelt), Err(EvidenceError::UnknownMember { member }));
+        assert!(read(r#"{"report":[],"version":1,"tpm_quote":null}"#).is_ok());
     }
 
     #[test]

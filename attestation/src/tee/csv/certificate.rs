@@ -143,6 +143,12 @@ impl HygonCertificate {
         &self.key.user_id
     }
 
+    /// What its signature covers: the same bytes, however often it was signed and whatever was
+    /// written behind them.
+    pub fn signed_part(&self) -> &[u8] {
+        self.bytes.get(..self.signed_bytes).unwrap_or_default()
+    }
+
     /// What the key is for that signed it.
     pub fn signer(&self) -> Usage {
         let (by, _) = self.signature;
@@ -152,10 +158,9 @@ impl HygonCertificate {
     /// Whether `issuer` made the signature: its key, its usage, its id where the form names one.
     pub fn is_signed_by(&self, issuer: &HygonCertificate) -> bool {
         let (by, signature) = &self.signature;
-        let signed = self.bytes.get(..self.signed_bytes).unwrap_or_default();
         *by == issuer.usage
             && (self.signed_bytes == CHIP_SIGNED_BYTES || self.signer_id == issuer.key_id)
-            && issuer.key.verifies(signed, signature)
+            && issuer.key.verifies(self.signed_part(), signature)
     }
 }
 

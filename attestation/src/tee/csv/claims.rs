@@ -28,8 +28,8 @@ pub struct CsvClaims {
     pub vm_version: Hex<16>,
     /// Digest of the owner's session key, zero without one.
     pub user_pubkey_digest: Hex<32>,
-    /// SHA-256 of the chip's endorsement certificate (CEK): what names the chip. The serial number
-    /// beside a report is signed by nobody and is no claim.
+    /// SHA-256 of the signed part of the chip's endorsement certificate (CEK, 1044 bytes): what names
+    /// the chip. The serial number beside a report is signed by nobody and is no claim.
     pub chip_certificate: Option<Hex<32>>,
     /// Build of the firmware, since version 2.
     pub firmware_build: Option<u32>,
@@ -49,7 +49,7 @@ impl CsvClaims {
             vm_id: Hex(report.vm_id),
             vm_version: Hex(report.vm_version),
             user_pubkey_digest: Hex(report.user_pubkey_digest),
-            chip_certificate: chain.cek.map(|cek| Hex(sha256(&cek.bytes).0)),
+            chip_certificate: chain.cek.map(|cek| Hex(sha256(cek.signed_part()).0)),
             firmware_build: report.firmware_build,
             registers: report.registers.map(|registers| registers.map(Hex)),
         }

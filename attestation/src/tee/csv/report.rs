@@ -13,7 +13,9 @@
 //! | 192 | signature | version of the registers, 14 reserved, five registers of 32 (208) |
 //! | 336 | PEK certificate, serial number, MAC | signature at 1024, PEK certificate at 1168 |
 //!
-//! In version 1 the firmware disguises every field by XOR with its nonce, and signs them so.
+//! In version 1 the firmware disguises every field by XOR with its nonce, and signs them so. The
+//! nonce itself is not signed, so such a report is believed only where a field is known beforehand
+//! (see the `nonce` check).
 //! Guests' libraries undo that for the certificate before they pass the report on, or do not: both
 //! are taken.
 //!

@@ -94,7 +94,9 @@ fn words(name: &str) -> &'static str {
         "vm_id" => "the owner's name for the VM",
         "vm_version" => "the owner's version of the VM",
         "user_pubkey_digest" => "digest of the owner's session key; zero: none",
-        "chip_certificate" => "SHA-256 of the chip's certificate, which names the chip",
+        "chip_certificate" => {
+            "SHA-256 of the signed part of the chip's certificate, which names the chip"
+        }
         "firmware_build" => "build of the firmware, since version 2",
         "registers" => "runtime measurements (SM3), since version 2",
         _ => "",
