@@ -1,5 +1,4 @@
 //! Three implementations held against each other: graviola, ring, and the `p384` crate.
-#![allow(clippy::disallowed_methods, reason = "how many changes are tried is set from outside")]
 
 use p384::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use p384::ecdsa::{Signature, SigningKey, VerifyingKey};
