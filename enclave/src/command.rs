@@ -59,7 +59,7 @@ pub fn load_engine(path: &Path) -> anyhow::Result<Box<dyn Engine>> {
         bar.set_position(p.done_bytes);
     };
     let model = Model::load(path, &mut progress)
-        .with_context(|| format!("loading the model in {}", path.display()))?;
+        .with_context(|| format!("loading the model {}", path.display()))?;
     bar.finish_and_clear();
     let mut secret = [0; 32];
     SystemRandom::new().fill(&mut secret).map_err(|_| anyhow!("the kernel gave no randomness"))?;

@@ -26,7 +26,7 @@ pub struct EnclaveConfig {
     /// Folder for the durable outbox and, without a hardware TEE, the simulated one. Relative to
     /// the configuration file.
     pub data: PathBuf,
-    /// The model: a Hugging Face folder. Relative to the configuration file.
+    /// The model: a Hugging Face folder or a GGUF file. Relative to the configuration file.
     pub model: PathBuf,
     /// The broker's root key, 64 hex digits: only its orders are served.
     pub broker_root_key: PublicKey,

@@ -24,9 +24,13 @@
 //!
 //! # In scope
 //! - Hugging Face folders of Llama, Mistral, Qwen2 and Qwen3 (`…ForCausalLM`): grouped queries,
-//!   normalised heads, tied embeddings, biases, the `default` and `llama3` rotary embeddings,
-//!   safetensors in bf16, f16 or f32, one file or shards. Every file read goes into the
+//!   normalised heads, tied embeddings, biases, the `default`, `linear` and `llama3` rotary
+//!   embeddings, safetensors in bf16, f16 or f32, one file or shards. Every file read goes into the
 //!   [`Manifest`]. Weights can be quantised to 8 bits at load ([`Quantisation`]).
+//! - GGUF files of the same families (versions 2 and 3), with tokenizer and chat template from their
+//!   metadata: f32, f16, bf16, Q8_0, Q4_0, Q4_K and Q6_K as they are; Q5_0, Q3_K and IQ4_NL in a
+//!   wider format that holds the same numbers; Q4_1, Q5_1, Q5_K, Q2_K and IQ4_XS converted to 8 bits
+//!   when asked. Types may differ from tensor to tensor.
 //! - Chat templates as transformers runs them, for system, user and assistant text. Control
 //!   tokens spelled out in a message stay text.
 //! - Temperature, top-k, top-p, min-p, repetition, presence and frequency penalties, logit bias,
@@ -46,8 +50,8 @@
 //! `tests/golden.rs`; `golden/make.py` makes the models and records what transformers computes.
 //!
 //! # Out of scope, refused with an error that says so
-//! GGUF files; folders that are quantised already; other architectures and rotary scalings; sliding
-//! windows; templates that ask for the date.
+//! Folders that are quantised already; GGUF files in several parts; other architectures and rotary
+//! scalings; sliding windows; templates that ask for the date.
 //!
 //! # Not here yet
 //! Accelerators, tools, reasoning counts and constrained decoding. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised

@@ -61,7 +61,7 @@ fn refuses_what_is_no_model_folder() {
     assert!(matches!(refusal(&nowhere), LoadError::NotAFolder { .. }));
     let gguf = folder.path().join("model.gguf");
     std::fs::write(&gguf, b"GGUF").unwrap();
-    assert!(matches!(refusal(&gguf), LoadError::Gguf { .. }));
+    assert!(matches!(refusal(&gguf), LoadError::Truncated { .. }));
     let file = "config.json".to_string();
     assert_eq!(refusal(folder.path()), LoadError::MissingFile { file });
 }
@@ -195,7 +195,7 @@ fn refuses_truncated_weights() {
         let copy = copy_of("qwen2-tied-bf16");
         std::fs::write(copy.path().join("model.safetensors"), &whole[..keep]).unwrap();
         let error = refusal(copy.path());
-        assert!(matches!(error, LoadError::Safetensors { .. }), "{keep}: {error}");
+        assert!(matches!(error, LoadError::Truncated { .. }), "{keep}: {error}");
     }
 }
 

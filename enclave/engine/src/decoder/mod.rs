@@ -21,7 +21,7 @@ use layer::Layer;
 use linear::Linear;
 pub(crate) use linear::Machine;
 use rope::Rope;
-pub(crate) use rope::{Llama3Scaling, RopeSettings};
+pub(crate) use rope::{Llama3Scaling, RopeScaling, RopeSettings};
 pub(crate) use step::{Room, Scratch, Span, Step, Wanted};
 
 /// Sizes and switches of a decoder, checked when config.json is read.

@@ -8,8 +8,29 @@ use std::f32::consts::PI;
 pub(crate) struct RopeSettings {
     /// Base of the wavelengths.
     pub theta: f32,
-    /// Llama 3.1's stretching of long wavelengths, if any.
-    pub scaling: Option<Llama3Scaling>,
+    /// How frequencies are changed for longer contexts, if at all.
+    pub scaling: Option<RopeScaling>,
+}
+
+/// Changes of the frequencies.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RopeScaling {
+    /// Llama 3.1's stretching of long wavelengths.
+    Llama3(Llama3Scaling),
+    /// All divided by a factor.
+    Linear(f32),
+    /// Each divided by its own: half a head of them.
+    Divisors(Vec<f32>),
+}
+
+impl RopeScaling {
+    fn apply(&self, at: usize, frequency: f32) -> f32 {
+        match self {
+            RopeScaling::Llama3(scaling) => scaling.apply(frequency),
+            RopeScaling::Linear(factor) => frequency / factor,
+            RopeScaling::Divisors(divisors) => frequency / divisors.get(at).unwrap_or(&1.0),
+        }
+    }
 }
 
 /// `rope_type: llama3`: wavelengths much shorter than the original context stay, much longer
@@ -55,7 +76,7 @@ impl Rope {
     pub fn new(settings: &RopeSettings, head_dim: usize) -> Rope {
         let frequency = |i: usize| {
             let plain = 1.0 / settings.theta.powf((2 * i) as f32 / head_dim as f32);
-            settings.scaling.as_ref().map_or(plain, |scaling| scaling.apply(plain))
+            settings.scaling.as_ref().map_or(plain, |scaling| scaling.apply(i, plain))
         };
         Rope { frequencies: (0..head_dim / 2).map(frequency).collect() }
     }
@@ -80,7 +101,7 @@ impl Angles {
 mod tests {
     use super::*;
 
-    fn rope(scaling: Option<Llama3Scaling>) -> Rope {
+    fn rope(scaling: Option<RopeScaling>) -> Rope {
         Rope::new(&RopeSettings { theta: 10_000.0, scaling }, 8)
     }
 
@@ -102,7 +123,8 @@ mod tests {
             high_freq_factor: 4.0,
             original_context: 64.0,
         };
-        let (plain, scaled) = (rope(None).frequencies, rope(Some(scaling)).frequencies);
+        let (plain, scaled) =
+            (rope(None).frequencies, rope(Some(RopeScaling::Llama3(scaling))).frequencies);
         assert_eq!(scaled[0], plain[0]);
         assert_eq!(scaled[3], plain[3] / 8.0);
         assert!(scaled[1] < plain[1] && scaled[1] > plain[1] / 8.0);

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::error::LoadError;
 use super::files::json;
-use crate::decoder::{Llama3Scaling, RopeSettings, Shape};
+use crate::decoder::{Llama3Scaling, RopeScaling, RopeSettings, Shape};
 
 /// Width of the model. The largest open models have 16,384.
 pub const MAX_HIDDEN: u64 = 32_768;
@@ -23,31 +23,31 @@ pub const MAX_VOCAB: u64 = 1 << 20;
 pub const MAX_CONTEXT: u64 = 1 << 20;
 
 /// The keys we read, as Hugging Face writes them: version 4 and, where different, version 5.
-#[derive(Deserialize)]
-struct Raw {
-    architectures: Option<Vec<String>>,
-    hidden_size: Option<u64>,
-    intermediate_size: Option<u64>,
-    num_hidden_layers: Option<u64>,
-    num_attention_heads: Option<u64>,
-    num_key_value_heads: Option<u64>,
-    head_dim: Option<u64>,
-    vocab_size: Option<u64>,
-    max_position_embeddings: Option<u64>,
-    rms_norm_eps: Option<f64>,
-    rope_theta: Option<f64>,
-    rope_scaling: Option<Value>,
-    rope_parameters: Option<Value>,
-    partial_rotary_factor: Option<f64>,
-    tie_word_embeddings: Option<bool>,
-    attention_bias: Option<bool>,
-    mlp_bias: Option<bool>,
-    hidden_act: Option<String>,
-    use_sliding_window: Option<bool>,
-    sliding_window: Option<u64>,
-    layer_types: Option<Vec<String>>,
-    quantization_config: Option<Value>,
-    eos_token_id: Option<TokenIds>,
+#[derive(Deserialize, Default)]
+pub(super) struct RawConfig {
+    pub architectures: Option<Vec<String>>,
+    pub hidden_size: Option<u64>,
+    pub intermediate_size: Option<u64>,
+    pub num_hidden_layers: Option<u64>,
+    pub num_attention_heads: Option<u64>,
+    pub num_key_value_heads: Option<u64>,
+    pub head_dim: Option<u64>,
+    pub vocab_size: Option<u64>,
+    pub max_position_embeddings: Option<u64>,
+    pub rms_norm_eps: Option<f64>,
+    pub rope_theta: Option<f64>,
+    pub rope_scaling: Option<Value>,
+    pub rope_parameters: Option<Value>,
+    pub partial_rotary_factor: Option<f64>,
+    pub tie_word_embeddings: Option<bool>,
+    pub attention_bias: Option<bool>,
+    pub mlp_bias: Option<bool>,
+    pub hidden_act: Option<String>,
+    pub use_sliding_window: Option<bool>,
+    pub sliding_window: Option<u64>,
+    pub layer_types: Option<Vec<String>>,
+    pub quantization_config: Option<Value>,
+    pub eos_token_id: Option<TokenIds>,
 }
 
 /// One token id or several.
@@ -73,6 +73,8 @@ pub(super) struct Config {
     pub shape: Shape,
     pub context_tokens: u32,
     pub stop_tokens: Vec<u64>,
+    /// Query and key rows come in the order of neighbours that rotate together, not of halves.
+    pub interleaved_rope: bool,
 }
 
 /// What sets one family apart. A new family is a new line here, if it is this decoder at all.
@@ -93,7 +95,11 @@ const FAMILIES: [Family; 4] = [
 
 impl Config {
     pub fn parse(bytes: &[u8]) -> Result<Config, LoadError> {
-        let raw: Raw = json("config.json", bytes)?;
+        Config::of(json("config.json", bytes)?)
+    }
+
+    /// Checks what a configuration says.
+    pub fn of(raw: RawConfig) -> Result<Config, LoadError> {
         let named = raw.architectures.clone().unwrap_or_default();
         let family = match named.as_slice() {
             [one] => FAMILIES.iter().find(|family| family.architecture == one),
@@ -106,11 +112,11 @@ impl Config {
         let context_tokens = sized(context, raw.max_position_embeddings, MAX_CONTEXT)? as u32;
         let stop_tokens = raw.eos_token_id.map(TokenIds::into_vec).unwrap_or_default();
         let architecture = family.architecture.into();
-        Ok(Config { architecture, shape, context_tokens, stop_tokens })
+        Ok(Config { architecture, shape, context_tokens, stop_tokens, interleaved_rope: false })
     }
 }
 
-fn shape(raw: &Raw, family: &Family) -> Result<Shape, LoadError> {
+fn shape(raw: &RawConfig, family: &Family) -> Result<Shape, LoadError> {
     let hidden = sized("hidden_size", raw.hidden_size, MAX_HIDDEN)?;
     let heads = sized("num_attention_heads", raw.num_attention_heads, MAX_HEADS)?;
     let kv_heads = raw.num_key_value_heads.unwrap_or(heads as u64);
@@ -150,7 +156,7 @@ fn shape(raw: &Raw, family: &Family) -> Result<Shape, LoadError> {
 }
 
 /// What would silently give other numbers than the model's authors got.
-fn refuse_unsupported(raw: &Raw) -> Result<(), LoadError> {
+fn refuse_unsupported(raw: &RawConfig) -> Result<(), LoadError> {
     let unsupported = |feature: String| Err(LoadError::Unsupported { feature });
     if raw.quantization_config.is_some() {
         return unsupported("quantised weights (quantization_config)".into());
@@ -171,7 +177,7 @@ fn refuse_unsupported(raw: &Raw) -> Result<(), LoadError> {
 }
 
 /// Version 4 has `rope_theta` and `rope_scaling`, version 5 has all of it in `rope_parameters`.
-fn rope(raw: &Raw) -> Result<RopeSettings, LoadError> {
+fn rope(raw: &RawConfig) -> Result<RopeSettings, LoadError> {
     let given = [&raw.rope_parameters, &raw.rope_scaling].into_iter().flatten().next();
     let number = |key: &str| given.and_then(|given| given.get(key)).and_then(Value::as_f64);
     let part = number("partial_rotary_factor").or(raw.partial_rotary_factor);
@@ -201,8 +207,15 @@ fn rope(raw: &Raw) -> Result<RopeSettings, LoadError> {
                 let expected = format!("more than {}", scaling.low_freq_factor);
                 return Err(wrong("high_freq_factor", expected, scaling.high_freq_factor));
             }
-            Some(scaling)
+            Some(RopeScaling::Llama3(scaling))
         }
+        Some("linear") => match number("factor") {
+            Some(factor) if factor.is_finite() && factor >= 1.0 => {
+                Some(RopeScaling::Linear(factor as f32))
+            }
+            Some(factor) => return Err(wrong("factor", "at least 1".into(), factor)),
+            None => return Err(LoadError::ConfigMissing { key: "factor" }),
+        },
         Some(other) => {
             return Err(LoadError::Unsupported { feature: format!("rope type {other:?}") });
         }

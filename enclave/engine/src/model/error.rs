@@ -3,19 +3,41 @@
 /// Why a model did not load. Names files and tensors, which are public.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LoadError {
-    /// Nothing there, or not a folder.
-    #[error("{path:?} is no folder; name one with config.json, tokenizer.json and safetensors")]
+    /// Nothing there, or nothing of the kind.
+    #[error(
+        "{path:?} is no model; name a folder with config.json, tokenizer.json and safetensors, or \
+         a GGUF file"
+    )]
     NotAFolder {
         /// As asked for.
         path: String,
     },
-    /// A GGUF file: a later version reads those.
-    #[error(
-        "{path:?} is a GGUF file, which is not read yet; use the Hugging Face folder of the model"
-    )]
+    /// A GGUF file's header is not what the specification says, or beyond a limit.
+    #[error("no GGUF file that can be read: {reason}")]
     Gguf {
-        /// As asked for.
-        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file ends before what it promises.
+    #[error("{file} is cut off: {needed} bytes needed, {left} there; copy it again")]
+    Truncated {
+        /// Its name.
+        file: String,
+        /// Bytes the next part has.
+        needed: u64,
+        /// Bytes that are left.
+        left: u64,
+    },
+    /// A tensor's values are stored in a way no kernel computes with.
+    #[error(
+        "tensor {name} is stored as {stored}, for which there is no kernel; \
+         load the model quantised to q8_0, which converts it"
+    )]
+    NoKernel {
+        /// Its name.
+        name: String,
+        /// How it is stored.
+        stored: &'static str,
     },
     /// A file that every model has is not there.
     #[error("the model folder lacks {file}; copy the whole folder again")]
@@ -61,14 +83,14 @@ pub enum LoadError {
         /// As config.json names it.
         got: String,
     },
-    /// config.json lacks a size.
-    #[error("config.json lacks {key:?}")]
+    /// config.json, or the metadata of a GGUF file, lacks a size.
+    #[error("the model's configuration lacks {key:?}")]
     ConfigMissing {
         /// The key.
         key: &'static str,
     },
     /// A size in config.json is zero or beyond its limit.
-    #[error("config.json says {key} = {got}, accepted is 1 to {limit}")]
+    #[error("the model's configuration says {key} = {got}, accepted is 1 to {limit}")]
     ConfigLimit {
         /// The key.
         key: &'static str,
@@ -78,7 +100,7 @@ pub enum LoadError {
         got: u64,
     },
     /// A value in config.json contradicts another or makes no sense.
-    #[error("config.json says {key} = {got}, expected {expected}")]
+    #[error("the model's configuration says {key} = {got}, expected {expected}")]
     ConfigValue {
         /// The key.
         key: &'static str,
@@ -88,7 +110,7 @@ pub enum LoadError {
         got: String,
     },
     /// The model uses something this engine does not compute; running it would give wrong answers.
-    #[error("config.json asks for {feature}, which this engine does not compute")]
+    #[error("the model asks for {feature}, which this engine does not compute")]
     Unsupported {
         /// What it asks for.
         feature: String,
@@ -120,7 +142,7 @@ pub enum LoadError {
         name: String,
     },
     /// A tensor's shape is not what config.json implies.
-    #[error("tensor {name} has shape {got:?}, config.json implies {expected:?}")]
+    #[error("tensor {name} has shape {got:?}, the configuration implies {expected:?}")]
     TensorShape {
         /// Its name.
         name: String,
@@ -129,8 +151,8 @@ pub enum LoadError {
         /// In the file.
         got: Vec<usize>,
     },
-    /// A tensor's type is none of bf16, f16, f32.
-    #[error("tensor {name} has type {got}, accepted are bf16, f16 and f32")]
+    /// A tensor's type is none we know.
+    #[error("tensor {name} has type {got}, which is not read")]
     TensorType {
         /// Its name.
         name: String,
@@ -143,15 +165,15 @@ pub enum LoadError {
         /// Its name.
         name: String,
     },
-    /// tokenizer.json does not load.
-    #[error("tokenizer.json does not load: {reason}")]
+    /// The tokenizer does not load.
+    #[error("the tokenizer does not load: {reason}")]
     Tokenizer {
         /// In the words of the parser.
         reason: String,
     },
     /// The tokenizer knows ids the model has no row for.
     #[error(
-        "tokenizer.json has token ids up to {highest_id}, config.json a vocabulary of {vocab}; \
+        "the tokenizer has token ids up to {highest_id}, the model a vocabulary of {vocab}; \
          they belong to different models"
     )]
     Vocabulary {

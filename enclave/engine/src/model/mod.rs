@@ -1,18 +1,21 @@
-//! A model as it comes in a Hugging Face folder: weights, tokenizer, chat template, settings.
+//! A model as it comes in a Hugging Face folder or a GGUF file: weights, tokenizer, chat template,
+//! settings.
 
 mod config;
 mod error;
 mod files;
+mod gguf;
+mod huggingface;
+mod safetensors;
+mod stored;
 mod template;
+mod tensors;
 mod tokenizer;
-mod weights;
 
 use std::path::Path as FilePath;
 
 use bulla_kernels::path::Path;
 use bulla_kernels::pool::Pool;
-
-use serde::Deserialize;
 
 pub use config::{
     MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB,
@@ -22,18 +25,16 @@ pub use files::LoadProgress;
 
 use crate::chat::{ChatRequest, Prompt, PromptError};
 use crate::decoder::{Arena, Decoder, Machine, Room, Span, Step, Wanted, page_bytes, pages_for};
-use crate::manifest::{FileRole, Manifest, Statement};
+use crate::manifest::{Manifest, ManifestFile, Statement};
 use crate::text::Detokenize;
-use config::{Config, TokenIds};
-use files::{Folder, json};
+use config::Config;
 use template::ChatTemplate;
+use tensors::Tensors;
 use tokenizer::TextCodec;
-use weights::Tensors;
 
 /// Bytes of text that a tokenizer's normaliser may turn into one, at the very most: composing a
 /// letter with its accents.
 const NORMALISED_BYTES: usize = 4;
-const GENERATION_CONFIG: &str = "generation_config.json";
 
 /// Weights, tokenizer, chat template and settings of one model. Immutable, shared by sequences.
 pub struct Model {
@@ -65,16 +66,23 @@ impl Quantisation {
     }
 }
 
-#[derive(Deserialize)]
-struct GenerationConfig {
-    eos_token_id: Option<TokenIds>,
+/// What was read of a model, whatever it came in.
+struct Parts {
+    config: Config,
+    codec: TextCodec,
+    template: ChatTemplate,
+    /// Tokens that end an answer, not checked yet.
+    stops: Vec<u64>,
+    tensors: Tensors,
+    name: String,
+    files: Vec<ManifestFile>,
 }
 
 impl Model {
-    /// Loads the Hugging Face folder at `path`: config.json, tokenizer.json, safetensors (one
-    /// file, or shards with their index), and where present tokenizer_config.json,
-    /// chat_template.jinja and generation_config.json. Weights stored as bf16 stay so in memory, f16
-    /// and f32 become f32. `progress` is told about every few megabytes of weights.
+    /// Loads the model at `path`: a GGUF file, or a Hugging Face folder with config.json,
+    /// tokenizer.json, safetensors (one file, or shards with their index), and where present
+    /// tokenizer_config.json, chat_template.jinja and generation_config.json. Weights stay in memory
+    /// as they are stored, f16 becomes f32. `progress` is told about every few megabytes of weights.
     pub fn load(
         path: &FilePath,
         progress: &mut dyn FnMut(LoadProgress),
@@ -82,20 +90,23 @@ impl Model {
         Model::load_quantised(path, Quantisation::None, progress)
     }
 
-    /// As [`Model::load`], with the weights quantised. The manifest says so, and has another digest.
+    /// As [`Model::load`], with the weights quantised: those that are stored as floats, or in a way
+    /// no kernel computes with. The manifest says so, and has another digest.
     pub fn load_quantised(
         path: &FilePath,
         quantisation: Quantisation,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Model, LoadError> {
-        let mut folder = Folder::open(path, progress)?;
-        // The small files first: a folder that cannot work fails before gigabytes are read.
-        let config = Config::parse(&folder.require("config.json", FileRole::Config)?)?;
-        let tokenizer = folder.require("tokenizer.json", FileRole::Tokenizer)?;
-        let codec = TextCodec::parse(&tokenizer, config.shape.vocab)?;
-        let template = ChatTemplate::read(&mut folder)?;
-        let stop_tokens = stop_tokens(&mut folder, &config, &codec, &template)?;
-        let mut tensors = Tensors::read(&mut folder, quantisation)?;
+        let parts = match path.is_file() {
+            true => gguf::read(path, quantisation, progress)?,
+            false => huggingface::read(path, quantisation, progress)?,
+        };
+        Model::of(parts, quantisation)
+    }
+
+    fn of(parts: Parts, quantisation: Quantisation) -> Result<Model, LoadError> {
+        let Parts { config, codec, template, stops, mut tensors, name, files } = parts;
+        let stop_tokens = stop_tokens(stops, &codec, &template, config.shape.vocab)?;
         let stored = tensors.stored();
         let tied = config.shape.tied;
         let decoder = Decoder::build(config.shape, &mut tensors)?;
@@ -104,10 +115,10 @@ impl Model {
             architecture: config.architecture,
             compute: "f32".into(),
             format: Manifest::FORMAT,
-            name: folder.name(),
+            name,
             quantisation: quantisation.name().into(),
             weights: stored,
-            files: folder.into_files(),
+            files,
         });
         let context_tokens = config.context_tokens;
         Ok(Model { manifest, context_tokens, stop_tokens, codec, template, decoder })
@@ -118,7 +129,7 @@ impl Model {
         &self.manifest
     }
 
-    /// The folder's name.
+    /// The name of the folder, or of the file without its ending.
     pub fn name(&self) -> &str {
         self.manifest.name()
     }
@@ -218,20 +229,15 @@ pub enum LogitsError {
     },
 }
 
-/// Every id that ends an answer, checked against the vocabulary.
+/// Every id that ends an answer, checked against the vocabulary: those configured and the
+/// tokenizer's own.
 fn stop_tokens(
-    folder: &mut Folder<'_>,
-    config: &Config,
+    configured: Vec<u64>,
     codec: &TextCodec,
     template: &ChatTemplate,
+    vocab: usize,
 ) -> Result<Vec<u32>, LoadError> {
-    let generation = match folder.optional(GENERATION_CONFIG, FileRole::GenerationConfig)? {
-        Some(bytes) => json::<GenerationConfig>(GENERATION_CONFIG, &bytes)?.eos_token_id,
-        None => None,
-    };
-    let configured = generation.map_or_else(|| config.stop_tokens.clone(), TokenIds::into_vec);
     let own = template.eos_token().and_then(|text| codec.id(text)).map(u64::from);
-    let vocab = config.shape.vocab;
     let mut ids = configured
         .into_iter()
         .chain(own)

@@ -98,7 +98,14 @@ impl ChatTemplate {
             ("unk_token", config.unk_token),
         ];
         let given = |(name, text): (_, Option<TokenText>)| Some((name, text?.into_text()));
-        let tokens = tokens.into_iter().filter_map(given).collect();
+        ChatTemplate::new(source, tokens.into_iter().filter_map(given).collect())
+    }
+
+    /// A template and the tokens it may name.
+    pub fn new(
+        source: Option<String>,
+        tokens: BTreeMap<&'static str, String>,
+    ) -> Result<ChatTemplate, LoadError> {
         Ok(ChatTemplate { environment: source.map(environment).transpose()?, tokens })
     }
 

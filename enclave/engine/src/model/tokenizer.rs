@@ -18,7 +18,7 @@ use crate::text::Detokenize;
 /// Unicode noncharacters, never part of text; the first that no message contains is the mark.
 const MARKS: std::ops::RangeInclusive<char> = '\u{FDD0}'..='\u{FDEF}';
 
-/// tokenizer.json, and the control tokens in it.
+/// A tokenizer, and the control tokens in it.
 pub(super) struct TextCodec {
     tokenizer: Tokenizer,
     /// The same, but control tokens are ordinary text. Made when first needed.
@@ -36,10 +36,15 @@ struct Control {
 }
 
 impl TextCodec {
-    /// Refuses a tokenizer with ids beyond `vocab`.
+    /// Reads tokenizer.json.
     pub fn parse(bytes: &[u8], vocab: usize) -> Result<TextCodec, LoadError> {
         let refused = |error: tokenizers::Error| LoadError::Tokenizer { reason: error.to_string() };
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(refused)?;
+        TextCodec::new(Tokenizer::from_bytes(bytes).map_err(refused)?, vocab)
+    }
+
+    /// Refuses a tokenizer with ids beyond `vocab`.
+    pub fn new(mut tokenizer: Tokenizer, vocab: usize) -> Result<TextCodec, LoadError> {
+        let refused = |error: tokenizers::Error| LoadError::Tokenizer { reason: error.to_string() };
         // Training settings that some files carry; a prompt is never cut or filled silently.
         tokenizer.with_truncation(None).map_err(refused)?;
         tokenizer.with_padding(None);

@@ -1,6 +1,8 @@
 //! Shared by the tests that run models.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod gguf;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -38,7 +38,7 @@ pub struct BenchArgs {
     /// Time to spend on each row
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
     seconds: f64,
-    /// The model of the sealed path: a Hugging Face folder. Default: the demo model
+    /// The model of the sealed path: a Hugging Face folder or a GGUF file. Default: the demo model
     #[arg(long, value_name = "DIR", env = "BULLA_MODEL")]
     model: Option<PathBuf>,
 }

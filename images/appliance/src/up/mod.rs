@@ -22,7 +22,7 @@ pub struct UpArgs {
     /// Exit after the story: 0 when every step held.
     #[arg(long)]
     once: bool,
-    /// The model: a Hugging Face folder. Default: the demo model.
+    /// The model: a Hugging Face folder or a GGUF file. Default: the demo model.
     #[arg(long, value_name = "DIR|FILE", env = "BULLA_MODEL")]
     model: Option<PathBuf>,
     /// Port of the local OpenAI-compatible endpoint; 0 picks one.
@@ -64,11 +64,11 @@ pub async fn execute(args: UpArgs, global: &GlobalArgs) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// The model folder: as asked, else the demo model beside the working folder or the binary.
+/// The model: as asked, else the demo model beside the working folder or the binary.
 pub fn find_model(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(path) = asked {
         if !path.exists() {
-            bail!("no model at {}: give a Hugging Face folder", path.display());
+            bail!("no model at {}: give a Hugging Face folder or a GGUF file", path.display());
         }
         return Ok(path.to_owned());
     }

@@ -1,0 +1,45 @@
+//! Names of tensors in GGUF files, and what Hugging Face calls them.
+
+/// Divisors of the rotary frequencies, computed by the converter from `rope_scaling`.
+pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+const WHOLE: [(&str, &str); 3] =
+    [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
+
+/// Of each layer: `blk.N.…` is `model.layers.N.…`.
+const LAYER: [(&str, &str); 11] = [
+    ("attn_norm", "input_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_k", "self_attn.k_proj"),
+    ("attn_v", "self_attn.v_proj"),
+    ("attn_q_norm", "self_attn.q_norm"),
+    ("attn_k_norm", "self_attn.k_norm"),
+    ("attn_output", "self_attn.o_proj"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+];
+
+/// The name of Hugging Face, and which part it is; `None` for a name that means nothing here.
+pub(super) fn hugging_face(name: &str) -> Option<(String, &'static str)> {
+    let (stem, kind) = name.rsplit_once('.')?;
+    if !matches!(kind, "weight" | "bias") {
+        return None;
+    }
+    let known = |list: &[(&'static str, &'static str)], part: &str| {
+        list.iter().copied().find(|(theirs, _)| *theirs == part)
+    };
+    match stem.strip_prefix("blk.") {
+        None => {
+            let (theirs, ours) = known(&WHOLE, stem)?;
+            Some((format!("{ours}.{kind}"), theirs))
+        }
+        Some(rest) => {
+            let (layer, part) = rest.split_once('.')?;
+            let layer: u32 = layer.parse().ok()?;
+            let (theirs, ours) = known(&LAYER, part)?;
+            Some((format!("model.layers.{layer}.{ours}.{kind}"), theirs))
+        }
+    }
+}

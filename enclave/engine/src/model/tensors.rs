@@ -1,0 +1,172 @@
+//! The tensors of a model as files store them, taken by name into packed matrices. What is taken is
+//! gone: weights are in memory once, give or take the one being packed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulla_kernels::weights::{BlockFormat, Format, Matrix, PackError};
+
+use super::Quantisation;
+use super::error::LoadError;
+use super::stored::{Kernel, Stored};
+use crate::decoder::{Source, Weights};
+
+/// A tensor as a file stores it.
+pub(super) struct Raw {
+    pub stored: Stored,
+    /// Outermost first.
+    pub dims: Vec<usize>,
+    pub bytes: Vec<u8>,
+}
+
+/// All tensors of a model, by the names of Hugging Face.
+pub(super) struct Tensors {
+    by_name: BTreeMap<String, Raw>,
+    quantisation: Quantisation,
+    /// How the tensors were stored, for the manifest.
+    kinds: BTreeSet<&'static str>,
+}
+
+impl Tensors {
+    /// None yet.
+    pub fn new(quantisation: Quantisation) -> Tensors {
+        Tensors { by_name: BTreeMap::new(), quantisation, kinds: BTreeSet::new() }
+    }
+
+    /// Adds one; `false` when there is one of that name.
+    pub fn add(&mut self, name: String, raw: Raw) -> bool {
+        self.kinds.insert(raw.stored.name());
+        self.by_name.insert(name, raw).is_none()
+    }
+
+    /// How they were stored, joined by `+`.
+    pub fn stored(&self) -> String {
+        let kinds: Vec<&str> = self.kinds.iter().copied().collect();
+        kinds.join("+")
+    }
+
+    /// Refuses what the decoder did not take. A tied model may still carry its output matrix.
+    pub fn refuse_rest(self, tied: bool) -> Result<(), LoadError> {
+        let mut rest = self.by_name.into_keys();
+        match rest.find(|name| !(tied && name == "lm_head.weight")) {
+            Some(name) => Err(LoadError::UnknownTensor { name }),
+            None => Ok(()),
+        }
+    }
+
+    /// The tensor `name` of exactly this shape, all its values finite.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Raw, LoadError> {
+        let missing = || LoadError::MissingTensor { name: name.into() };
+        let raw = self.by_name.remove(name).ok_or_else(missing)?;
+        if raw.dims != shape {
+            return Err(LoadError::TensorShape {
+                name: name.into(),
+                expected: shape.into(),
+                got: raw.dims,
+            });
+        }
+        match raw.stored.is_finite(&raw.bytes) {
+            true => Ok(raw),
+            false => Err(LoadError::NotFinite { name: name.into() }),
+        }
+    }
+
+    /// How a tensor is packed.
+    fn packing(&self, name: &str, stored: Stored, inputs: usize) -> Result<Packing, LoadError> {
+        let blocks = inputs.is_multiple_of(Format::Q8_0.inputs_multiple());
+        match (stored.kernel(), self.quantisation) {
+            (Kernel::Floats(_) | Kernel::Missing, Quantisation::Q8_0) if blocks => {
+                Ok(Packing::Values(Format::Q8_0))
+            }
+            (Kernel::Floats(format), _) => Ok(Packing::Values(format)),
+            (Kernel::Blocks(format), _) => Ok(Packing::Blocks(format)),
+            (Kernel::Widened(format), _) => Ok(Packing::Widened(format)),
+            (Kernel::Missing, _) => {
+                Err(LoadError::NoKernel { name: name.into(), stored: stored.name() })
+            }
+        }
+    }
+}
+
+/// What is done to a row on its way into a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Values(Format),
+    Blocks(BlockFormat),
+    Widened(BlockFormat),
+}
+
+impl Packing {
+    fn format(self) -> Format {
+        match self {
+            Packing::Values(format) => format,
+            Packing::Blocks(blocks) | Packing::Widened(blocks) => match blocks {
+                BlockFormat::Q8_0 => Format::Q8_0,
+                BlockFormat::Q4_0 => Format::Q4_0,
+                BlockFormat::Q4K => Format::Q4K,
+                BlockFormat::Q6K => Format::Q6K,
+            },
+        }
+    }
+
+    fn set(
+        self,
+        matrix: &mut Matrix,
+        row: usize,
+        raw: &Raw,
+        bytes: &[u8],
+    ) -> Result<(), PackError> {
+        match self {
+            Packing::Values(_) => matrix.set_values(row, &raw.stored.values(bytes)),
+            Packing::Blocks(format) => matrix.set_blocks(row, format, bytes),
+            Packing::Widened(format) => matrix.set_blocks(row, format, &raw.stored.widen(bytes)),
+        }
+    }
+}
+
+impl Weights for Tensors {
+    type Error = LoadError;
+
+    fn take_matrices(
+        &mut self,
+        sources: &[Source],
+        inputs: usize,
+    ) -> Result<Vec<Matrix>, LoadError> {
+        let mut taken = Vec::new();
+        for Source { name, outputs } in sources {
+            let raw = self.take(name, &[*outputs, inputs])?;
+            taken.push((self.packing(name, raw.stored, inputs)?, name.as_str(), raw));
+        }
+        let mut matrices = Vec::new();
+        for neighbours in taken.chunk_by_mut(|(a, ..), (b, ..)| a.format() == b.format()) {
+            matrices.push(pack(neighbours, inputs)?);
+        }
+        Ok(matrices)
+    }
+
+    fn take_vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        let raw = self.take(name, &[len])?;
+        Ok(raw.stored.values(&raw.bytes))
+    }
+}
+
+/// Tensors of one format below each other in one matrix; their bytes are dropped on the way.
+fn pack(tensors: &mut [(Packing, &str, Raw)], inputs: usize) -> Result<Matrix, LoadError> {
+    let Some((packing, first, _)) = tensors.first() else {
+        return Err(LoadError::MissingTensor { name: String::new() });
+    };
+    let unfit = |name: &str, error: PackError| LoadError::Unsupported {
+        feature: format!("tensor {name}: {error}"),
+    };
+    let rows = tensors.iter().map(|(.., raw)| raw.dims[0]).sum();
+    let matrix = Matrix::zeroed(packing.format(), rows, inputs);
+    let mut matrix = matrix.map_err(|error| unfit(first, error))?;
+    let mut row = 0;
+    for (packing, name, raw) in tensors {
+        for bytes in raw.bytes.chunks_exact(raw.bytes.len() / raw.dims[0]) {
+            packing.set(&mut matrix, row, raw, bytes).map_err(|error| unfit(name, error))?;
+            row += 1;
+        }
+        raw.bytes = Vec::new();
+    }
+    Ok(matrix)
+}

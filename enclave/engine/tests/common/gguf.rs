@@ -1,0 +1,304 @@
+//! Writes GGUF files from the golden folders, the way the converter of llama.cpp does.
+
+use std::path::Path;
+
+use bulla_kernels::half::{f32_to_bf16, f32_to_f16};
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
+
+/// A value of the metadata.
+pub enum Meta {
+    U32(u32),
+    F32(f32),
+    Bool(bool),
+    Text(String),
+    Texts(Vec<String>),
+    I32s(Vec<i32>),
+    F32s(Vec<f32>),
+}
+
+/// How a tensor is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    F32,
+    F16,
+    Bf16,
+    Q8_0,
+    Q4_0,
+}
+
+/// A file to be written.
+#[derive(Default)]
+pub struct Gguf {
+    pub meta: Vec<(String, Meta)>,
+    /// Name, dimensions outermost first, number of the type, bytes.
+    pub tensors: Vec<(String, Vec<usize>, u32, Vec<u8>)>,
+}
+
+fn text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.as_bytes());
+}
+
+fn list(bytes: &mut Vec<u8>, kind: u32, count: usize) {
+    bytes.extend(9u32.to_le_bytes());
+    bytes.extend(kind.to_le_bytes());
+    bytes.extend((count as u64).to_le_bytes());
+}
+
+impl Gguf {
+    pub fn set(&mut self, key: &str, value: Meta) {
+        self.meta.retain(|(other, _)| other != key);
+        self.meta.push((key.into(), value));
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = b"GGUF".to_vec();
+        bytes.extend(3u32.to_le_bytes());
+        bytes.extend((self.tensors.len() as u64).to_le_bytes());
+        bytes.extend((self.meta.len() as u64).to_le_bytes());
+        for (key, value) in &self.meta {
+            text(&mut bytes, key);
+            put(&mut bytes, value);
+        }
+        let mut at = 0usize;
+        for (name, dims, kind, values) in &self.tensors {
+            text(&mut bytes, name);
+            bytes.extend((dims.len() as u32).to_le_bytes());
+            dims.iter().rev().for_each(|dim| bytes.extend((*dim as u64).to_le_bytes()));
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend((at as u64).to_le_bytes());
+            at = (at + values.len()).next_multiple_of(32);
+        }
+        for (.., values) in &self.tensors {
+            bytes.resize(bytes.len().next_multiple_of(32), 0);
+            bytes.extend(values);
+        }
+        bytes
+    }
+
+    pub fn write(&self, path: &Path) {
+        std::fs::write(path, self.bytes()).unwrap();
+    }
+
+    /// Adds a tensor; those of one dimension are floats, and blocks that do not fit stay floats.
+    pub fn add(&mut self, name: &str, tensor: &Tensor, kind: Kind) {
+        let dims = tensor.dims().to_vec();
+        let fits = dims.last().unwrap().is_multiple_of(32);
+        let kind = match kind {
+            _ if dims.len() == 1 => Kind::F32,
+            Kind::Q8_0 | Kind::Q4_0 if !fits => Kind::F32,
+            kind => kind,
+        };
+        let values: Vec<f32> =
+            tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let (number, bytes) = stored(&values, kind);
+        self.tensors.push((name.into(), dims, number, bytes));
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, value: &Meta) {
+    match value {
+        Meta::U32(number) => {
+            bytes.extend(4u32.to_le_bytes());
+            bytes.extend(number.to_le_bytes());
+        }
+        Meta::F32(number) => {
+            bytes.extend(6u32.to_le_bytes());
+            bytes.extend(number.to_le_bytes());
+        }
+        Meta::Bool(flag) => {
+            bytes.extend(7u32.to_le_bytes());
+            bytes.push((*flag).into());
+        }
+        Meta::Text(value) => {
+            bytes.extend(8u32.to_le_bytes());
+            text(bytes, value);
+        }
+        Meta::Texts(values) => {
+            list(bytes, 8, values.len());
+            values.iter().for_each(|value| text(bytes, value));
+        }
+        Meta::I32s(values) => {
+            list(bytes, 5, values.len());
+            values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        }
+        Meta::F32s(values) => {
+            list(bytes, 6, values.len());
+            values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        }
+    }
+}
+
+/// The number of the type, and the values as it stores them.
+pub fn stored(values: &[f32], kind: Kind) -> (u32, Vec<u8>) {
+    let halves =
+        |half: fn(f32) -> u16| values.iter().flat_map(|v| half(*v).to_le_bytes()).collect();
+    match kind {
+        Kind::F32 => (0, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Kind::F16 => (1, halves(f32_to_f16)),
+        Kind::Bf16 => (30, halves(f32_to_bf16)),
+        Kind::Q8_0 => (8, values.chunks_exact(32).flat_map(q8_0).collect()),
+        Kind::Q4_0 => (2, values.chunks_exact(32).flat_map(q4_0).collect()),
+    }
+}
+
+fn q8_0(block: &[f32]) -> Vec<u8> {
+    let largest = block.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    let mut bytes = f32_to_f16(largest / 127.0).to_le_bytes().to_vec();
+    bytes.extend(block.iter().map(|value| (value * inverse).round() as i8 as u8));
+    bytes
+}
+
+/// The value of largest magnitude, with its sign, becomes −8.
+fn q4_0(block: &[f32]) -> Vec<u8> {
+    let largest = block.iter().fold(0.0f32, |a, b| if b.abs() > a.abs() { *b } else { a });
+    let scale = largest / -8.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let quant = |value: f32| ((value * inverse + 8.5) as i32).clamp(0, 15) as u8;
+    let mut bytes = f32_to_f16(scale).to_le_bytes().to_vec();
+    bytes.extend((0..16).map(|at| quant(block[at]) | quant(block[at + 16]) << 4));
+    bytes
+}
+
+const WHOLE: [(&str, &str); 3] =
+    [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
+const LAYER: [(&str, &str); 11] = [
+    ("input_layernorm", "attn_norm"),
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
+    ("self_attn.o_proj", "attn_output"),
+    ("post_attention_layernorm", "ffn_norm"),
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+];
+
+/// What the converter calls a tensor.
+pub fn name(hugging_face: &str) -> String {
+    let (stem, kind) = hugging_face.rsplit_once('.').unwrap();
+    let find = |list: &[(&str, &'static str)], part: &str| {
+        list.iter().find(|(theirs, _)| *theirs == part).unwrap_or_else(|| panic!("{part}")).1
+    };
+    match stem.strip_prefix("model.layers.") {
+        None => format!("{}.{kind}", find(&WHOLE, stem)),
+        Some(rest) => {
+            let (layer, part) = rest.split_once('.').unwrap();
+            format!("blk.{layer}.{}.{kind}", find(&LAYER, part))
+        }
+    }
+}
+
+/// Rows half a head apart become neighbours.
+pub fn neighbours(tensor: &Tensor, heads: usize) -> Tensor {
+    let dims = tensor.dims().to_vec();
+    let rows = dims[0] / heads / 2;
+    let apart = tensor.reshape((heads, 2, rows, tensor.elem_count() / dims[0])).unwrap();
+    apart.transpose(1, 2).unwrap().contiguous().unwrap().reshape(dims).unwrap()
+}
+
+/// A Hugging Face folder as a GGUF file.
+pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
+    let json = |file: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+    };
+    let config = json("config.json");
+    let mut gguf = Gguf::default();
+    gguf.set("general.architecture", Meta::Text(architecture.into()));
+    let sizes = [
+        ("hidden_size", "embedding_length"),
+        ("intermediate_size", "feed_forward_length"),
+        ("num_hidden_layers", "block_count"),
+        ("num_attention_heads", "attention.head_count"),
+        ("num_key_value_heads", "attention.head_count_kv"),
+        ("head_dim", "attention.key_length"),
+        ("max_position_embeddings", "context_length"),
+    ];
+    for (theirs, ours) in sizes {
+        if let Some(size) = config[theirs].as_u64() {
+            gguf.set(&format!("{architecture}.{ours}"), Meta::U32(size as u32));
+        }
+    }
+    let theta = config["rope_theta"].as_f64().or(config["rope_parameters"]["rope_theta"].as_f64());
+    gguf.set(&format!("{architecture}.rope.freq_base"), Meta::F32(theta.unwrap() as f32));
+    let eps = config["rms_norm_eps"].as_f64().unwrap() as f32;
+    gguf.set(&format!("{architecture}.attention.layer_norm_rms_epsilon"), Meta::F32(eps));
+    vocabulary(&mut gguf, &json("tokenizer.json"), &config);
+    let template =
+        std::fs::read_to_string(folder.join("chat_template.jinja")).unwrap_or_else(|_| {
+            let template = &json("tokenizer_config.json")["chat_template"];
+            let template = template.as_str().or(template[0]["template"].as_str());
+            template.unwrap().to_owned()
+        });
+    gguf.set("tokenizer.chat_template", Meta::Text(template));
+    let number = |key: &str| config[key].as_u64().unwrap() as usize;
+    for (theirs, tensor) in tensors(folder) {
+        let heads = match theirs.as_str() {
+            _ if architecture != "llama" => None,
+            name if name.contains("q_proj") => Some(number("num_attention_heads")),
+            name if name.contains("k_proj") => Some(number("num_key_value_heads")),
+            _ => None,
+        };
+        let tensor = heads.map_or(tensor.clone(), |heads| neighbours(&tensor, heads));
+        gguf.add(&name(&theirs), &tensor, kind);
+    }
+    gguf
+}
+
+fn tensors(folder: &Path) -> std::collections::BTreeMap<String, Tensor> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_weights = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with("model") && name.ends_with(".safetensors")
+    };
+    files
+        .filter(is_weights)
+        .flat_map(|file| candle_core::safetensors::load(file, &Device::Cpu).unwrap())
+        .collect()
+}
+
+/// Tokens, kinds and merges of a tokenizer.json.
+fn vocabulary(gguf: &mut Gguf, tokenizer: &Value, config: &Value) {
+    let rows = config["vocab_size"].as_u64().unwrap() as usize;
+    let mut tokens: Vec<String> = (0..rows).map(|id| format!("[PAD{id}]")).collect();
+    let mut kinds = vec![5; rows];
+    for (text, id) in tokenizer["model"]["vocab"].as_object().unwrap() {
+        let id = id.as_u64().unwrap() as usize;
+        (tokens[id], kinds[id]) = (text.clone(), if text.starts_with("<0x") { 6 } else { 1 });
+    }
+    for added in tokenizer["added_tokens"].as_array().unwrap() {
+        let id = added["id"].as_u64().unwrap() as usize;
+        (tokens[id], kinds[id]) = (added["content"].as_str().unwrap().into(), 3);
+    }
+    let merges: Vec<String> = tokenizer["model"]["merges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()))
+        .collect();
+    if tokenizer["model"]["byte_fallback"] == true {
+        let joined: Vec<String> = merges.iter().map(|merge| merge.replace(' ', "")).collect();
+        let rank = |token: &String| joined.iter().position(|merge| merge == token);
+        let score = |token: &String| rank(token).map_or(-1e6, |rank| -(rank as f32));
+        gguf.set("tokenizer.ggml.model", Meta::Text("llama".into()));
+        gguf.set("tokenizer.ggml.scores", Meta::F32s(tokens.iter().map(score).collect()));
+    } else {
+        let pre = "gpt-2";
+        gguf.set("tokenizer.ggml.model", Meta::Text("gpt2".into()));
+        gguf.set("tokenizer.ggml.pre", Meta::Text(pre.into()));
+        gguf.set("tokenizer.ggml.merges", Meta::Texts(merges));
+    }
+    for (role, key) in [("bos", "bos_token_id"), ("eos", "eos_token_id")] {
+        let id = config[key].as_u64().or(config[key][0].as_u64());
+        if let Some(id) = id {
+            gguf.set(&format!("tokenizer.ggml.{role}_token_id"), Meta::U32(id as u32));
+        }
+    }
+    gguf.set("tokenizer.ggml.add_bos_token", Meta::Bool(false));
+    gguf.set("tokenizer.ggml.tokens", Meta::Texts(tokens));
+    gguf.set("tokenizer.ggml.token_type", Meta::I32s(kinds));
+}
