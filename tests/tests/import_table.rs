@@ -52,7 +52,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("regorus", &["bulla-attestation"]),
     ("rusqlite", &["bulla-broker"]),
     ("rsa", &["bulla-enclave"]),
-    ("axum", &["bulla-enclave", "bulla-broker", "bulla-client"]),
+    ("axum", &["bulla-enclave", "bulla-broker", "bulla-client", "bulla"]),
     ("rustls", &["bulla-enclave", "bulla-broker", "bulla-client"]),
 ];
 

@@ -58,6 +58,7 @@ mod tests {
             "bulla chat hello --data d",
             "bulla appraise report.bin --endorsement vcek.der --tee auto --at 2026-11-20T00:00:00Z",
             "bulla bench --only seal --only ledger --seconds 0.1 --json",
+            "bulla bench engine --anchor d --runs 7 --only speed --json",
             "bulla completions bash",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));

@@ -3,6 +3,7 @@
 
 mod bare;
 mod bundle;
+mod engine;
 mod folder;
 mod ledger;
 mod path;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bulla_client::commands::GlobalArgs;
 use bulla_client::io::system::now;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::ProgressBar;
 
 use row::{Line, Row};
@@ -31,7 +32,11 @@ const AUDITED_RECEIPTS: u64 = 2000;
 
 /// Measure what every part costs, and print a table
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    /// One part in depth
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Measure this only; may be given more than once
     #[arg(long, value_name = "NAME", value_enum)]
     only: Vec<Topic>,
@@ -41,6 +46,12 @@ pub struct BenchArgs {
     /// The model of the sealed path: a Hugging Face folder or a GGUF file. Default: the demo model
     #[arg(long, value_name = "DIR", env = "BULLA_MODEL")]
     model: Option<PathBuf>,
+}
+
+/// Parts with a table of their own.
+#[derive(Debug, Subcommand)]
+enum Part {
+    Engine(engine::EngineArgs),
 }
 
 /// What can be measured.
@@ -82,6 +93,9 @@ impl Topic {
 
 /// Runs `bulla bench`.
 pub async fn execute(args: BenchArgs, global: &GlobalArgs) -> anyhow::Result<ExitCode> {
+    if let Some(Part::Engine(args)) = args.part {
+        return engine::execute(args, global).await;
+    }
     let time_box = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
     let folder = folder::prepare(&global.data)?;
     let topics = match args.only.is_empty() {

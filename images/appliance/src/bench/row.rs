@@ -186,7 +186,7 @@ fn show_time(ns: f64) -> String {
 }
 
 /// Three significant digits, whole numbers above a thousand: more would be noise.
-fn significant(value: f64) -> String {
+pub(super) fn significant(value: f64) -> String {
     let digits = match value.abs() {
         v if v < 10.0 => 2,
         v if v < 100.0 => 1,

@@ -3,6 +3,8 @@
 //! gives the same bits beside any other, and the bits are the same on every processor.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
 
@@ -89,6 +91,10 @@ pub fn matmul(pool: &Pool, path: Path, matrix: &Matrix, rows: Rows<'_>, out: Out
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `path` is available, and shapes were compared above.
             Path::Avx512Vnni => unsafe { avx512::run(&task) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Path::Avx2 => unsafe { avx2::run(&task) },
+            #[cfg(not(target_arch = "x86_64"))]
             _ => portable::run(&task),
         }
     });

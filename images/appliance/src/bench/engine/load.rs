@@ -1,0 +1,244 @@
+//! A closed loop of clients: each asks, hears the whole answer, and asks again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use bulla_client::io::ask::{Progress, ask};
+use bulla_client::io::client::Client;
+use bulla_client::request::ChatRequest;
+use bulla_client::session::Piece;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::super::stopwatch::quantile;
+use crate::up::story::SseText;
+
+/// Who is asked.
+#[derive(Clone)]
+pub enum Service {
+    /// llama.cpp's server: prompts as token numbers.
+    Peer(SocketAddr),
+    /// Our engine behind plain HTTP.
+    Plain(SocketAddr),
+    /// Client library, broker, enclave, receipt; the model's name.
+    Sealed(Arc<Client>, String),
+}
+
+/// A prompt in the forms that the services take.
+#[derive(Clone)]
+pub struct Question {
+    /// What a person says.
+    pub text: String,
+    /// What the engine makes of it, with the chat template.
+    pub tokens: Vec<u32>,
+}
+
+/// What one client heard.
+struct Heard {
+    first: Duration,
+    gaps: Vec<Duration>,
+    tokens: u64,
+}
+
+/// What all clients heard.
+pub struct Load {
+    /// Tokens of all answers per second, from the first question to the last answer.
+    pub tokens_per_second: f64,
+    /// Times to the first token, in seconds.
+    pub first: Vec<f64>,
+    /// Times between tokens, in seconds.
+    pub gaps: Vec<f64>,
+}
+
+impl Load {
+    /// Median time to the first token, in milliseconds.
+    pub fn median_first_ms(&self) -> f64 {
+        1e3 * quantile(&mut self.first.clone(), 0.5).unwrap_or_default()
+    }
+
+    /// The longest time between tokens over the median one.
+    pub fn worst_gap_ratio(&self) -> f64 {
+        let mut gaps = self.gaps.clone();
+        let median = quantile(&mut gaps, 0.5).unwrap_or_default();
+        gaps.last().copied().unwrap_or_default() / median
+    }
+}
+
+/// One client per list of questions; all begin at once.
+pub async fn run(
+    service: &Service,
+    clients: Vec<Vec<Question>>,
+    max_tokens: u32,
+) -> anyhow::Result<Load> {
+    let started = Instant::now();
+    let tasks: Vec<_> = clients
+        .into_iter()
+        .map(|questions| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let mut heard = Vec::new();
+                for question in questions {
+                    heard.push(one(&service, question, max_tokens).await?);
+                }
+                anyhow::Ok(heard)
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await??);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let tokens: u64 = all.iter().map(|heard| heard.tokens).sum();
+    Ok(Load {
+        tokens_per_second: tokens as f64 / seconds,
+        first: all.iter().map(|heard| heard.first.as_secs_f64()).collect(),
+        gaps: all.iter().flat_map(|heard| heard.gaps.iter().map(Duration::as_secs_f64)).collect(),
+    })
+}
+
+async fn one(service: &Service, question: Question, max_tokens: u32) -> anyhow::Result<Heard> {
+    match service {
+        Service::Peer(address) => {
+            let body = json!({
+                "prompt": question.tokens, "n_predict": max_tokens, "stream": true,
+                "temperature": 0, "ignore_eos": true, "cache_prompt": false,
+                "return_tokens": true,
+            });
+            over_http(*address, "/completion", body, peer_tokens).await
+        }
+        Service::Plain(address) => {
+            let body = json!({ "prompt": question.text, "max_tokens": max_tokens });
+            over_http(*address, "/", body, |event| event["tokens"].as_u64().unwrap_or(0)).await
+        }
+        Service::Sealed(client, model) => sealed(client, model, &question.text, max_tokens).await,
+    }
+}
+
+/// Tokens of an event of `llama-server`; its last one repeats none.
+fn peer_tokens(event: &Value) -> u64 {
+    match event["stop"].as_bool() {
+        Some(true) => 0,
+        _ => event["tokens"].as_array().map_or(1, |tokens| tokens.len().max(1) as u64),
+    }
+}
+
+/// Times of the tokens of one answer.
+struct Clock {
+    asked: Instant,
+    times: Vec<Duration>,
+    tokens: u64,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock { asked: Instant::now(), times: Vec::new(), tokens: 0 }
+    }
+
+    fn hear(&mut self, tokens: u64) {
+        if tokens > 0 {
+            self.times.push(self.asked.elapsed());
+            self.tokens += tokens;
+        }
+    }
+
+    fn heard(self) -> anyhow::Result<Heard> {
+        let first = *self.times.first().context("an answer without a token")?;
+        let gaps = self.times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        Ok(Heard { first, gaps, tokens: self.tokens })
+    }
+}
+
+async fn over_http(
+    address: SocketAddr,
+    path: &str,
+    body: Value,
+    tokens: impl Fn(&Value) -> u64,
+) -> anyhow::Result<Heard> {
+    let mut clock = Clock::start();
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let request = Request::post(path)
+        .header("host", address.to_string())
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body.to_string())))?;
+    let answer = sender.send_request(request).await?;
+    ensure!(answer.status().is_success(), "{address} answered {}", answer.status());
+    let (mut body, mut line) = (answer.into_body(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        for byte in data {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            if let Some(event) = line.strip_prefix(b"data: ") {
+                clock.hear(serde_json::from_slice(event).map_or(0, |event| tokens(&event)));
+            }
+            line.clear();
+        }
+    }
+    driver.abort();
+    clock.heard()
+}
+
+async fn sealed(
+    client: &Arc<Client>,
+    model: &str,
+    text: &str,
+    max_tokens: u32,
+) -> anyhow::Result<Heard> {
+    let body = json!({
+        "model": model,
+        "messages": [{"role": "user", "content": text}],
+        "temperature": 0, "max_tokens": max_tokens, "stream": true,
+    });
+    let request = ChatRequest::read(body.to_string().as_bytes())?;
+    let (mut clock, mut events) = (Clock::start(), SseText::default());
+    let mut progress = ask(Arc::clone(client), request);
+    while let Some(step) = progress.recv().await {
+        match step? {
+            Progress::Answer(Piece::Head { status, .. }) => {
+                ensure!(status == 200, "the enclave answered {status}");
+            }
+            Progress::Answer(Piece::Body(bytes)) => {
+                clock.hear(events.push(&bytes).len() as u64);
+            }
+            Progress::Done(settled) => {
+                // A text may hold several tokens: the receipt counts.
+                clock.tokens = settled.receipt.usage.output.0;
+                return clock.heard();
+            }
+            _ => {}
+        }
+    }
+    anyhow::bail!("the answer ended without a receipt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_gap_is_held_against_the_median() {
+        let load =
+            Load { tokens_per_second: 1.0, first: vec![0.2, 0.1, 0.3], gaps: vec![0.1, 0.2, 0.1] };
+        assert_eq!(load.median_first_ms(), 200.0);
+        assert!((load.worst_gap_ratio() - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_peers_last_event_counts_nothing() {
+        assert_eq!(peer_tokens(&json!({"tokens": [1, 2], "stop": false})), 2);
+        assert_eq!(peer_tokens(&json!({"tokens": [], "stop": true})), 0);
+    }
+}

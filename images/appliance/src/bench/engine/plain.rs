@@ -1,0 +1,120 @@
+//! Our engine behind plain HTTP, nothing sealed, counted or kept: what the sealed path is held
+//! against, and what serves beside the peer's server.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread;
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Json, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bulla_engine::{
+    BatchEngine, ChatRequest, Engine, GenerateRequest, Output, Sampling, SequenceId,
+};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// What a client posts.
+#[derive(Deserialize)]
+struct Asked {
+    prompt: String,
+    max_tokens: u32,
+}
+
+/// A question on its way to the engine's thread.
+struct Question {
+    asked: Asked,
+    answers: mpsc::UnboundedSender<Output>,
+}
+
+/// A running server; its engine ends when the server is dropped.
+pub struct Plain {
+    /// Where it listens.
+    pub address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Plain {
+    /// Serves `engine` on a free port.
+    pub async fn serve(engine: BatchEngine) -> anyhow::Result<Plain> {
+        let (questions, asked) = channel();
+        thread::Builder::new().name("plain engine".into()).spawn(move || work(engine, &asked))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let router = Router::new().route("/", post(answer)).with_state(questions);
+        let server = tokio::spawn(async move {
+            // Ends with this task only.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Plain { address, server })
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn answer(State(questions): State<Sender<Question>>, Json(asked): Json<Asked>) -> Response {
+    let (answers, outputs) = mpsc::unbounded_channel();
+    if questions.send(Question { asked, answers }).is_err() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let events = stream::unfold(outputs, |mut outputs| async move {
+        let output: Output = outputs.recv().await?;
+        let event = json!({ "tokens": output.tokens, "text": output.text });
+        Some((Ok::<_, Infallible>(Bytes::from(format!("data: {event}\n\n"))), outputs))
+    });
+    ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+}
+
+/// The engine's thread: new questions between steps, as in the enclave.
+fn work(mut engine: BatchEngine, questions: &Receiver<Question>) {
+    let mut running = std::collections::HashMap::new();
+    let mut next_id = 0;
+    loop {
+        let question = match engine.is_idle() {
+            true => questions.recv().map_err(|_| TryRecvError::Disconnected),
+            false => questions.try_recv(),
+        };
+        match question {
+            Ok(Question { asked, answers }) => {
+                // A question that cannot be run ends without an event: the client says so.
+                if submit(&mut engine, SequenceId(next_id), &asked).is_ok() {
+                    running.insert(SequenceId(next_id), answers);
+                    next_id += 1;
+                }
+                continue;
+            }
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {}
+        }
+        for output in engine.step() {
+            let (id, has_ended) = (output.id, output.finish.is_some());
+            if let Some(answers) = running.get(&id) {
+                let _ = answers.send(output);
+            }
+            if has_ended {
+                running.remove(&id);
+            }
+        }
+    }
+}
+
+fn submit(engine: &mut BatchEngine, id: SequenceId, asked: &Asked) -> anyhow::Result<()> {
+    let prompt = engine.prompt(&ChatRequest::user(asked.prompt.as_str()))?;
+    let (sampling, max_tokens) = (Sampling::greedy(), asked.max_tokens);
+    let request = GenerateRequest { prompt, sampling, max_tokens, stop: Vec::new() };
+    engine.submit(id, request).context("submitting")
+}

@@ -1,0 +1,194 @@
+//! A row of the table: ours beside the peer's, and the goal it is held to.
+
+use serde_json::{Value, json};
+
+use super::super::stopwatch::quantile;
+
+/// What a row must reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Goal {
+    /// Ours over the anchor's, at least.
+    RatioAtLeast(f64),
+    /// Ours over the anchor's, at most.
+    RatioAtMost(f64),
+    /// Ours less the anchor's, at most, in the row's unit.
+    DifferenceAtMost(f64),
+    /// Ours alone, at most, in the row's unit.
+    AtMost(f64),
+}
+
+impl Goal {
+    fn value(self) -> f64 {
+        match self {
+            Goal::RatioAtLeast(value)
+            | Goal::RatioAtMost(value)
+            | Goal::DifferenceAtMost(value)
+            | Goal::AtMost(value) => value,
+        }
+    }
+
+    fn rule(self) -> &'static str {
+        match self {
+            Goal::RatioAtLeast(_) => "ratio at least",
+            Goal::RatioAtMost(_) => "ratio at most",
+            Goal::DifferenceAtMost(_) => "candidate - anchor at most",
+            Goal::AtMost(_) => "candidate at most",
+        }
+    }
+
+    fn show(self, unit: &str) -> String {
+        match self {
+            Goal::RatioAtLeast(ratio) => format!("≥ {ratio} x"),
+            Goal::RatioAtMost(ratio) => format!("≤ {ratio} x"),
+            Goal::DifferenceAtMost(more) => format!("≤ +{more} {unit}"),
+            Goal::AtMost(value) => format!("≤ {value} {unit}"),
+        }
+    }
+}
+
+/// One kind of work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What is done.
+    pub work: String,
+    /// Unit of both figures.
+    pub unit: &'static str,
+    /// Name of the peer or limit.
+    pub beside: &'static str,
+    /// Its figures, one per run; empty where there is none.
+    pub anchor: Vec<f64>,
+    /// Ours.
+    pub candidate: Vec<f64>,
+    /// What it must reach; `None`: reported beside the others.
+    pub goal: Option<Goal>,
+}
+
+impl Row {
+    /// Without figures yet.
+    pub fn new(work: impl Into<String>, unit: &'static str, beside: &'static str) -> Row {
+        let (anchor, candidate) = (Vec::new(), Vec::new());
+        Row { work: work.into(), unit, beside, anchor, candidate, goal: None }
+    }
+
+    /// Held to `goal`.
+    pub fn with_goal(mut self, goal: Goal) -> Row {
+        self.goal = Some(goal);
+        self
+    }
+
+    /// Median of the peer's figures.
+    pub fn anchor_median(&self) -> Option<f64> {
+        quantile(&mut self.anchor.clone(), 0.5)
+    }
+
+    /// Median of ours.
+    pub fn median(&self) -> Option<f64> {
+        quantile(&mut self.candidate.clone(), 0.5)
+    }
+
+    /// Ours over the peer's.
+    pub fn ratio(&self) -> Option<f64> {
+        Some(self.median()? / self.anchor_median()?)
+    }
+
+    /// Whether the goal is met; `None` without a goal or without what it is held against.
+    pub fn is_met(&self) -> Option<bool> {
+        Some(match self.goal? {
+            Goal::RatioAtLeast(goal) => self.ratio()? >= goal,
+            Goal::RatioAtMost(goal) => self.ratio()? <= goal,
+            Goal::DifferenceAtMost(goal) => self.median()? - self.anchor_median()? <= goal,
+            Goal::AtMost(goal) => self.median()? <= goal,
+        })
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let figure = |value: Option<f64>| match value {
+            Some(value) => format!("{} {}", super::super::row::significant(value), self.unit),
+            None => "-".to_owned(),
+        };
+        let (anchor, candidate) = (self.anchor_median(), self.median());
+        [
+            self.work.clone(),
+            self.beside.to_owned(),
+            figure(anchor),
+            figure(candidate),
+            self.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
+            self.goal.map_or_else(String::new, |goal| goal.show(self.unit)),
+            match self.is_met() {
+                Some(true) => "met",
+                Some(false) => "missed",
+                None => "",
+            }
+            .to_owned(),
+        ]
+    }
+
+    /// One object of `--json`; figures that were not measured are null.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "work": self.work,
+            "unit": self.unit,
+            "beside": self.beside,
+            "anchor": self.anchor_median(),
+            "candidate": self.median(),
+            "ratio": self.ratio(),
+            "goal": self.goal.map(Goal::value),
+            "goal_rule": self.goal.map(Goal::rule),
+            "met": self.is_met(),
+            "anchor_runs": self.anchor,
+            "candidate_runs": self.candidate,
+        })
+    }
+}
+
+const HEADINGS: [&str; 7] = ["work", "beside", "anchor", "ours", "ratio", "goal", ""];
+
+/// A Markdown table, its columns aligned.
+pub fn table(rows: &[Row]) -> Vec<String> {
+    let mut cells = vec![HEADINGS.map(str::to_owned)];
+    cells.extend(rows.iter().map(Row::cells));
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    });
+    let mut lines: Vec<String> = cells
+        .iter()
+        .map(|row| {
+            let padded: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            format!("| {} |", padded.join(" | "))
+        })
+        .collect();
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat((*width).max(3))).collect();
+    lines.insert(1, format!("| {} |", rule.join(" | ")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(goal: Goal, anchor: &[f64], candidate: &[f64]) -> Row {
+        let mut row = Row::new("decode", "tok/s", "llama.cpp").with_goal(goal);
+        row.anchor = anchor.to_vec();
+        row.candidate = candidate.to_vec();
+        row
+    }
+
+    #[test]
+    fn goals_are_held_against_medians() {
+        let many = [10.0, 30.0, 11.0];
+        assert_eq!(row(Goal::RatioAtLeast(1.1), &[10.0], &many).is_met(), Some(true));
+        assert_eq!(row(Goal::RatioAtLeast(1.2), &[10.0], &many).is_met(), Some(false));
+        assert_eq!(row(Goal::RatioAtMost(1.1), &[10.0], &many).is_met(), Some(true));
+        assert_eq!(row(Goal::DifferenceAtMost(0.5), &[10.0], &many).is_met(), Some(false));
+        assert_eq!(row(Goal::AtMost(3.0), &[], &[2.0]).is_met(), Some(true));
+    }
+
+    #[test]
+    fn without_an_anchor_nothing_is_met_or_missed() {
+        let row = row(Goal::RatioAtLeast(1.1), &[], &[10.0]);
+        assert_eq!(row.is_met(), None);
+        assert!(row.to_json()["ratio"].is_null());
+        assert!(table(&[row])[2].contains('-'));
+    }
+}
