@@ -100,8 +100,7 @@ impl Candidate {
     fn submit(&mut self, tokens: usize, max_tokens: usize) -> anyhow::Result<()> {
         let prompt = self.prompt(tokens)?;
         let max_tokens = u32::try_from(max_tokens)?;
-        let request =
-            GenerateRequest { prompt, sampling: Sampling::greedy(), max_tokens, stop: Vec::new() };
+        let request = GenerateRequest::new(prompt, Sampling::greedy(), max_tokens);
         self.engine.submit(SequenceId(self.next_id), request)?;
         self.next_id += 1;
         Ok(())

@@ -114,7 +114,6 @@ fn work(mut engine: BatchEngine, questions: &Receiver<Question>) {
 
 fn submit(engine: &mut BatchEngine, id: SequenceId, asked: &Asked) -> anyhow::Result<()> {
     let prompt = engine.prompt(&ChatRequest::user(asked.prompt.as_str()))?;
-    let (sampling, max_tokens) = (Sampling::greedy(), asked.max_tokens);
-    let request = GenerateRequest { prompt, sampling, max_tokens, stop: Vec::new() };
+    let request = GenerateRequest::new(prompt, Sampling::greedy(), asked.max_tokens);
     engine.submit(id, request).context("submitting")
 }
