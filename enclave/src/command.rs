@@ -25,7 +25,8 @@ pub struct EnclaveArgs {
 pub async fn execute(args: EnclaveArgs, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let config = read_config(&args.config)?;
     let base = args.config.parent().unwrap_or(Path::new(".")).to_owned();
-    let engine = load_engine(&base.join(&config.model))?;
+    let limits = EngineLimits { cache_bytes: config.cache_mib << 20, ..EngineLimits::default() };
+    let engine = load_engine_within(&base.join(&config.model), limits)?;
     let (ready, is_ready) = oneshot::channel();
     let announced = tokio::spawn(async move {
         if let Ok(ready) = is_ready.await {
@@ -50,6 +51,10 @@ pub fn read_config(path: &Path) -> anyhow::Result<EnclaveConfig> {
 
 /// Loads a model with a progress bar (on terminals) and makes an engine of it.
 pub fn load_engine(path: &Path) -> anyhow::Result<Box<dyn Engine>> {
+    load_engine_within(path, EngineLimits::default())
+}
+
+fn load_engine_within(path: &Path, limits: EngineLimits) -> anyhow::Result<Box<dyn Engine>> {
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("loading model {bar:30} {bytes}/{total_bytes}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -63,7 +68,7 @@ pub fn load_engine(path: &Path) -> anyhow::Result<Box<dyn Engine>> {
     bar.finish_and_clear();
     let mut secret = [0; 32];
     SystemRandom::new().fill(&mut secret).map_err(|_| anyhow!("the kernel gave no randomness"))?;
-    let engine = BatchEngine::new(Arc::new(model), EngineLimits::default());
+    let engine = BatchEngine::new(Arc::new(model), limits);
     Ok(Box::new(engine.with_clock(stopwatch()).with_secret(secret)))
 }
 

@@ -15,6 +15,9 @@ use crate::session::Coalescing;
 /// Longest configuration file, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 64 * 1024;
 
+/// Most memory for keys and values, in MiB (ours; larger than any machine).
+const MAX_CACHE_MIB: u64 = 1 << 24;
+
 /// `bulla enclave --config FILE`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +51,9 @@ pub struct EnclaveConfig {
     /// Requests in one epoch.
     #[serde(default = "default_requests")]
     pub requests_per_epoch: usize,
+    /// Memory for keys and values of all running requests, in MiB.
+    #[serde(default = "default_cache_mib")]
+    pub cache_mib: u64,
     /// Tokens gathered before a chunk of the answer is sealed.
     #[serde(default = "default_coalesce_tokens")]
     pub coalesce_tokens: u64,
@@ -79,6 +85,10 @@ fn default_sessions() -> usize {
 
 fn default_requests() -> usize {
     Limits::default().requests_per_epoch
+}
+
+fn default_cache_mib() -> u64 {
+    2048
 }
 
 fn default_coalesce_tokens() -> u64 {
@@ -138,6 +148,7 @@ impl EnclaveConfig {
             keyset_hours: default_keyset_hours(),
             sessions: default_sessions(),
             requests_per_epoch: default_requests(),
+            cache_mib: default_cache_mib(),
             coalesce_tokens: default_coalesce_tokens(),
             coalesce_ms: default_coalesce_ms(),
         }
@@ -154,6 +165,10 @@ impl EnclaveConfig {
         }
         if config.sessions == 0 {
             return Err(ConfigError::Range { key: "sessions", range: "at least 1", got: 0 });
+        }
+        if !(1..=MAX_CACHE_MIB).contains(&config.cache_mib) {
+            let (key, range, got) = ("cache_mib", "1 to 16777216 (16 TiB)", config.cache_mib);
+            return Err(ConfigError::Range { key, range, got });
         }
         Ok(config)
     }
@@ -229,6 +244,14 @@ mod tests {
     fn refuses_a_keyset_for_ever() {
         let got = EnclaveConfig::from_toml(&format!("{}keyset_hours = 9000\n", text()));
         assert!(matches!(got, Err(ConfigError::Range { key: "keyset_hours", .. })));
+    }
+
+    #[test]
+    fn refuses_a_cache_of_nothing_or_beyond_every_machine() {
+        for wrong in ["0", "16777217"] {
+            let got = EnclaveConfig::from_toml(&format!("{}cache_mib = {wrong}\n", text()));
+            assert!(matches!(got, Err(ConfigError::Range { key: "cache_mib", .. })));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Our crates and what each may import of ours, in normal dependencies.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("bulla-wire", &[]),
     ("bulla-tlog", &[]),
     ("bulla-kernels", &[]),
@@ -15,6 +15,8 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("bulla-broker", &["bulla-attestation", "bulla-wire", "bulla-tlog"]),
     ("bulla-client", &["bulla-attestation", "bulla-wire", "bulla-tlog"]),
     ("bulla-browser", &["bulla-client", "bulla-attestation", "bulla-wire", "bulla-tlog"]),
+    ("bulla-init", &[]),
+    ("bulla-image", &["bulla-attestation", "bulla-wire"]),
     (
         "bulla",
         &[
@@ -25,6 +27,7 @@ const EDGES: [(&str, &[&str]); 11] = [
             "bulla-wire",
             "bulla-tlog",
             "bulla-engine",
+            "bulla-image",
         ],
     ),
     (

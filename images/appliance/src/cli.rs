@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
 use crate::completions::CompletionsArgs;
+use crate::image::ImageAction;
 use crate::up::UpArgs;
 
 /// Confidential inference with signed receipts: attested, sealed, metered, audited.
@@ -32,6 +33,9 @@ pub enum Command {
     Broker(BrokerArgs),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Build, measure, compare and run sealed images
+    #[command(subcommand)]
+    Image(ImageAction),
     /// Measure what every part costs, and print a table
     Bench(BenchArgs),
     /// Print shell completions
@@ -59,6 +63,8 @@ mod tests {
             "bulla appraise report.bin --endorsement vcek.der --tee auto --at 2026-11-20T00:00:00Z",
             "bulla bench --only seal --only ledger --seconds 0.1 --json",
             "bulla bench engine --anchor d --runs 7 --only speed --json",
+            "bulla image build r.toml --out o --packages p",
+            "bulla image run --packages p --once --tamper volume",
             "bulla completions bash",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));

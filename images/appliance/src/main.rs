@@ -5,6 +5,7 @@
 mod bench;
 mod cli;
 mod completions;
+mod image;
 mod signal;
 mod up;
 
@@ -32,6 +33,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(args) => up::execute(args, &cli.global).await,
+        Command::Image(action) => image::execute(action, &cli.global).await,
         Command::Bench(args) => bench::execute(args, &cli.global).await,
         Command::Enclave(args) => {
             bulla_enclave::command::execute(args, signal::stopped()).await?;

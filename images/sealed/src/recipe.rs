@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest recipe, in bytes.
 pub const MAX_RECIPE_BYTES: u64 = 64 * 1024;
-/// Where the image mounts the model.
-pub const MODEL: &str = "/model";
+/// Where the image mounts the volume; the model's folder is below it, under its own name.
+pub const MODEL: &str = "/model/";
 /// The enclave's folder in memory.
 pub const DATA: &str = "/run/bulla";
 /// The one address the image lets it listen on.
@@ -126,12 +126,17 @@ impl Recipe {
         let table: toml::Table = toml::from_str(text)
             .map_err(|e| RecipeError::Malformed { reason: e.to_string().trim().to_owned() })?;
         let hardware = (!self.development).then_some(("tee", "hardware"));
-        let fixed = [("listen", LISTEN), ("data", DATA), ("model", MODEL)].into_iter();
-        for (key, expected) in fixed.chain(hardware) {
-            let got = table.get(key).and_then(toml::Value::as_str).unwrap_or("nothing");
+        let value = |key| table.get(key).and_then(toml::Value::as_str).unwrap_or("nothing");
+        for (key, expected) in [("listen", LISTEN), ("data", DATA)].into_iter().chain(hardware) {
+            let got = value(key);
             if got != expected {
                 return Err(RecipeError::Enclave { key, expected, got: got.to_owned() });
             }
+        }
+        let model = value("model");
+        if model.strip_prefix(MODEL).is_none_or(|name| name.is_empty() || name.contains('/')) {
+            let (key, expected) = ("model", "/model/ and the name of the model's folder");
+            return Err(RecipeError::Enclave { key, expected, got: model.to_owned() });
         }
         Ok(())
     }
@@ -143,7 +148,8 @@ mod tests {
 
     const TEXT: &str = "name = \"demo\"\nversion = \"1\"\nmodel = \"ab:3:00\"\n\
                         address = \"10.0.2.15/24\"\nenclave = \"enclave.toml\"\n";
-    const ENCLAVE: &str = "listen = \"0.0.0.0:8443\"\ndata = \"/run/bulla\"\nmodel = \"/model\"\n";
+    const ENCLAVE: &str =
+        "listen = \"0.0.0.0:8443\"\ndata = \"/run/bulla\"\nmodel = \"/model/demo\"\n";
 
     #[test]
     fn the_command_line_tells_model_address_and_kind() {
@@ -175,7 +181,12 @@ mod tests {
         assert!(matches!(asks, Err(RecipeError::Enclave { key: "tee", .. })), "{asks:?}");
         let hardware = format!("{ENCLAVE}tee = \"hardware\"\n");
         assert_eq!(production.check_enclave(&hardware), Ok(()));
-        for (key, other) in [("8443", "22"), ("/run/bulla", "/data"), ("/model", "/m")] {
+        for (key, other) in [
+            ("8443", "22"),
+            ("/run/bulla", "/data"),
+            ("/model/demo", "/model"),
+            ("/model/demo", "/model/../etc"),
+        ] {
             let changed = hardware.replace(key, other);
             assert!(production.check_enclave(&changed).is_err(), "{other}");
         }

@@ -19,6 +19,7 @@ use bulla_client::io::proxy;
 use bulla_enclave::command::load_engine;
 use bulla_enclave::config::EnclaveConfig;
 use bulla_enclave::io::Ready as EnclaveReady;
+use bulla_wire::ids::{Digest, InstanceId};
 use bulla_wire::receipt::SecurityMode;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -29,7 +30,31 @@ use super::paper::Paper;
 /// How long the broker may take to appraise the enclave and open its epoch.
 const ROUTABLE_WITHIN: Duration = Duration::from_secs(60);
 /// Name of the one enclave.
-const INSTANCE: &str = "enclave-1";
+pub const INSTANCE: &str = "enclave-1";
+
+/// Where the enclave lives.
+pub enum Home {
+    /// In this process.
+    Here,
+    /// In a machine of its own, which serves already.
+    Machine(Enclave),
+}
+
+/// The enclave, as the others know it.
+pub struct Enclave {
+    /// Its name.
+    pub instance: InstanceId,
+    /// What stands behind its evidence.
+    pub security: SecurityMode,
+    /// The keyset it made, where that is known from the enclave itself.
+    pub keyset_digest: Option<Digest>,
+    /// Manifest digest of its model.
+    pub model: Digest,
+    /// Name of its model.
+    pub model_name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
 
 /// Everything that runs.
 pub struct Roles {
@@ -38,13 +63,12 @@ pub struct Roles {
     /// Sees the whole log and ledger.
     pub operator: Client,
     /// The enclave.
-    pub enclave: EnclaveReady,
-    /// Name of the model.
-    pub model: String,
+    pub enclave: Enclave,
     endpoint: SocketAddr,
     stop_enclave: watch::Sender<bool>,
     stop_rest: watch::Sender<bool>,
-    enclave_task: JoinHandle<anyhow::Result<()>>,
+    /// Where it lives here.
+    enclave_task: Option<JoinHandle<anyhow::Result<()>>>,
     broker_task: JoinHandle<anyhow::Result<()>>,
     proxy_task: JoinHandle<anyhow::Result<()>>,
 }
@@ -54,17 +78,22 @@ impl Roles {
     pub async fn start(
         folders: &Folders,
         model: &Path,
+        home: Home,
         port: u16,
         any_port: bool,
         paper: &mut Paper,
     ) -> anyhow::Result<Roles> {
         let (stop_enclave, enclave_stopped) = watch::channel(false);
         let (stop_rest, rest_stopped) = watch::channel(false);
-        paper.step("Boot: the enclave makes its keys and asks its TEE to sign them");
-        let (enclave, model_name, enclave_task) =
-            start_enclave(folders, model, enclave_stopped).await?;
-        tell_boot(&enclave, &model_name, paper);
-        let simulated = enclave.identity.security == SecurityMode::Simulated;
+        let (enclave, enclave_task) = match home {
+            Home::Machine(enclave) => (enclave, None),
+            Home::Here => {
+                paper.step("Boot: the enclave makes its keys and asks its TEE to sign them");
+                let (enclave, task) = start_enclave(folders, model, enclave_stopped, paper).await?;
+                (enclave, Some(task))
+            }
+        };
+        let simulated = enclave.security == SecurityMode::Simulated;
         let policy = folders.write_policy(simulated)?;
         let roots = match simulated {
             true => vec![folders.simulated_root()],
@@ -72,7 +101,7 @@ impl Roles {
         };
 
         paper.step("Publish: the broker appraises the enclave, opens its epoch and logs it");
-        let priced = PricedModel { name: model_name.clone(), manifest: enclave.model };
+        let priced = PricedModel { name: enclave.model_name.clone(), manifest: enclave.model };
         set_up(folders, &[priced])?;
         let broker_config = BrokerConfig {
             data: folders.broker(),
@@ -81,7 +110,7 @@ impl Roles {
             vendor_roots: !simulated,
             simulated_roots: roots.clone(),
             enclaves: vec![BrokerEnclave {
-                instance: enclave.identity.instance.clone(),
+                instance: enclave.instance.clone(),
                 url: format!("https://{}", enclave.address),
             }],
             tls: Default::default(),
@@ -120,7 +149,6 @@ impl Roles {
             client,
             operator,
             enclave,
-            model: model_name,
             endpoint,
             stop_enclave,
             stop_rest,
@@ -138,7 +166,9 @@ impl Roles {
     /// Stops all roles: the enclave first, so that the broker still fetches its last records.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.stop_enclave.send_replace(true);
-        (&mut self.enclave_task).await.context("enclave")??;
+        if let Some(task) = &mut self.enclave_task {
+            task.await.context("enclave")??;
+        }
         self.stop_rest.send_replace(true);
         (&mut self.proxy_task).await.context("local endpoint")??;
         (&mut self.broker_task).await.context("broker")??;
@@ -150,7 +180,8 @@ async fn start_enclave(
     folders: &Folders,
     model: &Path,
     stop: watch::Receiver<bool>,
-) -> anyhow::Result<(EnclaveReady, String, JoinHandle<anyhow::Result<()>>)> {
+    paper: &mut Paper,
+) -> anyhow::Result<(Enclave, JoinHandle<anyhow::Result<()>>)> {
     let setup = Setup::open(&folders.broker())?;
     let config = EnclaveConfig::local(
         INSTANCE.parse()?,
@@ -168,7 +199,18 @@ async fn start_enclave(
         bulla_enclave::io::run(config, base, engine, ready, stop).await.map_err(Into::into)
     });
     match is_ready.await {
-        Ok(ready) => Ok((ready, name, task)),
+        Ok(ready) => {
+            tell_boot(&ready, &name, paper);
+            let enclave = Enclave {
+                instance: ready.identity.instance.clone(),
+                security: ready.identity.security,
+                keyset_digest: Some(ready.identity.keyset_digest),
+                model: ready.model,
+                model_name: name,
+                address: ready.address,
+            };
+            Ok((enclave, task))
+        }
         Err(_) => {
             task.await??;
             bail!("the enclave ended before it served")

@@ -38,14 +38,14 @@ pub async fn tell(roles: &Roles, prompt: Option<&str>, paper: &mut Paper) -> any
     if !report.is_clean() {
         bail!("the audit found {} errors", report.errors().count());
     }
-    let simulated = roles.enclave.identity.security;
+    let simulated = roles.enclave.security;
     paper.verdict(&format!("clean ({simulated} TEE)"));
     Ok(())
 }
 
 async fn appraise(roles: &Roles, paper: &mut Paper) -> anyhow::Result<()> {
     paper.step("Appraise: the client checks the evidence, fresh, before it says a word");
-    let instance = &roles.enclave.identity.instance;
+    let instance = &roles.enclave.instance;
     let client = &roles.client;
     let mut nonce = [0u8; 32];
     SystemRng::new().fill_bytes(&mut nonce);
@@ -53,7 +53,8 @@ async fn appraise(roles: &Roles, paper: &mut Paper) -> anyhow::Result<()> {
     let appraisal = collateral.appraise(broker, client.folder(), instance, nonce).await?;
     paper.fact("nonce", data_encoding::HEXLOWER.encode(&nonce));
     paper.block("checks", &appraisal.result.to_string());
-    if appraisal.keys.keyset_digest() != roles.enclave.identity.keyset_digest {
+    let made = roles.enclave.keyset_digest;
+    if made.is_some_and(|made| appraisal.keys.keyset_digest() != made) {
         bail!("the attested keyset is not the one the enclave made");
     }
     Ok(())
@@ -61,7 +62,7 @@ async fn appraise(roles: &Roles, paper: &mut Paper) -> anyhow::Result<()> {
 
 async fn converse(roles: &Roles, prompt: &str, paper: &mut Paper) -> anyhow::Result<Settled> {
     let body = json!({
-        "model": roles.model,
+        "model": roles.enclave.model_name,
         "messages": [{"role": "user", "content": prompt}],
         "temperature": 0,
         "stream": true,

@@ -19,7 +19,7 @@ const NUMBER_AT: u32 = 0;
 const ARCHITECTURE_AT: u32 = 4;
 
 /// Allowed whatever the arguments.
-const ALLOWED: [c_long; 78] = [
+const ALLOWED: [c_long; 81] = [
     // files
     libc::SYS_read,
     libc::SYS_write,
@@ -84,6 +84,7 @@ const ALLOWED: [c_long; 78] = [
     libc::SYS_restart_syscall,
     libc::SYS_sysinfo,
     libc::SYS_uname,
+    libc::SYS_tkill, // of its own threads: landlock keeps signals inside
     libc::SYS_exit,
     libc::SYS_exit_group,
     // the one socket, and waiting for it
@@ -97,6 +98,8 @@ const ALLOWED: [c_long; 78] = [
     libc::SYS_recvfrom,
     libc::SYS_sendto,
     libc::SYS_shutdown,
+    libc::SYS_socketpair,
+    libc::SYS_poll,
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_wait,
@@ -105,15 +108,12 @@ const ALLOWED: [c_long; 78] = [
 ];
 
 /// Answered with an error instead: harmless questions, and calls with a better-understood elder.
-const ANSWERED: [(c_long, u32); 9] = [
+const ANSWERED: [(c_long, u32); 6] = [
     (libc::SYS_clone3, UNKNOWN),
-    (libc::SYS_ioctl, DENIED),
     (libc::SYS_prctl, DENIED),
     (libc::SYS_prlimit64, DENIED),
     (libc::SYS_getrlimit, DENIED),
     (libc::SYS_tgkill, DENIED),
-    (libc::SYS_poll, DENIED),
-    (libc::SYS_socketpair, DENIED),
     (libc::SYS_io_uring_setup, UNKNOWN),
 ];
 
@@ -182,6 +182,8 @@ pub fn filter() -> Vec<sock_filter> {
     filter.extend(when_argument(libc::SYS_mmap, 2, executable, 0, KILL));
     filter.extend(when_argument(libc::SYS_mprotect, 2, executable, 0, KILL));
     filter.extend(when_argument(libc::SYS_socket, 0, u32::MAX, libc::AF_INET as u32, DENIED));
+    let nonblocking = libc::FIONBIO as u32;
+    filter.extend(when_argument(libc::SYS_ioctl, 1, u32::MAX, nonblocking, DENIED));
     filter.push(answer(KILL));
     filter
 }
@@ -256,6 +258,8 @@ mod tests {
         }
         assert_eq!(run(libc::SYS_socket, [libc::AF_INET as u64, 0, 0, 0, 0, 0]), ALLOW);
         assert_eq!(run(libc::SYS_socket, [libc::AF_NETLINK as u64, 0, 0, 0, 0, 0]), DENIED);
+        assert_eq!(run(libc::SYS_ioctl, [0, libc::TIOCSTI as u64, 0, 0, 0, 0]), DENIED);
+        assert_eq!(run(libc::SYS_ioctl, [0, libc::FIONBIO as u64, 0, 0, 0, 0]), ALLOW);
         assert_eq!(run(libc::SYS_read, [0; 6]), ALLOW);
     }
 }

@@ -83,7 +83,9 @@ impl Apt {
             "APT::Sandbox::User=root".to_owned(),
         ];
         let mut command = Command::new(program);
-        options.iter().for_each(|option| drop(command.args(["-o", option])));
+        for option in &options {
+            command.args(["-o", option]);
+        }
         let output = command
             .args(["-q"])
             .args(arguments)

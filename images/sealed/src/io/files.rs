@@ -82,14 +82,23 @@ fn regular_files(root: &Path) -> anyhow::Result<Vec<Planned>> {
     Ok(files)
 }
 
-/// Writes a folder as a volume with its hash tree behind it.
+/// The name of a model: that of its folder. It is part of what orders and receipts name.
+pub fn model_name(model: &Path) -> anyhow::Result<String> {
+    let whole = model.canonicalize().with_context(|| format!("opening {}", model.display()))?;
+    let name = whole.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).with_context(|| format!("{} has no UTF-8 name", whole.display()))
+}
+
+/// Writes a folder, under its own name, as a volume with its hash tree behind it.
 pub fn write_volume(model: &Path, volume: &Path) -> anyhow::Result<Tree> {
-    let layout = Layout::plan(regular_files(model)?)?;
+    let name = model_name(model)?;
+    let below = |file: Planned| Planned { path: format!("{name}/{}", file.path), ..file };
+    let layout = Layout::plan(regular_files(model)?.into_iter().map(below).collect())?;
     let shown = volume.display().to_string();
     let file = File::create(volume).with_context(|| format!("writing {shown}"))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     layout
-        .write(&mut out, |path| File::open(model.join(path)))
+        .write(&mut out, |path| File::open(model.join(&path[name.len() + 1..])))
         .with_context(|| format!("packing {}", model.display()))?;
     out.flush().with_context(|| format!("writing {shown}"))?;
     let data = File::open(volume).with_context(|| format!("reading {shown}"))?;
@@ -109,7 +118,7 @@ mod tests {
     fn a_copied_and_touched_folder_gives_the_same_volume() {
         let folder = tempfile::tempdir().unwrap();
         let model = |name: &str| {
-            let path = folder.path().join(name);
+            let path = folder.path().join(name).join("the-model");
             fs::create_dir_all(path.join("sub")).unwrap();
             fs::write(path.join("weights"), vec![3; 9000]).unwrap();
             fs::write(path.join("sub/config.json"), b"{}").unwrap();

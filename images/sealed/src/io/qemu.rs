@@ -2,7 +2,8 @@
 //! TEE. What runs in it is protected by nobody.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 const GUEST_PORT: u16 = 8443;
 /// Most of the guest's console that is shown.
 const MAX_CONSOLE_BYTES: u64 = 64 * 1024;
+
+/// How long one question waits for an answer.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 
 /// A machine to be.
 #[derive(Debug, Clone)]
@@ -68,7 +72,7 @@ impl Machine {
             "q35,accel=tcg",
             // With AVX2: the engine's fast paths, and less to emulate than `max`.
             "-cpu",
-            "Haswell-noTSX",
+            "Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid",
             "-smp",
             "1",
         ]
@@ -127,6 +131,29 @@ impl Running {
             None => Ok(()),
             Some(status) => bail!("the machine went down ({status})\n{}", self.console_text()),
         }
+    }
+
+    /// Waits until the enclave answers on its port: whatever it says to a word that is no TLS. QEMU
+    /// takes connections long before the guest does, so a connection alone says nothing.
+    pub fn wait_until_it_answers(
+        &mut self,
+        port: u16,
+        limit: Duration,
+    ) -> anyhow::Result<Duration> {
+        while self.age() < limit {
+            self.check()?;
+            let answered =
+                TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut stream| {
+                    stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+                    stream.write_all(&[b'?'; 64])?;
+                    stream.read(&mut [0; 1])
+                });
+            if answered.is_ok_and(|count| count > 0) {
+                return Ok(self.age());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("no answer within {} s\n{}", limit.as_secs(), self.console_text())
     }
 
     /// Waits until the machine goes down by itself; `None` where it does not within `limit`.

@@ -1,0 +1,147 @@
+//! A development image and the machine it runs in.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use bulla_broker::Setup;
+use bulla_client::io::system::{SystemRng, now};
+use bulla_enclave::config::{EnclaveConfig, TeeChoice};
+use bulla_enclave::io::attester::SimulatedTee;
+use bulla_image::commands::{BuildArgs, Built, assemble};
+use bulla_image::description::{INITRAMFS, KERNEL};
+use bulla_image::io::{files, qemu};
+use bulla_image::recipe::{DATA, LISTEN, MODEL, Recipe};
+
+use super::run::{RunArgs, Tamper};
+use crate::up::folders::Folders;
+use crate::up::roles::INSTANCE;
+
+/// The guest's address in QEMU's own network.
+const ADDRESS: &str = "10.0.2.15/24";
+const GATEWAY: &str = "10.0.2.2";
+/// Enough for the demo model, in a small machine.
+const CACHE_MIB: u64 = 64;
+/// Name of the recipe and of what it names, in the image's folder.
+const RECIPE: &str = "recipe.toml";
+const ENCLAVE: &str = "enclave.toml";
+const SIMULATED_TEE: &str = "../enclave/simulated-tee";
+const VOLUME: &str = "model.img";
+
+/// A development image, built and written.
+pub struct Guest {
+    /// Folder with the image.
+    pub folder: PathBuf,
+    /// What was built.
+    pub built: Built,
+    /// Port of this machine that leads to the enclave.
+    pub port: u16,
+}
+
+impl Guest {
+    /// Builds the image for the broker of these folders: recipe, configuration, volume, artefacts.
+    pub fn build(folders: &Folders, model: &Path, args: &RunArgs) -> anyhow::Result<Guest> {
+        let folder = folders.root().join("image");
+        files::make_folder(&folder)?;
+        SimulatedTee::open(
+            &folders.enclave().join("simulated-tee"),
+            now().seconds(),
+            &mut SystemRng::new(),
+        )?;
+        let tree = files::write_volume(model, &folder.join(VOLUME))?;
+        let recipe = Recipe {
+            name: "bulla-development".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            development: true,
+            model: tree.command_line_value(),
+            address: ADDRESS.to_owned(),
+            gateway: Some(GATEWAY.to_owned()),
+            enclave: ENCLAVE.to_owned(),
+            simulated_tee: Some(SIMULATED_TEE.to_owned()),
+        };
+        let configuration = configuration(folders, model)?.to_toml()?;
+        files::write(&folder.join(ENCLAVE), configuration.as_bytes())?;
+        files::write(&folder.join(RECIPE), toml::to_string(&recipe)?.as_bytes())?;
+        let built = assemble(&BuildArgs {
+            recipe: folder.join(RECIPE),
+            out: folder.clone(),
+            packages: args.packages.clone(),
+            source: args.source.clone(),
+            programs: args.programs.clone(),
+        })?;
+        built.write(&folder)?;
+        Ok(Guest { folder, built, port: free_port()? })
+    }
+
+    /// The machine, tampered with as asked.
+    pub fn machine(&self, args: &RunArgs) -> anyhow::Result<qemu::Machine> {
+        let mut volume = self.folder.join(VOLUME);
+        let mut command_line = self.built.description.command_line.clone();
+        match args.tamper {
+            None => {}
+            Some(Tamper::Volume) => volume = flipped(&volume)?,
+            Some(Tamper::RootHash) => command_line = other_root(&command_line),
+            Some(Tamper::CommandLine) => command_line += " loglevel=7",
+        }
+        Ok(qemu::Machine {
+            kernel: self.folder.join(KERNEL),
+            initramfs: self.folder.join(INITRAMFS),
+            command_line,
+            volume,
+            memory_mib: args.memory_mib,
+            port: self.port,
+            console: self.folder.join("console.log"),
+            measured: None,
+        })
+    }
+
+    /// Where the enclave is reached.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+}
+
+fn configuration(folders: &Folders, model: &Path) -> anyhow::Result<EnclaveConfig> {
+    let setup = Setup::open(&folders.broker())?;
+    let local = EnclaveConfig::local(
+        INSTANCE.parse()?,
+        DATA.into(),
+        format!("{MODEL}{}", files::model_name(model)?).into(),
+        setup.root_public_key(),
+        setup.log_verifier().to_string(),
+    );
+    Ok(EnclaveConfig {
+        listen: LISTEN.to_owned(),
+        tee: TeeChoice::Auto,
+        cache_mib: CACHE_MIB,
+        ..local
+    })
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// A copy of the volume with one bit turned in the middle of its data.
+fn flipped(volume: &Path) -> anyhow::Result<PathBuf> {
+    let copy = volume.with_extension("flipped");
+    let mut bytes = fs::read(volume).with_context(|| format!("reading {}", volume.display()))?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    files::write(&copy, &bytes)?;
+    Ok(copy)
+}
+
+/// The command line with another root hash.
+fn other_root(command_line: &str) -> String {
+    let turned = |word: &str| match word.strip_prefix("bulla.model=") {
+        Some(model) => {
+            let first = if model.starts_with('0') { '1' } else { '0' };
+            format!("bulla.model={first}{}", &model[1..])
+        }
+        None => word.to_owned(),
+    };
+    command_line.split(' ').map(turned).collect::<Vec<_>>().join(" ")
+}

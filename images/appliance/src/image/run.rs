@@ -1,0 +1,130 @@
+//! `bulla image run`: the enclave in a machine of its own, broker and client outside.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bulla_client::commands::GlobalArgs;
+use bulla_enclave::command::load_engine;
+use bulla_image::io::qemu::{self, Running};
+use bulla_wire::ids::Digest;
+use bulla_wire::receipt::SecurityMode;
+use clap::{Args, ValueEnum};
+
+use super::guest::Guest;
+use crate::up::find_model;
+use crate::up::folders::Folders;
+use crate::up::paper::Paper;
+use crate::up::roles::{Enclave, Home, INSTANCE, Roles};
+use crate::up::story;
+
+/// What is done to the machine before it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tamper {
+    /// One bit of the model's disk is turned.
+    Volume,
+    /// The command line names another root hash.
+    RootHash,
+    /// The command line has one word more.
+    CommandLine,
+}
+
+/// Build a development image, start it under QEMU, and tell the story with the enclave inside.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Folder with the locked packages; what is missing is fetched by this machine's apt.
+    #[arg(long, value_name = "DIR")]
+    pub packages: PathBuf,
+    /// Take `bulla-init` and `bulla-enclave` from this folder instead of compiling them.
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
+    /// The checkout it is built from.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub source: PathBuf,
+    /// The model: a Hugging Face folder. Default: the demo model.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Memory of the machine.
+    #[arg(long, value_name = "MIB", default_value_t = 384)]
+    pub memory_mib: u64,
+    /// How long the machine may take to its first answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub patience: u64,
+    /// Exit after the story: 0 when every step held.
+    #[arg(long)]
+    pub once: bool,
+    /// Port of the local OpenAI-compatible endpoint; 0 picks one.
+    #[arg(long, default_value_t = 8118)]
+    pub port: u16,
+    /// What to ask in the story.
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// Tamper with the machine first: the story must not hold.
+    #[arg(long)]
+    pub tamper: Option<Tamper>,
+}
+
+/// Runs it.
+pub async fn execute(args: RunArgs, global: &GlobalArgs) -> anyhow::Result<ExitCode> {
+    if !qemu::is_here() {
+        bail!("{} is not here (Debian: qemu-system-x86)", qemu::PROGRAM);
+    }
+    let model = find_model(args.model.as_deref())?;
+    let folders = Folders::open(&global.data)?;
+    let mut paper = Paper::new(global.json);
+    paper.title("bulla image run", &format!("data in {}", folders.root().display()));
+    paper.step("Build: kernel, initial RAM disk, model volume");
+    let guest = Guest::build(&folders, &model, &args)?;
+    for artefact in &guest.built.description.artefacts {
+        paper.fact(&artefact.name, format!("{} bytes, {}", artefact.bytes, artefact.sha256));
+    }
+    paper.fact("command line", &guest.built.description.command_line);
+    let manifest = load_engine(&model)?.info();
+
+    paper.step("Boot: the machine starts without hardware virtualisation and without a TEE");
+    let (running, answered) = boot(&guest, &args)?;
+    paper.fact("first answer", format!("after {:.1} s", answered.as_secs_f64()));
+    if let Some(kib) = running.resident_kib() {
+        paper.fact("memory", format!("QEMU holds {} MiB", kib / 1024));
+    }
+    let home = Home::Machine(Enclave {
+        instance: INSTANCE.parse()?,
+        security: SecurityMode::Simulated,
+        keyset_digest: None,
+        model: Digest(manifest.manifest_digest),
+        model_name: manifest.model,
+        address: guest.address(),
+    });
+    tell(&folders, &model, home, &args, &mut paper).await.with_context(|| running.console_text())
+}
+
+/// Starts the machine and waits for the enclave's first word.
+fn boot(guest: &Guest, args: &RunArgs) -> anyhow::Result<(Running, Duration)> {
+    let mut running = guest.machine(args)?.start()?;
+    let limit = Duration::from_secs(args.patience);
+    let answered = running.wait_until_it_answers(guest.port, limit)?;
+    Ok((running, answered))
+}
+
+async fn tell(
+    folders: &Folders,
+    model: &std::path::Path,
+    home: Home,
+    args: &RunArgs,
+    paper: &mut Paper,
+) -> anyhow::Result<ExitCode> {
+    let mut roles = Roles::start(folders, model, home, args.port, args.once, paper).await?;
+    let told = story::tell(&roles, args.prompt.as_deref(), paper).await;
+    if let Err(error) = &told {
+        paper.failed(&format!("{error:#}"));
+    }
+    let held = told.is_ok();
+    if !args.once {
+        paper.serving(&roles.endpoint(), folders.root());
+        crate::signal::interrupted().await;
+    }
+    roles.stop().await?;
+    paper.finish(held);
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
