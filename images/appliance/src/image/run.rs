@@ -114,7 +114,7 @@ async fn tell(
     args: &RunArgs,
     paper: &mut Paper,
 ) -> anyhow::Result<ExitCode> {
-    let mut roles = Roles::start(folders, model, home, args.port, args.once, paper).await?;
+    let mut roles = Roles::start_with(folders, model, home, args.port, args.once, paper).await?;
     let told = story::tell(&roles, args.prompt.as_deref(), paper).await;
     if let Err(error) = &told {
         paper.failed(&format!("{error:#}"));

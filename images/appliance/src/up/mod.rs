@@ -14,7 +14,7 @@ use clap::Args;
 
 use folders::Folders;
 use paper::Paper;
-use roles::{Home, Roles};
+use roles::Roles;
 
 /// Start everything on this machine, tell the story of a first request, then serve.
 #[derive(Debug, Args)]
@@ -42,8 +42,7 @@ pub async fn execute(args: UpArgs, global: &GlobalArgs) -> anyhow::Result<ExitCo
     let folders = Folders::open(&global.data)?;
     let mut paper = Paper::new(global.json);
     paper.title("bulla", &format!("data in {}", folders.root().display()));
-    let home = Home::Here;
-    let mut roles = Roles::start(&folders, &model, home, args.port, args.once, &mut paper).await?;
+    let mut roles = Roles::start(&folders, &model, args.port, args.once, &mut paper).await?;
     let told = story::tell(&roles, args.prompt.as_deref(), &mut paper).await;
     let held = match &told {
         Ok(()) => true,

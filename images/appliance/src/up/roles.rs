@@ -64,6 +64,8 @@ pub struct Roles {
     pub operator: Client,
     /// The enclave.
     pub enclave: Enclave,
+    /// Name of the model.
+    pub model: String,
     endpoint: SocketAddr,
     stop_enclave: watch::Sender<bool>,
     stop_rest: watch::Sender<bool>,
@@ -74,8 +76,19 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// Starts all roles; the enclave first, because its keys are what the others look for.
+    /// Starts all roles here, and the enclave first.
     pub async fn start(
+        folders: &Folders,
+        model: &Path,
+        port: u16,
+        any_port: bool,
+        paper: &mut Paper,
+    ) -> anyhow::Result<Roles> {
+        Roles::start_with(folders, model, Home::Here, port, any_port, paper).await
+    }
+
+    /// Starts all roles; the enclave first, because its keys are what the others look for.
+    pub async fn start_with(
         folders: &Folders,
         model: &Path,
         home: Home,
@@ -148,6 +161,7 @@ impl Roles {
         Ok(Roles {
             client,
             operator,
+            model: enclave.model_name.clone(),
             enclave,
             endpoint,
             stop_enclave,

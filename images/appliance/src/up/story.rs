@@ -62,7 +62,7 @@ async fn appraise(roles: &Roles, paper: &mut Paper) -> anyhow::Result<()> {
 
 async fn converse(roles: &Roles, prompt: &str, paper: &mut Paper) -> anyhow::Result<Settled> {
     let body = json!({
-        "model": roles.enclave.model_name,
+        "model": roles.model,
         "messages": [{"role": "user", "content": prompt}],
         "temperature": 0,
         "stream": true,

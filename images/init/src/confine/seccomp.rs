@@ -117,6 +117,9 @@ const ANSWERED: [(c_long, u32); 6] = [
     (libc::SYS_io_uring_setup, UNKNOWN),
 ];
 
+/// Makes a socket non-blocking; the number, because C libraries disagree about its type.
+const FIONBIO: u32 = 0x5421;
+
 const fn statement(code: u32, value: u32) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: 0, k: value }
 }
@@ -182,8 +185,7 @@ pub fn filter() -> Vec<sock_filter> {
     filter.extend(when_argument(libc::SYS_mmap, 2, executable, 0, KILL));
     filter.extend(when_argument(libc::SYS_mprotect, 2, executable, 0, KILL));
     filter.extend(when_argument(libc::SYS_socket, 0, u32::MAX, libc::AF_INET as u32, DENIED));
-    let nonblocking = libc::FIONBIO as u32;
-    filter.extend(when_argument(libc::SYS_ioctl, 1, u32::MAX, nonblocking, DENIED));
+    filter.extend(when_argument(libc::SYS_ioctl, 1, u32::MAX, FIONBIO, DENIED));
     filter.push(answer(KILL));
     filter
 }
@@ -191,6 +193,9 @@ pub fn filter() -> Vec<sock_filter> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Types a character into a terminal.
+    const TIOCSTI: u64 = 0x5412;
 
     /// What the filter answers, by the rules of classic BPF.
     fn run(number: c_long, arguments: [u64; 6]) -> u32 {
@@ -258,8 +263,8 @@ mod tests {
         }
         assert_eq!(run(libc::SYS_socket, [libc::AF_INET as u64, 0, 0, 0, 0, 0]), ALLOW);
         assert_eq!(run(libc::SYS_socket, [libc::AF_NETLINK as u64, 0, 0, 0, 0, 0]), DENIED);
-        assert_eq!(run(libc::SYS_ioctl, [0, libc::TIOCSTI as u64, 0, 0, 0, 0]), DENIED);
-        assert_eq!(run(libc::SYS_ioctl, [0, libc::FIONBIO as u64, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(run(libc::SYS_ioctl, [0, TIOCSTI, 0, 0, 0, 0]), DENIED);
+        assert_eq!(run(libc::SYS_ioctl, [0, FIONBIO.into(), 0, 0, 0, 0]), ALLOW);
         assert_eq!(run(libc::SYS_read, [0; 6]), ALLOW);
     }
 }
