@@ -148,7 +148,7 @@ impl BrokerArgs {
         let Some(command) = &self.command else {
             return self.run(out, shutdown).await;
         };
-        let mut setup = Setup::open(&self.data_folder()?)?;
+        let mut setup = self.setup()?;
         let (text, value) = perform(command, &mut setup)?;
         match self.json {
             true => writeln!(out, "{value}")?,
@@ -157,10 +157,12 @@ impl BrokerArgs {
         Ok(())
     }
 
-    fn data_folder(&self) -> anyhow::Result<PathBuf> {
-        match (&self.data, &self.config) {
-            (Some(data), _) => Ok(data.clone()),
-            (None, Some(config)) => Ok(load_config(config)?.data),
+    fn setup(&self) -> anyhow::Result<Setup> {
+        let config = self.config.as_deref().map(load_config).transpose()?;
+        let store = config.as_ref().map(|config| config.store.clone()).unwrap_or_default();
+        match (&self.data, &config) {
+            (Some(data), _) => Ok(Setup::open_at(data, &store)?),
+            (None, Some(config)) => Ok(Setup::open_at(&config.data, &store)?),
             (None, None) => bail!("name the data folder with --data DIR or --config FILE"),
         }
     }

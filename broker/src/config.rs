@@ -16,6 +16,12 @@
 //! key = "tls.key"
 //! names = ["localhost"]             # names in a certificate of our own
 //!
+//! [store]                           # optional: else SQLite in the data folder
+//! kind = "postgres"                 # several brokers over one database
+//! url_file = "postgres.url"         # postgresql://USER:PASSWORD@HOST/DATABASE, readable by you alone
+//! url_variable = "BULLA_POSTGRES"   # or the environment variable that holds it
+//! ca = "postgres-ca.pem"            # whom the server's certificate must lead to; needed over TCP
+//!
 //! [limits]                          # optional
 //! concurrent_requests = 1024
 //! [times]                           # optional, seconds
@@ -62,6 +68,9 @@ pub struct Config {
     /// Our own TLS.
     #[serde(default)]
     pub tls: TlsConfig,
+    /// Where the ledger is kept.
+    #[serde(default)]
+    pub store: StoreConfig,
     /// Limits.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -97,6 +106,27 @@ impl Default for TlsConfig {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
         TlsConfig { certificate: None, key: None, names }
     }
+}
+
+/// Where the ledger is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
+pub enum StoreConfig {
+    /// In a file of the data folder: one broker.
+    #[default]
+    Sqlite,
+    /// In a database: one broker or several.
+    Postgres {
+        /// File that holds the URL, password included.
+        #[serde(default)]
+        url_file: Option<PathBuf>,
+        /// Environment variable that holds the URL instead.
+        #[serde(default)]
+        url_variable: Option<String>,
+        /// Certificate authority of the database's server, PEM.
+        #[serde(default)]
+        ca: Option<PathBuf>,
+    },
 }
 
 /// Limits an operator may set.
@@ -167,6 +197,9 @@ pub enum ConfigError {
     /// A certificate without its key, or the other way round.
     #[error("[tls] needs both certificate and key, or neither")]
     Tls,
+    /// No URL for the database, or two.
+    #[error("[store] needs url_file or url_variable, one of the two")]
+    Store,
     /// A time or limit that is zero or beyond reason.
     #[error("{key} must be 1 to {most}, got {got}")]
     Range {
@@ -228,6 +261,11 @@ impl Config {
         }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(ConfigError::Tls);
+        }
+        if let StoreConfig::Postgres { url_file, url_variable, .. } = &self.store
+            && url_file.is_some() == url_variable.is_some()
+        {
+            return Err(ConfigError::Store);
         }
         self.check_enclaves()?;
         let TimesConfig { admit, run, settle } = self.times;
@@ -291,6 +329,19 @@ mod tests {
     }
 
     #[test]
+    fn the_store_is_chosen_by_name() {
+        assert_eq!(Config::from_toml(GOOD).unwrap().store, StoreConfig::Sqlite);
+        let text = format!("{GOOD}\n[store]\nkind = \"postgres\"\nurl_variable = \"DB\"");
+        let config = Config::from_toml(&text).unwrap();
+        let url_variable = Some("DB".to_owned());
+        let expected = StoreConfig::Postgres { url_file: None, url_variable, ca: None };
+        assert_eq!(config.store, expected);
+        assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+        let misspelt = format!("{GOOD}\n[store]\nkind = \"postgress\"");
+        assert!(matches!(refusal(&misspelt), ConfigError::Syntax { .. }));
+    }
+
+    #[test]
     fn refuses_unknown_keys_by_name() {
         for bad in [format!("polcy = 1\n{GOOD}"), format!("{GOOD}\n[limits]\nconcurent = 1")] {
             let ConfigError::Syntax { reason } = refusal(&bad) else { panic!("{bad}") };
@@ -308,6 +359,8 @@ mod tests {
         assert!(matches!(refusal(&twins), ConfigError::Enclaves { .. }));
         let plain = GOOD.replace("https", "http");
         assert!(matches!(refusal(&plain), ConfigError::Enclaves { .. }));
+        let nowhere = format!("{GOOD}\n[store]\nkind = \"postgres\"");
+        assert_eq!(refusal(&nowhere), ConfigError::Store);
         let (key, most, got) = ("times.run", MAX_STEP_SECONDS, 0);
         let zero = refusal(&format!("{GOOD}\n[times]\nrun = 0"));
         assert_eq!(zero, ConfigError::Range { key, most, got });

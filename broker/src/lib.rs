@@ -4,11 +4,12 @@
 //! usage receipts that appraised enclaves signed over orders that customers signed.
 //!
 //! * [`broker`]: the state machine; events in, effects out. [`io`] performs the effects.
-//! * [`ledger`]: commands, outcomes, rejections and questions; [`io::store`] gives them effect.
+//! * [`ledger`]: commands, outcomes, rejections and questions; [`ledger::batch`] decides them in
+//!   memory, [`io::store`] loads and writes the rows: SQLite or PostgreSQL.
 //! * [`account`], [`package`], [`price`], [`hold`], [`settlement`], [`record`]: the rules.
 //! * [`catalogue`]: which appraised enclave serves which model. [`log`]: the transparency log.
 //!
-//! Left out so far, to come with the money issue: PostgreSQL, rollover and recurrence of packages,
+//! Left out so far, to come with the money issue: rollover and recurrence of packages,
 //! packages limited to some models, reservations, budgets below the account, web pages.
 
 #![forbid(unsafe_code)]

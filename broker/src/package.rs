@@ -41,6 +41,24 @@ pub struct Package {
 }
 
 impl Package {
+    /// As it stands when it is issued.
+    pub fn issued(number: PackageNumber, issue: &IssuePackage) -> Package {
+        Package {
+            number,
+            unit: issue.unit.clone(),
+            granted: issue.amount,
+            available: issue.amount,
+            held: MicroUnits(0),
+            spent: MicroUnits(0),
+            expired: MicroUnits(0),
+            priority: issue.priority,
+            effective_from: issue.effective_from,
+            expires_at: issue.expires_at,
+            promotional: issue.promotional,
+            memo: issue.memo.clone(),
+        }
+    }
+
     /// True when holds may use it at `now`.
     pub fn is_usable(&self, now: UnixSeconds) -> bool {
         self.available > MicroUnits(0)
@@ -72,13 +90,13 @@ pub struct Share {
 /// Splits `amount` over the usable packages in burn order, or says what all of them hold.
 ///
 /// Packages must be of one unit of account.
-pub fn split(
-    mut packages: Vec<Package>,
+pub fn split<'a>(
+    packages: impl Iterator<Item = &'a Package>,
     amount: MicroUnits,
     now: UnixSeconds,
 ) -> Result<Vec<Share>, MicroUnits> {
-    packages.retain(|p| p.is_usable(now));
-    packages.sort_by(Package::burns_before);
+    let mut packages: Vec<&Package> = packages.filter(|p| p.is_usable(now)).collect();
+    packages.sort_by(|a, b| a.burns_before(b));
     let mut shares = Vec::new();
     let mut missing = amount;
     for package in &packages {
@@ -106,6 +124,23 @@ pub fn spend(shares: &[Share], spent: MicroUnits) -> Vec<(Share, MicroUnits, Mic
         parts.push((*share, used, share.amount.saturating_sub(used)));
     }
     parts
+}
+
+/// Shares as a store keeps them: `PACKAGE:AMOUNT,…` in burn order, empty for none.
+pub fn shares_to_text(shares: &[Share]) -> String {
+    let parts: Vec<String> =
+        shares.iter().map(|share| format!("{}:{}", share.package, share.amount)).collect();
+    parts.join(",")
+}
+
+/// Reads what [`shares_to_text`] writes.
+pub fn shares_from_text(text: &str) -> Option<Vec<Share>> {
+    let share = |part: &str| {
+        let (package, amount) = part.split_once(':')?;
+        let package = PackageNumber(package.parse().ok()?);
+        Some(Share { package, amount: MicroUnits(amount.parse().ok()?) })
+    };
+    text.split(',').filter(|part| !part.is_empty()).map(share).collect()
 }
 
 /// A catalogue of packages, as people write it.
@@ -220,8 +255,8 @@ mod tests {
         }
     }
 
-    fn order(packages: Vec<Package>, amount: u64) -> Vec<(u64, u64)> {
-        let shares = split(packages, MicroUnits(amount), UnixSeconds(50)).unwrap();
+    fn order(packages: &[Package], amount: u64) -> Vec<(u64, u64)> {
+        let shares = split(packages.iter(), MicroUnits(amount), UnixSeconds(50)).unwrap();
         shares.iter().map(|s| (s.package.0, s.amount.0)).collect()
     }
 
@@ -236,7 +271,7 @@ mod tests {
             package(6, 5, None, false),
         ];
         let all = [(5, 10), (2, 10), (4, 10), (3, 10), (1, 10), (6, 5)];
-        assert_eq!(order(packages, 55), all);
+        assert_eq!(order(&packages, 55), all);
     }
 
     #[test]
@@ -244,8 +279,20 @@ mod tests {
         let mut future = package(2, 0, None, false);
         future.effective_from = UnixSeconds(51);
         let packages = vec![package(1, 0, Some(50), false), future, package(3, 9, None, false)];
-        assert_eq!(order(packages.clone(), 10), [(3, 10)]);
-        assert_eq!(split(packages, MicroUnits(11), UnixSeconds(50)), Err(MicroUnits(10)));
+        assert_eq!(order(&packages, 10), [(3, 10)]);
+        let short = split(packages.iter(), MicroUnits(11), UnixSeconds(50));
+        assert_eq!(short, Err(MicroUnits(10)));
+    }
+
+    #[test]
+    fn shares_read_as_written() {
+        let share = |n, amount| Share { package: PackageNumber(n), amount: MicroUnits(amount) };
+        for shares in [vec![], vec![share(1, 4)], vec![share(7, 1), share(2, u64::MAX)]] {
+            assert_eq!(shares_from_text(&shares_to_text(&shares)), Some(shares));
+        }
+        for bad in ["1", "1:", "a:1", "1:2;3:4"] {
+            assert_eq!(shares_from_text(bad), None, "{bad}");
+        }
     }
 
     #[test]

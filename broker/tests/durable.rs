@@ -1,5 +1,7 @@
 //! What is on disk: the same after a stop at any command, and for any number of callers.
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,20 +92,19 @@ fn a_stop_inside_a_batch_leaves_nothing_of_it() {
     assert!(store.execute(&[load.hold(1, MicroUnits(1), LATER)], NOW).unwrap()[0].is_ok());
 }
 
-#[test]
-fn of_a_thousand_concurrent_holds_exactly_those_covered_pass() {
+/// A thousand callers at once, spread over as many brokers as there are stores.
+fn exactly_the_covered_pass(mut stores: Vec<Box<dyn Store>>) {
     const CALLERS: u64 = 1_000;
     const COVERED: u64 = 137;
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = open(&folder.path().join("ledger.sqlite"));
     let balance = MicroUnits(COVERED * 10 + 9);
-    let load = Workload::prepare(&mut store, "node-1", 7, balance, NOW).unwrap();
-    let (writer, thread) = Writer::start(store, || NOW).unwrap();
+    let load = Workload::prepare(&mut *stores[0], "node-1", 7, balance, NOW).unwrap();
+    let (writers, threads): (Vec<_>, Vec<_>) =
+        stores.into_iter().map(|store| Writer::start(store, || NOW).unwrap()).unzip();
     let (passed, short) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     std::thread::scope(|scope| {
         for caller in 0..20 {
-            let (writer, load) = (writer.clone(), &load);
-            let (passed, short) = (passed.clone(), short.clone());
+            let writer = writers[caller as usize % writers.len()].clone();
+            let (load, passed, short) = (&load, passed.clone(), short.clone());
             scope.spawn(move || {
                 for n in (caller * CALLERS / 20)..((caller + 1) * CALLERS / 20) {
                     let (passed, short) = (passed.clone(), short.clone());
@@ -122,10 +123,80 @@ fn of_a_thousand_concurrent_holds_exactly_those_covered_pass() {
             });
         }
     });
-    drop(writer);
-    thread.join().unwrap();
+    drop(writers);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(passed.load(Ordering::Relaxed) as u64, COVERED);
     assert_eq!(short.load(Ordering::Relaxed) as u64, CALLERS - COVERED);
+}
+
+#[test]
+fn of_a_thousand_concurrent_holds_exactly_those_covered_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    exactly_the_covered_pass(vec![Box::new(open(&folder.path().join("ledger.sqlite")))]);
+}
+
+#[test]
+fn of_a_thousand_concurrent_holds_at_two_brokers_exactly_those_covered_pass() {
+    let Some(database) = support::postgres() else { return };
+    exactly_the_covered_pass(vec![database.store(), database.store()]);
+}
+
+#[test]
+fn what_is_written_is_never_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    Workload::prepare(&mut open(&path), "node-1", 7, MicroUnits(100), NOW).unwrap();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let database = support::postgres();
+    if let Some(database) = &database {
+        Workload::prepare(&mut *database.store(), "node-1", 7, MicroUnits(100), NOW).unwrap();
+    }
+    for sql in [
+        "UPDATE transfers SET amount = 1",
+        "DELETE FROM transfers",
+        "UPDATE leaves SET place = 9 WHERE place = 1",
+        "DELETE FROM leaves",
+    ] {
+        let refused = conn.execute_batch(sql).unwrap_err().to_string();
+        assert!(refused.contains("are never"), "{sql}: {refused}");
+        if let Some(database) = &database {
+            let refused = database.sql(sql).unwrap_err();
+            let code = refused.code().map(tokio_postgres::error::SqlState::code);
+            assert_eq!(code, Some("42501"), "{sql}: not privileged, {refused}");
+        }
+    }
+    // A balance that would go below zero, or value from nowhere, is refused by the table itself.
+    for sql in
+        ["UPDATE packages SET available = -1, held = 101", "UPDATE packages SET available = 200"]
+    {
+        assert!(conn.execute_batch(sql).is_err(), "{sql}");
+        if let Some(database) = &database {
+            let refused = database.sql(sql).unwrap_err();
+            let code = refused.code().map(tokio_postgres::error::SqlState::code);
+            assert_eq!(code, Some("23514"), "{sql}: a check, {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_ledger_of_the_first_version_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch(include_str!("first_version.sql")).unwrap();
+    drop(conn);
+    let store = open(&path);
+    let holds = store.holds(None, 0, 10).unwrap();
+    assert_eq!(holds.len(), 2);
+    assert_eq!((&holds[0].order[..], &holds[0].grant[..]), (&b"order"[..], &b"grant"[..]));
+    let mut store = store;
+    let hold = holds[1].hold;
+    let released = store.execute(&[Command::Release { hold }], NOW).unwrap().remove(0);
+    assert_eq!(released, Ok(Outcome::Released { amount: MicroUnits(15) }));
+    let packages = store.packages(holds[1].account).unwrap();
+    let sides: Vec<_> = packages.iter().map(|p| (p.available.0, p.held.0, p.spent.0)).collect();
+    assert_eq!(sides, [(10, 0, 0), (6, 0, 4)], "its two shares went back where they came from");
+    assert_eq!(store.transfers(None, 0, 100).unwrap().len(), 8);
 }
 
 #[test]
@@ -136,7 +207,7 @@ fn a_newer_schema_is_refused() {
     let conn = rusqlite::Connection::open(&path).unwrap();
     conn.pragma_update(None, "user_version", 99).unwrap();
     let got = SqliteStore::open(&path).map(|_| ());
-    assert_eq!(got, Err(StoreError::NewerSchema { known: 1, got: 99 }));
+    assert_eq!(got, Err(StoreError::NewerSchema { known: 2, got: 99 }));
 }
 
 #[test]

@@ -45,7 +45,7 @@ const EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Outside packages with few homes: package, crates that may name it.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("candle-core", &["bulla-engine"]),
     ("tokenizers", &["bulla-engine"]),
     ("minijinja", &["bulla-engine"]),
@@ -54,6 +54,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("x509-parser", &["bulla-attestation"]),
     ("regorus", &["bulla-attestation"]),
     ("rusqlite", &["bulla-broker"]),
+    ("tokio-postgres", &["bulla-broker"]),
     ("rsa", &["bulla-enclave"]),
     ("axum", &["bulla-enclave", "bulla-broker", "bulla-client", "bulla"]),
     ("rustls", &["bulla-enclave", "bulla-broker", "bulla-client"]),

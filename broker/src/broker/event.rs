@@ -8,7 +8,7 @@ use bulla_wire::pull::{OutboxRecord, RecordPlace};
 
 use crate::catalogue::Appraised;
 use crate::hold::HoldRefusal;
-use crate::io::store::Results;
+use crate::ledger::batch::Results;
 use crate::ledger::{AccountNumber, Command, HoldState, Settlement};
 
 /// One request at the door, by the shell's own number.

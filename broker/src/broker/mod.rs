@@ -25,6 +25,7 @@ pub use event::{BatchId, Effect, Event, RequestId};
 use crate::catalogue::Catalogue;
 use crate::hold::OrderTimes;
 use crate::keys::{BrokerKeys, RENEW_SECONDS};
+use crate::ledger::batch::Results;
 use crate::ledger::{Command, Outcome, Queries, Rejection, StoreError};
 use crate::log::{Log, LogError};
 use crate::price::PriceShelf;
@@ -260,7 +261,7 @@ impl Broker {
     fn committed(
         &mut self,
         batch: BatchId,
-        results: crate::io::store::Results,
+        results: Results,
         view: &dyn Queries,
         now: UnixMillis,
     ) -> Vec<Effect> {

@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock;
 use super::puller::Puller;
-use super::store::SqliteStore;
+use super::store::Reader;
 use super::writer::Writer;
 use crate::broker::{Broker, Effect, Event, RequestId};
-use crate::ledger::{AccountNumber, HoldState, Settlement};
+use crate::ledger::{AccountNumber, HoldState, Queries, Settlement};
 
 /// A no to a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Granted {
     pub again: Option<HoldState>,
 }
 
-type Question = Box<dyn FnOnce(&Broker, &SqliteStore) + Send>;
+type Question = Box<dyn FnOnce(&Broker, &dyn Queries) + Send>;
 
 enum Message {
     Event(Event),
@@ -81,7 +81,7 @@ impl Driver {
     /// Starts the thread. It ends when every handle is gone.
     pub fn start(
         broker: Broker,
-        reader: SqliteStore,
+        reader: Box<dyn Reader>,
         writer: Writer,
         puller: Puller,
         runtime: tokio::runtime::Handle,
@@ -93,7 +93,7 @@ impl Driver {
         let shell = Shell { writer, puller, runtime, back, waiting: BTreeMap::new() };
         let thread = std::thread::Builder::new()
             .name("broker".to_owned())
-            .spawn(move || drive(broker, &reader, shell, inbox))?;
+            .spawn(move || drive(broker, &*reader, shell, inbox))?;
         Ok((driver, thread))
     }
 
@@ -145,7 +145,7 @@ impl Driver {
     /// Asks the broker and the ledger something, between two events.
     pub async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Broker, &SqliteStore) -> T + Send + 'static,
+        question: impl FnOnce(&Broker, &dyn Queries) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
         let question: Question = Box::new(move |broker, store| {
@@ -168,14 +168,14 @@ struct Shell {
 
 fn drive(
     mut broker: Broker,
-    reader: &SqliteStore,
+    reader: &dyn Reader,
     mut shell: Shell,
     mut inbox: mpsc::UnboundedReceiver<Message>,
 ) {
     while let Some(message) = inbox.blocking_recv() {
         let (request, event) = match message {
             Message::Ask(question) => {
-                question(&broker, reader);
+                question(&broker, reader.questions());
                 continue;
             }
             Message::Event(event) => (None, event),
@@ -184,7 +184,7 @@ fn drive(
                 (Some(request), event)
             }
         };
-        match broker.handle(event, reader, clock::now()) {
+        match broker.handle(event, reader.questions(), clock::now()) {
             Ok(effects) => effects.into_iter().for_each(|effect| shell.perform(effect)),
             Err(error) => {
                 tracing::error!(%error, "the broker could not handle an event");

@@ -1,6 +1,5 @@
 //! The audit bundle as a stream: a connection of its own, one snapshot, pieces of bounded size.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bulla_wire::cbor;
@@ -9,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::clock;
 use super::relay::Piece;
-use super::store::SqliteStore;
+use super::store::Place;
 use crate::audit::{ExportError, Scope, export};
 use crate::keys::LogSigner;
 use crate::ledger::AccountNumber;
@@ -22,13 +21,13 @@ const MAX_WAITING_PIECES: usize = 4;
 /// Makes audit bundles.
 #[derive(Clone)]
 pub struct Exporter {
-    ledger: PathBuf,
+    ledger: Place,
     signer: Arc<LogSigner>,
 }
 
 impl Exporter {
-    /// Of the ledger in this file, signed with the log's key.
-    pub fn new(ledger: PathBuf, signer: Arc<LogSigner>) -> Exporter {
+    /// Of the ledger there, signed with the log's key.
+    pub fn new(ledger: Place, signer: Arc<LogSigner>) -> Exporter {
         Exporter { ledger, signer }
     }
 
@@ -60,20 +59,22 @@ impl Exporter {
     }
 
     fn write(&self, scope: Scope, pieces: &mpsc::Sender<Piece>) -> Result<(), ExportError> {
-        let store = SqliteStore::open_reader(&self.ledger)?;
+        let store = self.ledger.open_reader()?;
         let mut buffer = Vec::with_capacity(PIECE_BYTES * 2);
         let send = |bytes: Vec<u8>| {
             pieces.blocking_send(Ok(Bytes::from(bytes))).map_err(|_| ExportError::ReaderGone)
         };
         let now = clock::now().seconds();
-        let exported = store.snapshot(|view| {
-            Ok(export(view, &self.signer, scope, now, &mut |item| {
+        let mut exported = Ok(());
+        store.snapshot(&mut |view| {
+            exported = export(view, &self.signer, scope, now, &mut |item| {
                 buffer.extend(cbor::to_vec(item));
                 match buffer.len() < PIECE_BYTES {
                     true => Ok(()),
                     false => send(std::mem::take(&mut buffer)),
                 }
-            }))
+            });
+            Ok(())
         })?;
         exported?;
         send(buffer)

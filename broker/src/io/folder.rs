@@ -14,7 +14,10 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::clock::Entropy;
+use super::store::{Place, PostgresPlace};
+use crate::config::StoreConfig;
 use crate::keys::BrokerKeys;
+use crate::ledger::StoreError;
 
 /// Largest key or certificate file, in bytes.
 pub const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
@@ -56,6 +59,23 @@ pub enum FolderError {
     Origin(#[from] KeyError),
 }
 
+/// Why it is not known where the ledger is kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// The file with the URL, or the certificate authority.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The environment variable that should hold the URL.
+    #[error("the environment variable {name} is not set: it must hold the database's URL")]
+    NoVariable {
+        /// Its name.
+        name: String,
+    },
+    /// The URL, or the way to the database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The data folder.
 #[derive(Debug, Clone)]
 pub struct DataFolder {
@@ -72,6 +92,26 @@ impl DataFolder {
     /// The ledger's file.
     pub fn ledger(&self) -> PathBuf {
         self.root.join(LEDGER)
+    }
+
+    /// Where the ledger is kept, as configured.
+    pub fn place(&self, store: &StoreConfig) -> Result<Place, PlaceError> {
+        let StoreConfig::Postgres { url_file, url_variable, ca } = store else {
+            return Ok(Place::Sqlite(self.ledger()));
+        };
+        let url = match (url_file, url_variable) {
+            (Some(file), _) => {
+                let text = read_secret(&self.root.join(file))?;
+                Zeroizing::new(String::from_utf8_lossy(&text).into_owned())
+            }
+            (None, Some(name)) => std::env::var(name)
+                .map(Zeroizing::new)
+                .map_err(|_| PlaceError::NoVariable { name: name.clone() })?,
+            (None, None) => Zeroizing::new(String::new()),
+        };
+        let ca = ca.as_ref().map(|file| read(&self.root.join(file))).transpose()?;
+        let place = PostgresPlace::new(&url, ca.as_ref().map(|pem| pem.as_slice()))?;
+        Ok(Place::Postgres(Box::new(place)))
     }
 
     /// A file in the folder.

@@ -15,10 +15,9 @@ use super::clock;
 use super::driver::Driver;
 use super::enclave::Enclaves;
 use super::export::Exporter;
-use super::folder::{DataFolder, FolderError, read};
+use super::folder::{DataFolder, FolderError, PlaceError, read};
 use super::puller::Puller;
 use super::server::Service;
-use super::store::SqliteStore;
 use super::tls::{TlsError, server_config};
 use super::writer::Writer;
 use crate::broker::{Broker, BrokerError, Event};
@@ -45,6 +44,9 @@ pub enum RunError {
     /// The ledger.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Where it is kept.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The state machine.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -94,11 +96,12 @@ pub async fn run(
     let address = listener.local_addr()?;
     let enclaves = Arc::new(Enclaves::new(&config.enclaves, anchors, policy));
 
-    let store = SqliteStore::open(&folder.ledger())?;
-    let reader = SqliteStore::open_reader(&folder.ledger())?;
+    let place = folder.place(&config.store)?;
+    let store = place.open()?;
+    let reader = place.open_reader()?;
     let keys = folder.keys()?;
-    let exporter = Exporter::new(folder.ledger(), keys.log_signer());
-    let broker = Broker::resume(config.settings(), keys, &reader)?;
+    let exporter = Exporter::new(place, keys.log_signer());
+    let broker = Broker::resume(config.settings(), keys, reader.questions())?;
     let (writer, writer_thread) = Writer::start(store, clock::now)?;
     let puller = Puller::new(enclaves.clone());
     let runtime = tokio::runtime::Handle::current();

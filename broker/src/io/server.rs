@@ -112,7 +112,7 @@ impl Service {
 
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Broker, &super::store::SqliteStore) -> T + Send + 'static,
+        question: impl FnOnce(&Broker, &dyn Queries) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let busy = || Refusal::new(Problem::Busy, "the broker is busy: try again later");
         let _permit = self.questions.try_acquire().map_err(|_| busy())?;

@@ -12,9 +12,10 @@ use bulla_wire::units::{MicroUnits, Unit, UnixMillis, UnixSeconds};
 use rand_core::Rng;
 
 use super::clock::{self, Entropy};
-use super::folder::{DataFolder, FolderError};
-use super::store::{SqliteStore, Store};
+use super::folder::{DataFolder, FolderError, PlaceError};
+use super::store::Store;
 use crate::account::{CredentialError, CredentialSecret, credential_digest};
+use crate::config::StoreConfig;
 use crate::keys::BrokerKeys;
 use crate::ledger::{
     AccountNumber, Command, IssuePackage, Outcome, PackageNumber, Queries, Rejection, StoreError,
@@ -35,6 +36,9 @@ pub enum SetupError {
     /// The ledger's file.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Where it is kept.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The ledger's rules.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -58,17 +62,22 @@ pub enum SetupError {
 /// A broker's data folder, open for local operations. The broker itself may run meanwhile: the
 /// ledger has one writer at a time, and it waits.
 pub struct Setup {
-    store: SqliteStore,
+    store: Box<dyn Store>,
     keys: BrokerKeys,
     rng: Entropy,
 }
 
 impl Setup {
-    /// Opens a data folder, or makes it with fresh keys.
+    /// Opens a data folder with its ledger in SQLite, or makes it with fresh keys.
     pub fn open(data: &Path) -> Result<Setup, SetupError> {
+        Setup::open_at(data, &StoreConfig::Sqlite)
+    }
+
+    /// Opens a data folder whose ledger is kept elsewhere, or makes it with fresh keys.
+    pub fn open_at(data: &Path, store: &StoreConfig) -> Result<Setup, SetupError> {
         let folder = DataFolder::open(data)?;
         let keys = folder.keys()?;
-        let store = SqliteStore::open(&folder.ledger())?;
+        let store = folder.place(store)?.open()?;
         Ok(Setup { store, keys, rng: Entropy::new() })
     }
 
@@ -84,7 +93,7 @@ impl Setup {
 
     /// The ledger, for questions.
     pub fn ledger(&self) -> &dyn Queries {
-        &self.store
+        self.store.questions()
     }
 
     /// An account by name.

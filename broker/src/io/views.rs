@@ -9,7 +9,6 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::driver::Refusal;
-use super::store::SqliteStore;
 use crate::account::Account;
 use crate::broker::Broker;
 use crate::catalogue::Serving;
@@ -89,7 +88,7 @@ fn prices(broker: &Broker, model: &Digest, now: UnixSeconds) -> Vec<Value> {
 }
 
 /// `GET /v1/account`.
-pub fn account(store: &SqliteStore, account: &Account) -> Result<Value, StoreError> {
+pub fn account(store: &dyn Queries, account: &Account) -> Result<Value, StoreError> {
     Ok(json!({
         "account": account.number,
         "name": account.name,
@@ -100,7 +99,7 @@ pub fn account(store: &SqliteStore, account: &Account) -> Result<Value, StoreErr
 
 /// `GET /v1/receipts`: the newest `limit`, or those that arrived after the receipt `after`.
 pub fn receipts(
-    store: &SqliteStore,
+    store: &dyn Queries,
     account: Option<AccountNumber>,
     after: Option<Digest>,
     limit: usize,

@@ -37,10 +37,14 @@ pub struct Workload {
     salt: u8,
 }
 
+/// A made-up id. Ids of the world are random, so neighbours are scattered here too: an index over
+/// them is touched all over the place.
 fn number(salt: u8, kind: u8, n: u64) -> [u8; 32] {
+    // Odd, so that no two numbers meet: 2^64 over the golden ratio.
+    let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = [salt; 32];
-    bytes[0] = kind;
-    bytes[1..9].copy_from_slice(&n.to_be_bytes());
+    bytes[..8].copy_from_slice(&scattered.to_be_bytes());
+    bytes[8] = kind;
     bytes
 }
 

@@ -30,7 +30,7 @@ pub struct Writer {
 impl Writer {
     /// Starts the thread. It ends when every handle is gone and the queue is empty.
     pub fn start(
-        store: impl Store + 'static,
+        store: Box<dyn Store>,
         clock: impl Fn() -> UnixMillis + Send + 'static,
     ) -> std::io::Result<(Writer, JoinHandle<()>)> {
         let (queue, jobs) = sync_channel(MAX_QUEUED_JOBS);
@@ -66,7 +66,7 @@ impl Writer {
     }
 }
 
-fn write(mut store: impl Store, jobs: &Receiver<Job>, clock: impl Fn() -> UnixMillis) {
+fn write(mut store: Box<dyn Store>, jobs: &Receiver<Job>, clock: impl Fn() -> UnixMillis) {
     while let Ok(first) = jobs.recv() {
         let mut batch = first.commands;
         let mut parts = vec![(batch.len(), first.done)];

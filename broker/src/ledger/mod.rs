@@ -1,6 +1,7 @@
 //! The ledger's language: commands in, outcomes or rejections out. Pure types; a store gives them
 //! effect, all of a batch in one durable commit.
 
+pub mod batch;
 mod outcome;
 mod posting;
 mod view;
@@ -197,6 +198,11 @@ pub enum RecordKind {
     Receipt,
     /// Epoch-close: the last place.
     Close,
+}
+
+impl RecordKind {
+    /// All kinds, in the order of their codes.
+    pub const ALL: [RecordKind; 3] = [RecordKind::Open, RecordKind::Receipt, RecordKind::Close];
 }
 
 /// A verified record of an epoch's chain and what it shall do to the ledger.

@@ -1,20 +1,61 @@
 //! Where the ledger lives: batches of commands in, batches of results out, durable before the
-//! answer. One joint; SQLite behind it.
+//! answer. One joint: [`Place::open`]; SQLite and PostgreSQL behind it.
 
+pub mod postgres;
 pub mod sqlite;
 
+use std::path::PathBuf;
+
+pub use postgres::{PostgresPlace, PostgresStore};
 pub use sqlite::SqliteStore;
 
 use bulla_wire::units::UnixMillis;
 
-use crate::ledger::{Command, Outcome, Queries, Rejection, StoreError};
+pub use crate::ledger::batch::Results;
+use crate::ledger::{Command, Queries, StoreError};
 
-/// Results of a batch, in the order of its commands.
-pub type Results = Vec<Result<Outcome, Rejection>>;
+/// A connection for questions.
+pub trait Reader: Queries + Send {
+    /// As questions alone.
+    fn questions(&self) -> &dyn Queries;
+
+    /// All questions asked inside `ask` are answered from one and the same durable state.
+    fn snapshot(
+        &self,
+        ask: &mut dyn FnMut(&dyn Queries) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+}
 
 /// A store of the ledger and the log's leaves.
-pub trait Store: Queries + Send {
+pub trait Store: Reader {
     /// Carries out a batch in one durable commit. A rejected command leaves no trace and does not
     /// harm the others; on an error nothing of the batch happened.
     fn execute(&mut self, batch: &[Command], now: UnixMillis) -> Result<Results, StoreError>;
+}
+
+/// Where a ledger is kept.
+#[derive(Clone)]
+pub enum Place {
+    /// In a file.
+    Sqlite(PathBuf),
+    /// In a database.
+    Postgres(Box<PostgresPlace>),
+}
+
+impl Place {
+    /// Opens the ledger, or makes it.
+    pub fn open(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(match self {
+            Place::Sqlite(path) => Box::new(SqliteStore::open(path)?),
+            Place::Postgres(place) => Box::new(PostgresStore::open(place)?),
+        })
+    }
+
+    /// Another connection to a ledger that exists, for questions only.
+    pub fn open_reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        Ok(match self {
+            Place::Sqlite(path) => Box::new(SqliteStore::open_reader(path)?),
+            Place::Postgres(place) => Box::new(PostgresStore::open_reader(place)?),
+        })
+    }
 }

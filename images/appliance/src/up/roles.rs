@@ -127,6 +127,7 @@ impl Roles {
                 url: format!("https://{}", enclave.address),
             }],
             tls: Default::default(),
+            store: Default::default(),
             limits: Default::default(),
             times: Default::default(),
         };

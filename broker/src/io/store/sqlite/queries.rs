@@ -30,16 +30,6 @@ impl SqliteStore {
             .and_then(|mut statement| statement.query_map(params, read)?.collect())
             .map_err(database)
     }
-
-    /// An account's packages of one unit that still hold something.
-    pub(super) fn usable_packages(
-        &self,
-        account: AccountNumber,
-        unit: &Unit,
-    ) -> Answer<Vec<Package>> {
-        let sql = format!("{} WHERE account = ?1 AND unit = ?2 AND available > 0", rows::PACKAGE);
-        self.many(&sql, params![int(account.0), unit.as_str()], rows::package)
-    }
 }
 
 /// `None` is all accounts: SQL's `?1 IS NULL`.
@@ -94,7 +84,7 @@ impl Queries for SqliteStore {
     }
 
     fn hold(&self, hold: &HoldId) -> Answer<Option<StoredHold>> {
-        self.one(&format!("{} WHERE hold = ?1", rows::HOLD), [hold.0], rows::hold)
+        self.one(&format!("{} WHERE h.hold = ?1", rows::HOLD), [hold.0], rows::hold)
     }
 
     fn holds(

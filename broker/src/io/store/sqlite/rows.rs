@@ -7,11 +7,12 @@ use rusqlite::types::Type;
 use rusqlite::{Result, Row};
 
 use crate::account::{Account, Credential};
+use crate::ledger::batch::{HoldRow, PackageRow, RecordRow};
 use crate::ledger::{
     AccountNumber, ArchivedKeyset, EpochState, HoldState, PackageNumber, RecordKind, StoredHold,
     StoredRecord,
 };
-use crate::package::Package;
+use crate::package::{Package, shares_from_text};
 
 fn damaged(column: usize, what: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, what.to_owned().into())
@@ -71,6 +72,15 @@ pub(super) fn credential(row: &Row<'_>) -> Result<Credential> {
 
 pub(super) const PACKAGE: &str = "SELECT number, unit, granted, available, held, spent, expired,
     priority, effective_from, expires_at, promotional, memo FROM packages";
+/// [`PACKAGE`] with owner and key.
+pub(super) const PACKAGE_ROW: &str =
+    "SELECT number, unit, granted, available, held, spent, expired,
+    priority, effective_from, expires_at, promotional, memo, account, key FROM packages";
+
+pub(super) fn package_row(row: &Row<'_>) -> Result<PackageRow> {
+    let account = AccountNumber(count(row, 12)?);
+    Ok(PackageRow { account, key: row.get(13)?, package: package(row)? })
+}
 
 pub(super) fn package(row: &Row<'_>) -> Result<Package> {
     Ok(Package {
@@ -89,20 +99,44 @@ pub(super) fn package(row: &Row<'_>) -> Result<Package> {
     })
 }
 
-pub(super) const HOLD: &str = "SELECT number, hold, account, unit, amount, state, charged, receipt,
-    settle_by, order_digest, order_bytes, grant_bytes, delegation, instance FROM holds";
+/// A hold without its papers.
+pub(super) const HOLD_ROW: &str =
+    "SELECT number, hold, account, amount, state, receipt, settle_by, order_digest, shares
+     FROM holds";
+
+pub(super) fn hold_row(row: &Row<'_>) -> Result<(HoldId, HoldRow)> {
+    let shares = row.get_ref(8)?.as_str().ok().and_then(shares_from_text);
+    let hold = HoldRow {
+        number: count(row, 0)?,
+        account: AccountNumber(count(row, 2)?),
+        amount: micro(row, 3)?,
+        state: state(row, 4)?,
+        receipt: maybe_digest(row, 5)?,
+        settle_by: UnixSeconds(count(row, 6)?),
+        order_digest: digest(row, 7)?,
+        shares: shares.ok_or_else(|| damaged(8, "shares of a hold"))?,
+    };
+    Ok((HoldId(row.get(1)?), hold))
+}
+
+fn state(row: &Row<'_>, column: usize) -> Result<HoldState> {
+    let code: u8 = row.get(column)?;
+    let state = HoldState::ALL.get(usize::from(code)).copied();
+    state.ok_or_else(|| damaged(column, "state of a hold"))
+}
+
+pub(super) const HOLD: &str = "SELECT number, h.hold, account, unit, amount, state, charged,
+    receipt, settle_by, order_digest, order_bytes, grant_bytes, delegation, instance
+    FROM holds h JOIN papers p ON p.hold = h.number";
 
 pub(super) fn hold(row: &Row<'_>) -> Result<StoredHold> {
-    let state: u8 = row.get(5)?;
     Ok(StoredHold {
         number: count(row, 0)?,
         hold: HoldId(row.get(1)?),
         account: AccountNumber(count(row, 2)?),
         unit: unit(row, 3)?,
         amount: micro(row, 4)?,
-        state: *HoldState::ALL
-            .get(usize::from(state))
-            .ok_or_else(|| damaged(5, "state of a hold"))?,
+        state: state(row, 5)?,
         charged: maybe_count(row, 6)?.map(MicroUnits),
         receipt: maybe_digest(row, 7)?,
         settle_by: UnixSeconds(count(row, 8)?),
@@ -147,19 +181,35 @@ pub(super) fn epoch(row: &Row<'_>) -> Result<EpochState> {
     })
 }
 
+fn record_kind(row: &Row<'_>, column: usize) -> Result<RecordKind> {
+    let kind = RecordKind::ALL.get(usize::from(row.get::<_, u8>(column)?)).copied();
+    kind.ok_or_else(|| damaged(column, "kind of record"))
+}
+
+/// A record as far as order and settlement need it, after its place.
+pub(super) const RECORD_ROW: &str =
+    "SELECT seq, number, kind, prev, digest, leaf, flag, leaf_bytes FROM records";
+
+pub(super) fn record_row(row: &Row<'_>) -> Result<(u64, RecordRow)> {
+    let record = RecordRow {
+        number: count(row, 1)?,
+        kind: record_kind(row, 2)?,
+        prev: maybe_digest(row, 3)?,
+        digest: digest(row, 4)?,
+        leaf_index: maybe_count(row, 5)?,
+        flag: row.get(6)?,
+        leaf: row.get(7)?,
+    };
+    Ok((count(row, 0)?, record))
+}
+
 pub(super) const RECORD: &str =
     "SELECT number, kind, epoch, seq, digest, keyset, bytes, leaf, flag FROM records";
 
 pub(super) fn record(row: &Row<'_>) -> Result<StoredRecord> {
-    let kind = match row.get::<_, u8>(1)? {
-        0 => RecordKind::Open,
-        1 => RecordKind::Receipt,
-        2 => RecordKind::Close,
-        _ => return Err(damaged(1, "kind of record")),
-    };
     Ok(StoredRecord {
         number: count(row, 0)?,
-        kind,
+        kind: record_kind(row, 1)?,
         epoch: EpochId(row.get(2)?),
         seq: count(row, 3)?,
         digest: digest(row, 4)?,

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::database;
 use crate::ledger::StoreError;
 
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// Version 1. Amounts are micro-units, times seconds (`_ms`: milliseconds), all since 1970 UTC.
 const V1: &str = "
@@ -172,6 +172,65 @@ CREATE TABLE anomalies (
     what TEXT NOT NULL,
     bytes BLOB NOT NULL
 ) STRICT;
+";
+
+/// Version 2: what a settlement alters is small and stands apart from the papers, which never
+/// change; a hold's shares stand in its row; waiting records have an index. References between
+/// tables that grow with every request are kept by the code and checked by recomputing.
+const V2: &str = "
+CREATE TABLE new_holds (
+    number INTEGER PRIMARY KEY,
+    hold BLOB NOT NULL UNIQUE,
+    account INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount >= 0),
+    state INTEGER NOT NULL,
+    charged INTEGER,
+    receipt BLOB,
+    settle_by INTEGER NOT NULL,
+    order_digest BLOB NOT NULL,
+    instance TEXT NOT NULL,
+    shares TEXT NOT NULL -- PACKAGE:AMOUNT,... in burn order
+) STRICT;
+INSERT INTO new_holds SELECT number, hold, account, unit, amount, state, charged, receipt,
+    settle_by, order_digest, instance,
+    coalesce((SELECT group_concat(package || ':' || amount, ',' ORDER BY place)
+              FROM shares WHERE shares.hold = holds.number), '')
+    FROM holds;
+CREATE TABLE papers (
+    hold INTEGER PRIMARY KEY, -- number of the hold
+    order_bytes BLOB NOT NULL,
+    grant_bytes BLOB NOT NULL,
+    delegation BLOB NOT NULL
+) STRICT;
+INSERT INTO papers SELECT number, order_bytes, grant_bytes, delegation FROM holds;
+DROP TABLE shares;
+DROP TABLE holds;
+ALTER TABLE new_holds RENAME TO holds;
+CREATE INDEX holds_due ON holds (settle_by) WHERE state = 0;
+CREATE INDEX holds_by_account ON holds (account, number);
+
+CREATE TABLE new_transfers (
+    number INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    package INTEGER NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    hold BLOB,
+    receipt BLOB,
+    memo TEXT
+) STRICT;
+INSERT INTO new_transfers SELECT * FROM transfers;
+DROP TABLE transfers;
+ALTER TABLE new_transfers RENAME TO transfers;
+CREATE INDEX transfers_by_account ON transfers (account, number);
+CREATE TRIGGER transfers_stand BEFORE UPDATE ON transfers
+    BEGIN SELECT RAISE(ABORT, 'transfers are never changed'); END;
+CREATE TRIGGER transfers_stay BEFORE DELETE ON transfers
+    BEGIN SELECT RAISE(ABORT, 'transfers are never deleted'); END;
+
+CREATE INDEX records_waiting ON records (epoch, seq) WHERE leaf IS NULL;
 ";
 
 /// Brings the schema up to date, each step in one transaction.

@@ -1,0 +1,213 @@
+//! Questions.
+
+use std::collections::BTreeMap;
+
+use bulla_wire::bundle::Transfer;
+use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId};
+use bulla_wire::units::{Unit, UnixMillis};
+use tokio_postgres::Row;
+
+use super::session::Param;
+use super::{PostgresStore, int, rows};
+use crate::account::{Account, Credential};
+use crate::ledger::{
+    AccountNumber, ArchivedKeyset, EpochState, Queries, StoreError, StoredHold, StoredRecord,
+    Totals,
+};
+use crate::package::Package;
+
+type Answer<T> = Result<T, StoreError>;
+type Reads<T> = fn(&Row) -> Answer<T>;
+
+impl PostgresStore {
+    fn many<T>(&self, sql: &'static str, params: &[Param<'_>], read: Reads<T>) -> Answer<Vec<T>> {
+        self.ask(sql, params)?.iter().map(read).collect()
+    }
+
+    fn one<T>(&self, sql: &'static str, params: &[Param<'_>], read: Reads<T>) -> Answer<Option<T>> {
+        self.ask(sql, params)?.first().map(read).transpose()
+    }
+}
+
+/// `None` is all accounts.
+fn scope(account: Option<AccountNumber>) -> Option<i64> {
+    account.map(|account| int(account.0))
+}
+
+fn page(limit: usize) -> i64 {
+    int(limit as u64)
+}
+
+impl Queries for PostgresStore {
+    fn account(&self, account: AccountNumber) -> Answer<Option<Account>> {
+        let sql = "SELECT number, name, operator FROM accounts WHERE number = $1";
+        self.one(sql, &[&int(account.0)], rows::account)
+    }
+
+    fn accounts(&self) -> Answer<Vec<Account>> {
+        let sql = "SELECT number, name, operator FROM accounts ORDER BY number";
+        self.many(sql, &[], rows::account)
+    }
+
+    fn credential(&self, digest: &Digest) -> Answer<Option<Credential>> {
+        let sql = "SELECT account, label, expires_at, revoked_at FROM credentials
+            WHERE digest = $1";
+        self.one(sql, &[&digest.0], rows::credential)
+    }
+
+    fn order_key_owner(&self, handle: &AccountHandle) -> Answer<Option<AccountNumber>> {
+        let sql = "SELECT account FROM order_keys WHERE handle = $1";
+        let read: Reads<u64> = |row| rows::count(row, "account");
+        Ok(self.one(sql, &[&handle.0], read)?.map(AccountNumber))
+    }
+
+    fn order_keys(&self, account: AccountNumber) -> Answer<Vec<AccountHandle>> {
+        let sql = "SELECT handle FROM order_keys WHERE account = $1
+            ORDER BY registered_ms, handle";
+        self.many(sql, &[&int(account.0)], |row| rows::bytes(row, "handle").map(AccountHandle))
+    }
+
+    fn packages(&self, account: AccountNumber) -> Answer<Vec<Package>> {
+        let sql = "SELECT * FROM packages WHERE account = $1 ORDER BY number";
+        self.many(sql, &[&int(account.0)], rows::package)
+    }
+
+    fn hold(&self, hold: &HoldId) -> Answer<Option<StoredHold>> {
+        let sql = "SELECT h.*, p.order_bytes, p.grant_bytes, p.delegation
+            FROM holds h JOIN papers p ON p.hold = h.number AND p.account = h.account
+            WHERE h.hold = $1";
+        self.one(sql, &[&hold.0], rows::hold)
+    }
+
+    fn holds(
+        &self,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<StoredHold>> {
+        let sql = "SELECT h.*, p.order_bytes, p.grant_bytes, p.delegation
+            FROM holds h JOIN papers p ON p.hold = h.number AND p.account = h.account
+            WHERE ($1::BIGINT IS NULL OR h.account = $1) AND h.number > $2
+            ORDER BY h.number LIMIT $3";
+        self.many(sql, &[&scope(account), &int(after), &page(limit)], rows::hold)
+    }
+
+    fn keyset(&self, digest: &Digest) -> Answer<Option<ArchivedKeyset>> {
+        let sql = "SELECT digest, instance, receipt_keys, simulated, not_after, appraised_at,
+            leaf, evidence FROM keysets WHERE digest = $1";
+        self.one(sql, &[&digest.0], rows::keyset)
+    }
+
+    fn keysets(&self) -> Answer<Vec<ArchivedKeyset>> {
+        let sql = "SELECT digest, instance, receipt_keys, simulated, not_after, appraised_at,
+            leaf, evidence FROM keysets ORDER BY leaf";
+        self.many(sql, &[], rows::keyset)
+    }
+
+    fn report(&self, keyset: &Digest) -> Answer<Option<Vec<u8>>> {
+        let sql = "SELECT report FROM keysets WHERE digest = $1";
+        self.one(sql, &[&keyset.0], |row| rows::get(row, "report"))
+    }
+
+    fn epoch(&self, epoch: &EpochId) -> Answer<Option<EpochState>> {
+        let sql = "SELECT epoch, keyset, next_seq, tip, closed FROM epochs WHERE epoch = $1";
+        self.one(sql, &[&epoch.0], rows::epoch)
+    }
+
+    fn record(&self, digest: &Digest) -> Answer<Option<StoredRecord>> {
+        let sql = "SELECT number, kind, epoch, seq, digest, keyset, bytes, leaf, flag
+            FROM records WHERE digest = $1";
+        self.one(sql, &[&digest.0], rows::record)
+    }
+
+    fn receipts(
+        &self,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<StoredRecord>> {
+        let sql = "SELECT number, kind, epoch, seq, digest, keyset, bytes, leaf, flag
+            FROM records
+            WHERE kind = 1 AND ($1::BIGINT IS NULL OR account = $1) AND number > $2
+            ORDER BY number LIMIT $3";
+        self.many(sql, &[&scope(account), &int(after), &page(limit)], rows::record)
+    }
+
+    fn newest_receipts(
+        &self,
+        account: Option<AccountNumber>,
+        limit: usize,
+    ) -> Answer<Vec<StoredRecord>> {
+        let sql = "SELECT number, kind, epoch, seq, digest, keyset, bytes, leaf, flag
+            FROM records WHERE kind = 1 AND ($1::BIGINT IS NULL OR account = $1)
+            ORDER BY number DESC LIMIT $2";
+        let mut newest = self.many(sql, &[&scope(account), &page(limit)], rows::record)?;
+        newest.reverse();
+        Ok(newest)
+    }
+
+    fn leaves(&self, from: u64, limit: usize) -> Answer<Vec<Vec<u8>>> {
+        let sql = "SELECT leaf FROM leaves WHERE place > $1 ORDER BY place LIMIT $2";
+        self.many(sql, &[&int(from), &page(limit)], |row| rows::get(row, "leaf"))
+    }
+
+    fn leaf_count(&self) -> Answer<u64> {
+        let sql = "SELECT leaves FROM heads WHERE one = 1";
+        Ok(self.one(sql, &[], |row| rows::count(row, "leaves"))?.unwrap_or(0))
+    }
+
+    fn transfers(
+        &self,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<Transfer>> {
+        let sql = "SELECT t.number, t.at_ms, t.kind, t.account, t.package, t.amount, t.hold,
+                t.receipt, t.memo, p.unit
+            FROM transfers t JOIN packages p ON p.number = t.package AND p.account = t.account
+            WHERE ($1::BIGINT IS NULL OR t.account = $1) AND t.number > $2
+            ORDER BY t.number LIMIT $3";
+        self.many(sql, &[&scope(account), &int(after), &page(limit)], rows::transfer)
+    }
+
+    fn price_books(&self) -> Answer<Vec<Vec<u8>>> {
+        let sql = "SELECT book FROM price_books ORDER BY version";
+        self.many(sql, &[], |row| rows::get(row, "book"))
+    }
+
+    fn checkpoints(&self) -> Answer<Vec<Vec<u8>>> {
+        let sql = "SELECT note FROM checkpoints ORDER BY size";
+        self.many(sql, &[], |row| rows::get(row, "note"))
+    }
+
+    fn totals(&self) -> Answer<Vec<(Unit, Totals)>> {
+        // Summed here, in 128 bits, as every store does.
+        let sql = "SELECT unit, granted, available, held, spent, expired FROM packages";
+        let mut totals: BTreeMap<Unit, Totals> = BTreeMap::new();
+        for row in self.ask(sql, &[])? {
+            let amount = |column| rows::count(&row, column).map(u128::from);
+            let sum = totals.entry(rows::unit(&row)?).or_default();
+            sum.issued += amount("granted")?;
+            sum.available += amount("available")?;
+            sum.held += amount("held")?;
+            sum.spent += amount("spent")?;
+            sum.expired += amount("expired")?;
+        }
+        Ok(totals.into_iter().collect())
+    }
+
+    fn anomalies(&self) -> Answer<u64> {
+        let sql = "SELECT count(*) AS number FROM anomalies";
+        Ok(self.one(sql, &[], |row| rows::count(row, "number"))?.unwrap_or(0))
+    }
+
+    fn next_expiry(&self) -> Answer<Option<UnixMillis>> {
+        let sql = "SELECT min(at) AS at FROM (
+                SELECT min(settle_by) + 1 AS at FROM holds WHERE state = 0
+                UNION ALL
+                SELECT min(expires_at) FROM packages
+                WHERE available > 0 AND expires_at IS NOT NULL) AS ends";
+        let read: Reads<Option<u64>> = |row| rows::maybe_count(row, "at");
+        Ok(self.one(sql, &[], read)?.flatten().map(|s| UnixMillis(s.saturating_mul(1000))))
+    }
+}

@@ -1,0 +1,206 @@
+//! The schema, by version, as in SQLite's. A migration is never edited, only followed by another.
+//!
+//! Written for engines that speak PostgreSQL's protocol and spread tables over machines: every
+//! table that grows with customers carries `account` inside its primary key, the distribution key;
+//! no triggers, no sequences, no foreign keys, no advisory locks. The log's tables (`leaves`,
+//! `records`, `epochs`, `heads`) are one chain by nature and stay together.
+
+/// The steps.
+pub(super) const MIGRATIONS: &[&str] = &[V1];
+
+/// Where the schema's version is kept; taken with a lock before anything else is looked at.
+pub(super) const VERSIONS: &str = "
+CREATE TABLE IF NOT EXISTS schema_version (one SMALLINT PRIMARY KEY, version BIGINT NOT NULL);
+INSERT INTO schema_version (one, version) VALUES (1, 0) ON CONFLICT (one) DO NOTHING;
+";
+
+/// Version 1. Amounts are micro-units, times seconds (`_ms`: milliseconds), all since 1970 UTC.
+const V1: &str = "
+CREATE TABLE heads (
+    one SMALLINT PRIMARY KEY,
+    accounts BIGINT NOT NULL,
+    packages BIGINT NOT NULL,
+    holds BIGINT NOT NULL,
+    records BIGINT NOT NULL,
+    transfers BIGINT NOT NULL,
+    leaves BIGINT NOT NULL
+);
+INSERT INTO heads VALUES (1, 0, 0, 0, 0, 0, 0);
+
+CREATE TABLE writers (
+    writer BYTEA PRIMARY KEY,
+    batch BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL
+);
+
+CREATE TABLE accounts (
+    number BIGINT PRIMARY KEY,
+    name TEXT NOT NULL,
+    operator BOOLEAN NOT NULL,
+    opened_ms BIGINT NOT NULL
+);
+CREATE INDEX accounts_by_name ON accounts (name);
+
+CREATE TABLE credentials (
+    digest BYTEA NOT NULL,
+    account BIGINT NOT NULL,
+    label TEXT NOT NULL,
+    expires_at BIGINT,
+    revoked_at BIGINT,
+    PRIMARY KEY (digest, account)
+);
+
+CREATE TABLE order_keys (
+    handle BYTEA NOT NULL,
+    order_key BYTEA NOT NULL,
+    account BIGINT NOT NULL,
+    registered_ms BIGINT NOT NULL,
+    PRIMARY KEY (handle, account)
+);
+CREATE INDEX order_keys_by_account ON order_keys (account);
+
+CREATE TABLE packages (
+    number BIGINT NOT NULL,
+    key BYTEA NOT NULL,
+    account BIGINT NOT NULL,
+    unit TEXT NOT NULL,
+    priority SMALLINT NOT NULL,
+    promotional BOOLEAN NOT NULL,
+    effective_from BIGINT NOT NULL,
+    expires_at BIGINT,
+    memo TEXT NOT NULL,
+    granted BIGINT NOT NULL CHECK (granted > 0),
+    available BIGINT NOT NULL CHECK (available >= 0),
+    held BIGINT NOT NULL CHECK (held >= 0),
+    spent BIGINT NOT NULL CHECK (spent >= 0),
+    expired BIGINT NOT NULL CHECK (expired >= 0),
+    PRIMARY KEY (number, account),
+    CHECK (granted = available + held + spent + expired)
+) WITH (fillfactor = 50);
+CREATE INDEX packages_by_account ON packages (account, unit);
+CREATE INDEX packages_by_key ON packages (key);
+CREATE INDEX packages_by_expiry ON packages (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE holds (
+    number BIGINT NOT NULL,
+    hold BYTEA NOT NULL,
+    account BIGINT NOT NULL,
+    unit TEXT NOT NULL,
+    amount BIGINT NOT NULL CHECK (amount >= 0),
+    state SMALLINT NOT NULL,
+    charged BIGINT,
+    receipt BYTEA,
+    settle_by BIGINT NOT NULL,
+    order_digest BYTEA NOT NULL,
+    instance TEXT NOT NULL,
+    shares TEXT NOT NULL,
+    PRIMARY KEY (hold, account)
+);
+CREATE INDEX holds_due ON holds (settle_by) WHERE state = 0;
+CREATE INDEX holds_by_account ON holds (account, number);
+
+CREATE TABLE papers (
+    hold BIGINT NOT NULL,
+    account BIGINT NOT NULL,
+    order_bytes BYTEA NOT NULL,
+    grant_bytes BYTEA NOT NULL,
+    delegation BYTEA NOT NULL,
+    PRIMARY KEY (hold, account)
+);
+
+CREATE TABLE transfers (
+    number BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    kind SMALLINT NOT NULL,
+    account BIGINT NOT NULL,
+    package BIGINT NOT NULL,
+    amount BIGINT NOT NULL CHECK (amount > 0),
+    hold BYTEA,
+    receipt BYTEA,
+    memo TEXT,
+    PRIMARY KEY (number, account)
+);
+CREATE INDEX transfers_by_account ON transfers (account, number);
+
+CREATE TABLE refunds (
+    key BYTEA NOT NULL,
+    account BIGINT NOT NULL,
+    package BIGINT NOT NULL,
+    amount BIGINT NOT NULL,
+    memo TEXT NOT NULL,
+    PRIMARY KEY (key, account)
+);
+
+CREATE TABLE leaves (
+    place BIGINT PRIMARY KEY,
+    leaf BYTEA NOT NULL
+);
+
+CREATE TABLE keysets (
+    digest BYTEA PRIMARY KEY,
+    instance TEXT NOT NULL,
+    jcs BYTEA NOT NULL,
+    receipt_keys BYTEA NOT NULL,
+    simulated BOOLEAN NOT NULL,
+    not_after BIGINT NOT NULL,
+    appraised_at BIGINT NOT NULL,
+    evidence BYTEA NOT NULL,
+    report BYTEA NOT NULL,
+    leaf BIGINT NOT NULL
+);
+
+CREATE TABLE epochs (
+    epoch BYTEA PRIMARY KEY,
+    keyset BYTEA NOT NULL,
+    next_seq BIGINT NOT NULL,
+    tip BYTEA,
+    closed BOOLEAN NOT NULL
+);
+
+CREATE TABLE records (
+    number BIGINT PRIMARY KEY,
+    epoch BYTEA NOT NULL,
+    seq BIGINT NOT NULL,
+    kind SMALLINT NOT NULL,
+    prev BYTEA,
+    digest BYTEA NOT NULL,
+    keyset BYTEA NOT NULL,
+    bytes BYTEA NOT NULL,
+    leaf_bytes BYTEA NOT NULL,
+    leaf BIGINT,
+    account BIGINT,
+    hold BYTEA,
+    interim BIGINT,
+    charge BIGINT,
+    flag TEXT
+);
+CREATE UNIQUE INDEX records_by_digest ON records (digest);
+CREATE UNIQUE INDEX records_by_place ON records (epoch, seq);
+CREATE INDEX records_waiting ON records (epoch, seq) WHERE leaf IS NULL;
+CREATE INDEX records_by_account ON records (account, number) WHERE kind = 1;
+CREATE INDEX records_interim ON records (hold, interim) WHERE interim IS NOT NULL;
+
+CREATE TABLE price_books (
+    version BIGINT PRIMARY KEY,
+    digest BYTEA NOT NULL,
+    book BYTEA NOT NULL,
+    leaf BIGINT NOT NULL
+);
+
+CREATE TABLE checkpoints (
+    size BIGINT PRIMARY KEY,
+    note BYTEA NOT NULL
+);
+
+CREATE TABLE anomalies (
+    place BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    writer BYTEA NOT NULL,
+    batch BIGINT NOT NULL,
+    what TEXT NOT NULL,
+    bytes BYTEA NOT NULL,
+    PRIMARY KEY (writer, batch, place)
+);
+
+REVOKE UPDATE, DELETE, TRUNCATE ON transfers, leaves FROM CURRENT_USER;
+";

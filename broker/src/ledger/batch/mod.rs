@@ -1,0 +1,187 @@
+//! A batch, decided in memory. A store loads the rows the batch touches ([`Keys`], [`Rows`]), this
+//! room decides command by command, and the store writes what changed ([`Changes`]) in one durable
+//! commit. So every store has the same rules, and a package that pays for a thousand holds of a
+//! batch is written once.
+//!
+//! A command checks first and changes afterwards: a rejected one leaves no trace.
+
+mod changes;
+mod money;
+mod records;
+mod registry;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use bulla_wire::units::{MicroUnits, UnixMillis};
+
+pub use changes::{Changes, Ended, Moved, NewBook, NewHold, NewRecord, NewTransfer, Placed};
+pub use rows::{
+    Due, Heads, HoldRow, Key, Keys, MAX_WAITING_RECORDS, PackageRow, Papers, RecordRow, RefundRow,
+    Rows,
+};
+
+use super::{
+    AccountNumber, Command, MAX_AMOUNT, MAX_TEXT_BYTES, Outcome, PackageNumber, Rejection,
+    StoreError,
+};
+
+/// What became of each command, in their order.
+pub type Results = Vec<Result<Outcome, Rejection>>;
+
+/// Why a command stops: it is rejected, or a row is not what this program writes.
+enum Fault {
+    Rejected(Rejection),
+    Store(StoreError),
+}
+
+impl From<Rejection> for Fault {
+    fn from(rejection: Rejection) -> Fault {
+        Fault::Rejected(rejection)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Fault {
+        Fault::Store(error)
+    }
+}
+
+/// A batch falls into parts that are loaded and decided one after the other: ending what is due
+/// asks for rows that depend on what came before it.
+pub fn parts(commands: &[Command]) -> impl Iterator<Item = &[Command]> {
+    let alone = |command: &Command| *command == Command::ExpireDue;
+    commands.chunk_by(move |a, b| !alone(a) && !alone(b))
+}
+
+/// Decides a part. On an error nothing may be written.
+pub fn decide<'a>(
+    commands: &'a [Command],
+    rows: Rows,
+    now: UnixMillis,
+) -> Result<(Results, Changes<'a>), StoreError> {
+    let mut purses: BTreeMap<AccountNumber, Vec<PackageNumber>> = BTreeMap::new();
+    for (number, row) in &rows.packages {
+        purses.entry(row.account).or_default().push(*number);
+    }
+    let (changes, before) = (Changes::default(), BTreeMap::new());
+    let mut batch = Batch { rows, changes, purses, before, now };
+    let mut results = Vec::with_capacity(commands.len());
+    for command in commands {
+        results.push(match batch.apply(command) {
+            Ok(outcome) => Ok(outcome),
+            Err(Fault::Rejected(rejection)) => Err(rejection),
+            Err(Fault::Store(error)) => return Err(error),
+        });
+    }
+    Ok((results, batch.finish()?))
+}
+
+/// A batch on its way.
+struct Batch<'a> {
+    rows: Rows,
+    changes: Changes<'a>,
+    /// Packages by owner.
+    purses: BTreeMap<AccountNumber, Vec<PackageNumber>>,
+    /// Sides of packages before the batch: available, held, spent, expired.
+    before: BTreeMap<PackageNumber, [u64; 4]>,
+    now: UnixMillis,
+}
+
+impl<'a> Batch<'a> {
+    fn apply(&mut self, command: &'a Command) -> Result<Outcome, Fault> {
+        match command {
+            Command::OpenAccount { name, operator } => self.open_account(name, *operator),
+            Command::AddCredential { account, digest, label, expires_at } => {
+                self.add_credential(*account, digest, label, *expires_at)
+            }
+            Command::RevokeCredential { digest } => self.revoke_credential(digest),
+            Command::RegisterOrderKey { account, order_key, handle } => {
+                self.register_order_key(*account, order_key, handle)
+            }
+            Command::IssuePackage(package) => self.issue(package),
+            Command::Hold(hold) => self.hold(hold),
+            Command::Record(record) => self.take_in(record),
+            Command::Release { hold } => self.release(hold),
+            Command::ExpireDue => self.expire_due(),
+            Command::Refund { key, package, amount, memo } => {
+                self.refund(key, *package, *amount, memo)
+            }
+            Command::LogLeaf { leaf } => Ok(Outcome::Logged { leaf_index: self.append(leaf) }),
+            Command::PutPriceBook { version, digest, book, leaf } => {
+                self.put_price_book(*version, digest, book, leaf)
+            }
+            Command::ArchiveEvidence(report) => Ok(self.archive(report)),
+            Command::KeepCheckpoint { size, note } => {
+                self.changes.checkpoints.push((*size, note));
+                Ok(Outcome::Done)
+            }
+            Command::KeepAnomaly { what, bytes } => {
+                self.changes.anomalies.push((what, bytes));
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    /// Appends a leaf and returns its index.
+    fn append(&mut self, leaf: &[u8]) -> u64 {
+        self.changes.leaves.push(leaf.to_vec());
+        next(&mut self.rows.heads.leaves) - 1
+    }
+
+    fn finish(mut self) -> Result<Changes<'a>, StoreError> {
+        self.changes.heads = self.rows.heads;
+        for (number, before) in std::mem::take(&mut self.before) {
+            let row = self.package(number)?;
+            let after = sides(&row.package);
+            let change = |side: usize| after[side].wrapping_sub(before[side]) as i64;
+            let moved = Moved {
+                account: row.account,
+                available: change(0),
+                held: change(1),
+                spent: change(2),
+                expired: change(3),
+            };
+            self.changes.moved.insert(number, moved);
+        }
+        for (number, row) in &mut self.changes.issued {
+            if let Some(now) = self.rows.packages.get(number) {
+                row.package = now.package.clone();
+            }
+        }
+        Ok(self.changes)
+    }
+
+    fn package(&self, number: PackageNumber) -> Result<&PackageRow, StoreError> {
+        self.rows.packages.get(&number).ok_or_else(|| missing(format!("package {number}")))
+    }
+}
+
+fn sides(package: &crate::package::Package) -> [u64; 4] {
+    [package.available.0, package.held.0, package.spent.0, package.expired.0]
+}
+
+fn missing(what: String) -> StoreError {
+    StoreError::Damaged { what: format!("reference to {what}") }
+}
+
+/// The next number.
+fn next(head: &mut u64) -> u64 {
+    *head += 1;
+    *head
+}
+
+fn check_text(field: &'static str, text: &str) -> Result<(), Rejection> {
+    match text.len() {
+        1..=MAX_TEXT_BYTES => Ok(()),
+        got_bytes => Err(Rejection::TextLength { field, max_bytes: MAX_TEXT_BYTES, got_bytes }),
+    }
+}
+
+/// An amount that moves.
+fn check_amount(amount: MicroUnits) -> Result<(), Rejection> {
+    match amount.0 > 0 && amount <= MAX_AMOUNT {
+        true => Ok(()),
+        false => Err(Rejection::Amount { got: amount }),
+    }
+}

@@ -1,0 +1,307 @@
+//! Value moves here and nowhere else: issue, hold, settle, release, expire, refund.
+
+use bulla_wire::bundle::TransferKind;
+use bulla_wire::ids::{Digest, HoldId};
+use bulla_wire::units::MicroUnits;
+
+use super::{
+    Batch, Ended, Fault, HoldRow, Key, NewHold, NewTransfer, PackageRow, Papers, RefundRow,
+    check_amount, check_text, missing, next, sides,
+};
+use crate::ledger::{
+    Hold, HoldState, IssuePackage, MAX_AMOUNT, Outcome, PackageNumber, Rejection, Settlement, Side,
+    StoreError, postings,
+};
+use crate::package::{self, Package};
+
+/// One movement about to be made.
+struct Movement<'m> {
+    kind: TransferKind,
+    package: PackageNumber,
+    amount: MicroUnits,
+    hold: Option<HoldId>,
+    receipt: Option<Digest>,
+    memo: Option<&'m str>,
+}
+
+impl<'a> Batch<'a> {
+    /// Moves value between two sides of a package and writes it down. Moving nothing writes
+    /// nothing.
+    fn post(&mut self, movement: &Movement<'_>) -> Result<(), StoreError> {
+        let Movement { kind, package: number, amount, .. } = *movement;
+        if amount == MicroUnits(0) {
+            return Ok(());
+        }
+        let row = self.rows.packages.get_mut(&number);
+        let row = row.ok_or_else(|| missing(format!("package {number}")))?;
+        let account = row.account;
+        let (from, to) = postings(kind);
+        if from != Side::Issued {
+            if !self.changes.issued.iter().any(|(issued, _)| *issued == number) {
+                self.before.entry(number).or_insert_with(|| sides(&row.package));
+            }
+            let damaged = || StoreError::Damaged { what: format!("balance of package {number}") };
+            let taken = side(&mut row.package, from).ok_or_else(damaged)?;
+            *taken = taken.checked_sub(amount).ok_or_else(damaged)?;
+            let given = side(&mut row.package, to).ok_or_else(damaged)?;
+            *given = given.checked_add(amount).ok_or_else(damaged)?;
+        }
+        self.changes.transfers.push(NewTransfer {
+            number: next(&mut self.rows.heads.transfers),
+            kind,
+            account,
+            package: number,
+            amount,
+            hold: movement.hold,
+            receipt: movement.receipt,
+            memo: movement.memo.map(str::to_owned),
+        });
+        Ok(())
+    }
+
+    pub(super) fn issue(&mut self, package: &IssuePackage) -> Result<Outcome, Fault> {
+        check_amount(package.amount)?;
+        check_text("memo", &package.memo)?;
+        self.check_account(package.account)?;
+        if package.expires_at.is_some_and(|end| end <= package.effective_from) {
+            return Err(Rejection::PackageDates.into());
+        }
+        if let Some((number, row)) = self.rows.packages.iter().find(|(_, r)| r.key == package.key) {
+            return match same_package(row, package) {
+                true => Ok(Outcome::PackageIssued { package: *number }),
+                false => Err(Rejection::KeyConflict.into()),
+            };
+        }
+        let number = PackageNumber(next(&mut self.rows.heads.packages));
+        let row = PackageRow {
+            account: package.account,
+            key: package.key,
+            package: Package::issued(number, package),
+        };
+        self.changes.issued.push((number, row.clone()));
+        self.rows.packages.insert(number, row);
+        self.purses.entry(package.account).or_default().push(number);
+        self.post(&Movement {
+            kind: TransferKind::Issue,
+            package: number,
+            amount: package.amount,
+            hold: None,
+            receipt: None,
+            memo: Some(&package.memo),
+        })?;
+        Ok(Outcome::PackageIssued { package: number })
+    }
+
+    pub(super) fn refund(
+        &mut self,
+        key: &Key,
+        package: PackageNumber,
+        amount: MicroUnits,
+        memo: &str,
+    ) -> Result<Outcome, Fault> {
+        check_amount(amount)?;
+        check_text("memo", memo)?;
+        let refund = RefundRow { package, amount, memo: memo.to_owned() };
+        match self.rows.refunds.get(key) {
+            Some(before) if *before == refund => return Ok(Outcome::Done),
+            Some(_) => return Err(Rejection::KeyConflict.into()),
+            None => {}
+        }
+        let row = self.rows.packages.get(&package).ok_or(Rejection::UnknownPackage { package })?;
+        let spent = row.package.spent;
+        if amount > spent {
+            return Err(Rejection::RefundExceedsSpent { package, asked: amount, spent }.into());
+        }
+        self.post(&Movement {
+            kind: TransferKind::Refund,
+            package,
+            amount,
+            hold: None,
+            receipt: None,
+            memo: Some(memo),
+        })?;
+        self.rows.refunds.insert(*key, refund.clone());
+        self.changes.refunds.push((*key, refund));
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn hold(&mut self, hold: &'a Hold) -> Result<Outcome, Fault> {
+        if let Some(known) = self.rows.holds.get(&hold.hold) {
+            if known.account != hold.account || known.order_digest != hold.order_digest {
+                return Err(Rejection::HoldConflict { hold: hold.hold }.into());
+            }
+            let papers = self.rows.papers.get(&hold.hold);
+            let papers = papers.ok_or_else(|| missing(format!("papers of hold {}", hold.hold)))?;
+            let Papers { grant, delegation } = papers.clone();
+            return Ok(Outcome::Held { state: known.state, again: true, grant, delegation });
+        }
+        if hold.amount > MAX_AMOUNT {
+            return Err(Rejection::Amount { got: hold.amount }.into());
+        }
+        self.check_account(hold.account)?;
+        let purse = self.purses.get(&hold.account).into_iter().flatten();
+        let purse = purse.filter_map(|number| self.rows.packages.get(number));
+        let purse = purse.map(|row| &row.package).filter(|package| package.unit == hold.unit);
+        let shares =
+            package::split(purse, hold.amount, self.now.seconds()).map_err(|available| {
+                let (unit, needed) = (hold.unit.clone(), hold.amount);
+                Rejection::InsufficientBalance { unit, needed, available }
+            })?;
+        for share in &shares {
+            self.post(&Movement {
+                kind: TransferKind::Hold,
+                package: share.package,
+                amount: share.amount,
+                hold: Some(hold.hold),
+                receipt: None,
+                memo: None,
+            })?;
+        }
+        let number = next(&mut self.rows.heads.holds);
+        let row = HoldRow {
+            number,
+            account: hold.account,
+            amount: hold.amount,
+            state: HoldState::Active,
+            receipt: None,
+            settle_by: hold.settle_by,
+            order_digest: hold.order_digest,
+            shares: shares.clone(),
+        };
+        let (grant, delegation) = (hold.grant.clone(), hold.delegation.clone());
+        let papers = Papers { grant: grant.clone(), delegation: delegation.clone() };
+        self.rows.holds.insert(hold.hold, row);
+        self.rows.papers.insert(hold.hold, papers);
+        self.changes.holds.push(NewHold { number, hold, shares });
+        Ok(Outcome::Held { state: HoldState::Active, again: false, grant, delegation })
+    }
+
+    /// Ends an active hold: spends the charge in burn order, returns the rest.
+    fn end(
+        &mut self,
+        id: &HoldId,
+        state: HoldState,
+        charge: MicroUnits,
+        receipt: Option<Digest>,
+    ) -> Result<(), StoreError> {
+        let row = self.rows.holds.get_mut(id).ok_or_else(|| missing(format!("hold {id}")))?;
+        (row.state, row.receipt) = (state, receipt);
+        let (number, account) = (row.number, row.account);
+        for (share, spent, returned) in package::spend(&row.shares.clone(), charge) {
+            for (kind, amount) in [(TransferKind::Settle, spent), (TransferKind::Release, returned)]
+            {
+                let hold = Some(*id);
+                let package = share.package;
+                self.post(&Movement { kind, package, amount, hold, receipt, memo: None })?;
+            }
+        }
+        let charged = (state == HoldState::Settled).then_some(charge);
+        self.changes.ended.insert(number, Ended { hold: *id, account, state, charged, receipt });
+        Ok(())
+    }
+
+    /// Settles a hold by a final receipt, or says why it is not charged.
+    pub(super) fn settle(
+        &mut self,
+        id: &HoldId,
+        charge: MicroUnits,
+        receipt: Digest,
+    ) -> Result<Settlement, StoreError> {
+        let flagged = |why: String| Ok(Settlement::Flagged { why });
+        let Some(hold) = self.rows.holds.get(id) else {
+            return flagged(format!("no hold {id}"));
+        };
+        match hold.state {
+            HoldState::Settled if hold.receipt == Some(receipt) => {
+                return Ok(Settlement::AlreadySettled);
+            }
+            HoldState::Active => {}
+            state => return flagged(format!("hold {id} was {state} before")),
+        }
+        if self.now.seconds() > hold.settle_by {
+            return flagged(format!("late: settle-by of hold {id} was {}", hold.settle_by));
+        }
+        let held = hold.amount;
+        if charge > held {
+            return flagged(format!("charge {charge} exceeds hold {held}"));
+        }
+        self.end(id, HoldState::Settled, charge, Some(receipt))?;
+        Ok(Settlement::Settled { charged: charge, returned: held.saturating_sub(charge) })
+    }
+
+    pub(super) fn release(&mut self, id: &HoldId) -> Result<Outcome, Fault> {
+        let hold = self.rows.holds.get(id).ok_or(Rejection::UnknownHold { hold: *id })?;
+        let amount = hold.amount;
+        match hold.state {
+            HoldState::Active => {}
+            HoldState::Released => return Ok(Outcome::Released { amount }),
+            state => return Err(Rejection::HoldEnded { hold: *id, state }.into()),
+        }
+        self.end(id, HoldState::Released, MicroUnits(0), None)?;
+        Ok(Outcome::Released { amount })
+    }
+
+    /// The highest interim receipt settles a hold that is due; without one nothing is charged.
+    pub(super) fn expire_due(&mut self) -> Result<Outcome, Fault> {
+        let due = std::mem::take(&mut self.rows.due);
+        for one in &due {
+            match one.interim {
+                Some((receipt, charge)) => {
+                    self.end(&one.hold, HoldState::Settled, charge, Some(receipt))?;
+                }
+                None => self.end(&one.hold, HoldState::Expired, MicroUnits(0), None)?,
+            }
+        }
+        let packages = self.lapse()?;
+        Ok(Outcome::Expired { holds: due.len() as u64, packages })
+    }
+
+    /// Lapses packages past their expiry, those a hold has just returned something to included.
+    fn lapse(&mut self) -> Result<u64, StoreError> {
+        let now = self.now.seconds();
+        let mut lapsing: Vec<_> = self
+            .rows
+            .packages
+            .values()
+            .map(|row| &row.package)
+            .filter(|p| p.available > MicroUnits(0) && p.expires_at.is_some_and(|end| end <= now))
+            .map(|p| (p.expires_at, p.number, p.available))
+            .collect();
+        lapsing.sort();
+        for (_, package, amount) in &lapsing {
+            self.post(&Movement {
+                kind: TransferKind::Expire,
+                package: *package,
+                amount: *amount,
+                hold: None,
+                receipt: None,
+                memo: None,
+            })?;
+        }
+        Ok(lapsing.len() as u64)
+    }
+}
+
+fn side(package: &mut Package, side: Side) -> Option<&mut MicroUnits> {
+    match side {
+        Side::Issued => None,
+        Side::Available => Some(&mut package.available),
+        Side::Held => Some(&mut package.held),
+        Side::Spent => Some(&mut package.spent),
+        Side::Expired => Some(&mut package.expired),
+    }
+}
+
+/// Whether a package stands for the same parameters.
+fn same_package(row: &PackageRow, asked: &IssuePackage) -> bool {
+    let Package { unit, granted, priority, effective_from, expires_at, promotional, memo, .. } =
+        &row.package;
+    row.account == asked.account
+        && *unit == asked.unit
+        && *granted == asked.amount
+        && *priority == asked.priority
+        && *effective_from == asked.effective_from
+        && *expires_at == asked.expires_at
+        && *promotional == asked.promotional
+        && *memo == asked.memo
+}

@@ -1,0 +1,247 @@
+//! What a batch needs to know before it is decided, and the rows that say so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId};
+use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
+
+use crate::ledger::{
+    AccountNumber, Charge, Command, EpochState, HoldState, PackageNumber, RecordKind,
+};
+use crate::package::{Package, Share};
+
+/// Most waiting records of one epoch that are loaded with a batch, in records: an enclave that
+/// leaves a gap and goes on signing must not fill our memory. The rest follows with the next batch.
+pub const MAX_WAITING_RECORDS: usize = 10_000;
+
+/// An idempotency key, made by whoever issues or refunds.
+pub type Key = [u8; 16];
+
+/// Which rows a batch touches. A store loads them, all or as far as they exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Account names to be taken.
+    pub names: BTreeSet<String>,
+    /// Accounts that must exist.
+    pub accounts: BTreeSet<AccountNumber>,
+    /// Credentials by digest.
+    pub credentials: BTreeSet<Digest>,
+    /// Order keys by handle.
+    pub handles: BTreeSet<AccountHandle>,
+    /// Whose packages of which unit may burn.
+    pub purses: BTreeSet<(AccountNumber, Unit)>,
+    /// Packages by number.
+    pub packages: BTreeSet<PackageNumber>,
+    /// Keys packages are issued under.
+    pub issues: BTreeSet<Key>,
+    /// Keys refunds are made under.
+    pub refunds: BTreeSet<Key>,
+    /// Holds to be placed: with their papers, if they stand already.
+    pub placed: BTreeSet<HoldId>,
+    /// Holds to be ended or looked at: with the packages they burn.
+    pub holds: BTreeSet<HoldId>,
+    /// Epochs, with the records that wait in them.
+    pub epochs: BTreeSet<EpochId>,
+    /// Records by place.
+    pub places: BTreeSet<(EpochId, u64)>,
+    /// Archived keysets.
+    pub keysets: BTreeSet<Digest>,
+    /// Whether price books are looked at.
+    pub books: bool,
+}
+
+impl Keys {
+    /// What these commands touch.
+    pub fn of(commands: &[Command]) -> Keys {
+        let mut keys = Keys::default();
+        for command in commands {
+            keys.add(command);
+        }
+        keys
+    }
+
+    fn add(&mut self, command: &Command) {
+        match command {
+            Command::OpenAccount { name, .. } => {
+                self.names.insert(name.clone());
+            }
+            Command::AddCredential { account, digest, .. } => {
+                self.accounts.insert(*account);
+                self.credentials.insert(*digest);
+            }
+            Command::RevokeCredential { digest } => {
+                self.credentials.insert(*digest);
+            }
+            Command::RegisterOrderKey { account, handle, .. } => {
+                self.accounts.insert(*account);
+                self.handles.insert(*handle);
+            }
+            Command::IssuePackage(package) => {
+                self.accounts.insert(package.account);
+                self.issues.insert(package.key);
+            }
+            Command::Hold(hold) => {
+                self.accounts.insert(hold.account);
+                self.placed.insert(hold.hold);
+                self.purses.insert((hold.account, hold.unit.clone()));
+            }
+            Command::Record(record) => {
+                self.epochs.insert(record.epoch);
+                self.places.insert((record.epoch, record.seq));
+                self.keysets.insert(record.keyset);
+                self.handles.extend(record.handle);
+                if let Charge::Final { hold, .. } | Charge::Interim { hold, .. } = record.charge {
+                    self.holds.insert(hold);
+                }
+            }
+            Command::Release { hold } => {
+                self.holds.insert(*hold);
+            }
+            Command::Refund { key, package, .. } => {
+                self.refunds.insert(*key);
+                self.packages.insert(*package);
+            }
+            Command::PutPriceBook { .. } => self.books = true,
+            Command::ArchiveEvidence(report) => {
+                self.keysets.insert(report.keyset.digest);
+            }
+            Command::ExpireDue
+            | Command::LogLeaf { .. }
+            | Command::KeepCheckpoint { .. }
+            | Command::KeepAnomaly { .. } => {}
+        }
+    }
+}
+
+/// The last number given to a row of each kind; the next is one more. A store hands them out to
+/// one batch at a time, so numbers have no gaps and rise in the order of commits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// Accounts.
+    pub accounts: u64,
+    /// Packages.
+    pub packages: u64,
+    /// Holds.
+    pub holds: u64,
+    /// Records.
+    pub records: u64,
+    /// Transfers.
+    pub transfers: u64,
+    /// Leaves of the log.
+    pub leaves: u64,
+}
+
+/// A package with its owner and the key it was issued under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageRow {
+    /// Whose it is.
+    pub account: AccountNumber,
+    /// Idempotency key.
+    pub key: Key,
+    /// The package.
+    pub package: Package,
+}
+
+/// A hold without its papers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRow {
+    /// Place in the order of creation.
+    pub number: u64,
+    /// Who pays.
+    pub account: AccountNumber,
+    /// Set aside.
+    pub amount: MicroUnits,
+    /// Where it stands.
+    pub state: HoldState,
+    /// The receipt that settled it.
+    pub receipt: Option<Digest>,
+    /// Released then without a receipt.
+    pub settle_by: UnixSeconds,
+    /// Digest of the order.
+    pub order_digest: Digest,
+    /// What it burns, in burn order.
+    pub shares: Vec<Share>,
+}
+
+/// What answers an order that is sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Papers {
+    /// The signed grant.
+    pub grant: Vec<u8>,
+    /// The delegation behind it.
+    pub delegation: Vec<u8>,
+}
+
+/// A record as far as order and settlement need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRow {
+    /// Place in the order of arrival.
+    pub number: u64,
+    /// What it is.
+    pub kind: RecordKind,
+    /// Digest of the record before it.
+    pub prev: Option<Digest>,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its leaf's index, once logged.
+    pub leaf_index: Option<u64>,
+    /// Why it was not charged.
+    pub flag: Option<String>,
+    /// Leaf bytes; empty once logged.
+    pub leaf: Vec<u8>,
+}
+
+/// A refund made before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundRow {
+    /// The package.
+    pub package: PackageNumber,
+    /// How much.
+    pub amount: MicroUnits,
+    /// Why.
+    pub memo: String,
+}
+
+/// A hold past its settle-by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The hold.
+    pub hold: HoldId,
+    /// Its highest interim receipt within the hold: digest and charge.
+    pub interim: Option<(Digest, MicroUnits)>,
+}
+
+/// The rows, as far as they exist.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// Last numbers.
+    pub heads: Heads,
+    /// Names taken.
+    pub names: BTreeSet<String>,
+    /// Accounts that exist.
+    pub accounts: BTreeSet<AccountNumber>,
+    /// Credentials that exist, and since when they are revoked.
+    pub credentials: BTreeMap<Digest, Option<UnixSeconds>>,
+    /// Whose an order key is.
+    pub owners: BTreeMap<AccountHandle, AccountNumber>,
+    /// Packages.
+    pub packages: BTreeMap<PackageNumber, PackageRow>,
+    /// Refunds.
+    pub refunds: BTreeMap<Key, RefundRow>,
+    /// Holds.
+    pub holds: BTreeMap<HoldId, HoldRow>,
+    /// Papers of holds that stand already.
+    pub papers: BTreeMap<HoldId, Papers>,
+    /// Epochs.
+    pub epochs: BTreeMap<EpochId, EpochState>,
+    /// Records.
+    pub records: BTreeMap<(EpochId, u64), RecordRow>,
+    /// Archived keysets and their leaves.
+    pub keysets: BTreeMap<Digest, u64>,
+    /// Price books and their leaves.
+    pub books: BTreeMap<Digest, u64>,
+    /// Version of the newest price book; 0 before the first.
+    pub book_version: u64,
+    /// Holds past their settle-by.
+    pub due: Vec<Due>,
+}
