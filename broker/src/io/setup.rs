@@ -17,6 +17,7 @@ use super::store::Store;
 use crate::account::{CredentialError, CredentialSecret, credential_digest};
 use crate::config::StoreConfig;
 use crate::keys::BrokerKeys;
+use crate::ledger::recompute::{Recomputed, recompute};
 use crate::ledger::{
     AccountNumber, Command, IssuePackage, Outcome, PackageNumber, Queries, Rejection, StoreError,
 };
@@ -94,6 +95,26 @@ impl Setup {
     /// The ledger, for questions.
     pub fn ledger(&self) -> &dyn Queries {
         self.store.questions()
+    }
+
+    /// Every balance computed anew, in one snapshot.
+    pub fn recompute(&self) -> Result<Recomputed, SetupError> {
+        let mut found = Recomputed::default();
+        self.store.snapshot(&mut |view| {
+            found = recompute(view)?;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Writes a backup into a new file.
+    pub fn back_up(&self, to: &Path) -> Result<(), SetupError> {
+        Ok(self.store.back_up(to)?)
+    }
+
+    /// Fills the ledger, which must be empty, from a backup.
+    pub fn restore(&mut self, from: &Path) -> Result<(), SetupError> {
+        Ok(self.store.restore(from)?)
     }
 
     /// An account by name.

@@ -4,6 +4,7 @@
 pub mod batch;
 mod outcome;
 mod posting;
+pub mod recompute;
 mod view;
 
 pub use outcome::{HoldState, Outcome, Rejection, Settlement};

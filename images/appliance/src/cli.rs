@@ -1,6 +1,6 @@
 //! The command line.
 
-use bulla_broker::commands::BrokerArgs;
+use bulla_broker::commands::{AdminArgs, BrokerArgs};
 use bulla_client::commands::{ClientCommand, GlobalArgs};
 use bulla_enclave::command::EnclaveArgs;
 use clap::{Parser, Subcommand};
@@ -31,6 +31,8 @@ pub enum Command {
     Enclave(EnclaveArgs),
     /// Run the broker, or set it up: accounts, packages, prices
     Broker(BrokerArgs),
+    /// Work on what a broker keeps: recompute, back up, restore the ledger
+    Admin(AdminArgs),
     #[command(flatten)]
     Client(ClientCommand),
     /// Build, measure, compare and run sealed images
@@ -65,6 +67,9 @@ mod tests {
             "bulla bench engine --anchor d --runs 7 --only speed --json",
             "bulla image build r.toml --out o --packages p",
             "bulla image run --packages p --once --tamper volume",
+            "bulla bench ledger --seconds 1 --json",
+            "bulla admin ledger recompute --broker-data d",
+            "bulla admin --config b.toml ledger backup file --json",
             "bulla completions bash",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));

@@ -43,6 +43,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             args.execute(&mut std::io::stdout(), signal::interrupted()).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Admin(args) => {
+            args.execute(cli.global.json, &mut std::io::stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Client(command) => bulla_client::commands::run(command, cli.global).await,
         Command::Completions(args) => {
             completions::print(&args);

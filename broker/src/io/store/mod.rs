@@ -3,8 +3,9 @@
 
 pub mod postgres;
 pub mod sqlite;
+mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use postgres::{PostgresPlace, PostgresStore};
 pub use sqlite::SqliteStore;
@@ -31,6 +32,13 @@ pub trait Store: Reader {
     /// Carries out a batch in one durable commit. A rejected command leaves no trace and does not
     /// harm the others; on an error nothing of the batch happened.
     fn execute(&mut self, batch: &[Command], now: UnixMillis) -> Result<Results, StoreError>;
+
+    /// Writes a backup into a new file while the ledger goes on. The file is a ledger in SQLite,
+    /// whatever this store is, so a backup of one kind restores into the other.
+    fn back_up(&self, to: &Path) -> Result<(), StoreError>;
+
+    /// Fills this ledger, which must be empty, from a backup.
+    fn restore(&mut self, from: &Path) -> Result<(), StoreError>;
 }
 
 /// Where a ledger is kept.

@@ -131,8 +131,8 @@ pub struct Changes<'a> {
     pub issued: Vec<(PackageNumber, PackageRow)>,
     /// Packages that were there before and whose sides change.
     pub moved: BTreeMap<PackageNumber, Moved>,
-    /// Refunds.
-    pub refunds: Vec<(Key, RefundRow)>,
+    /// Refunds: key, whose package, what.
+    pub refunds: Vec<(Key, AccountNumber, RefundRow)>,
     /// Transfers, in order.
     pub transfers: Vec<NewTransfer>,
     /// New holds.
@@ -153,6 +153,6 @@ pub struct Changes<'a> {
     pub books: Vec<NewBook<'a>>,
     /// Checkpoints: size and note.
     pub checkpoints: Vec<(u64, &'a [u8])>,
-    /// Messages that were not believed.
-    pub anomalies: Vec<(&'a str, &'a [u8])>,
+    /// Messages that were not believed: number, why, bytes.
+    pub anomalies: Vec<(u64, &'a str, &'a [u8])>,
 }

@@ -117,7 +117,8 @@ impl<'a> Batch<'a> {
                 Ok(Outcome::Done)
             }
             Command::KeepAnomaly { what, bytes } => {
-                self.changes.anomalies.push((what, bytes));
+                let number = next(&mut self.rows.heads.anomalies);
+                self.changes.anomalies.push((number, what, bytes));
                 Ok(Outcome::Done)
             }
         }

@@ -108,7 +108,7 @@ impl<'a> Batch<'a> {
             None => {}
         }
         let row = self.rows.packages.get(&package).ok_or(Rejection::UnknownPackage { package })?;
-        let spent = row.package.spent;
+        let (account, spent) = (row.account, row.package.spent);
         if amount > spent {
             return Err(Rejection::RefundExceedsSpent { package, asked: amount, spent }.into());
         }
@@ -121,7 +121,7 @@ impl<'a> Batch<'a> {
             memo: Some(memo),
         })?;
         self.rows.refunds.insert(*key, refund.clone());
-        self.changes.refunds.push((*key, refund));
+        self.changes.refunds.push((*key, account, refund));
         Ok(Outcome::Done)
     }
 

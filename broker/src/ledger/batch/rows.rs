@@ -129,6 +129,8 @@ pub struct Heads {
     pub transfers: u64,
     /// Leaves of the log.
     pub leaves: u64,
+    /// Messages that were not believed.
+    pub anomalies: u64,
 }
 
 /// A package with its owner and the key it was issued under.

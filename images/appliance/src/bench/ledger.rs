@@ -62,7 +62,7 @@ fn commit(store: &mut SqliteStore, commands: &[Command], now: UnixMillis) -> any
 }
 
 /// A page overwritten and made durable, again and again.
-fn disk(path: &Path) -> anyhow::Result<Side> {
+pub fn disk(path: &Path) -> anyhow::Result<Side> {
     let mut file = File::create(path).with_context(|| format!("making {}", path.display()))?;
     let mut byte = 0u8;
     Ok(Side::rated("write 4 KiB, fdatasync", "syncs", 1.0, move || {

@@ -5,6 +5,7 @@ mod bare;
 mod bundle;
 mod engine;
 mod folder;
+mod goals;
 mod ledger;
 mod path;
 mod records;
@@ -52,6 +53,7 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum Part {
     Engine(engine::EngineArgs),
+    Ledger(goals::LedgerArgs),
 }
 
 /// What can be measured.
@@ -93,8 +95,14 @@ impl Topic {
 
 /// Runs `bulla bench`.
 pub async fn execute(args: BenchArgs, global: &GlobalArgs) -> anyhow::Result<ExitCode> {
-    if let Some(Part::Engine(args)) = args.part {
-        return engine::execute(args, global).await;
+    match args.part {
+        Some(Part::Engine(args)) => return engine::execute(args, global).await,
+        Some(Part::Ledger(args)) => {
+            let (folder, json) = (folder::prepare(&global.data)?.join("ledger-goals"), global.json);
+            let goals = move || goals::execute(&args, &folder, json);
+            return tokio::task::spawn_blocking(goals).await?;
+        }
+        None => {}
     }
     let time_box = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
     let folder = folder::prepare(&global.data)?;

@@ -8,6 +8,7 @@
 //! Where another transaction is in the way (40001, 40P01, 55P03) the batch starts anew, a bounded
 //! number of times. Where the connection is lost the batch's stamp tells whether it was committed.
 
+mod copy;
 mod load;
 mod queries;
 mod rows;
@@ -17,6 +18,7 @@ mod session;
 mod tls;
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +115,6 @@ fn trust(pem: &[u8]) -> Result<Arc<ClientConfig>, StoreError> {
 struct Stamp {
     writer: [u8; 16],
     batch: u64,
-    part: u32,
 }
 
 /// A ledger in a PostgreSQL database.
@@ -156,7 +157,7 @@ impl PostgresStore {
             place: place.clone(),
             session: RefCell::new(None),
             runtime: Some(runtime),
-            stamp: Stamp { writer, batch: 0, part: 0 },
+            stamp: Stamp { writer, batch: 0 },
         })
     }
 
@@ -235,6 +236,14 @@ impl Store for PostgresStore {
         let unsure: RefCell<Option<Results>> = RefCell::new(None);
         self.retrying(|session| wait(carry_out(session, batch, now, stamp, &unsure)))
     }
+
+    fn back_up(&self, to: &Path) -> Result<(), StoreError> {
+        self.copy_to(to)
+    }
+
+    fn restore(&mut self, from: &Path) -> Result<(), StoreError> {
+        self.copy_from(from)
+    }
 }
 
 /// One attempt at a batch.
@@ -272,7 +281,7 @@ async fn carry_out(
 /// Begins a transaction and takes the heads' lock, in one round trip.
 async fn begin(session: &Session) -> Result<Heads, Fault> {
     let sql = "BEGIN ISOLATION LEVEL READ COMMITTED;
-        SELECT accounts, packages, holds, records, transfers, leaves FROM heads
+        SELECT accounts, packages, holds, records, transfers, leaves, anomalies FROM heads
         WHERE one = 1 FOR UPDATE";
     for message in session.simple(sql).await? {
         if let SimpleQueryMessage::Row(row) = message {
@@ -287,6 +296,7 @@ async fn begin(session: &Session) -> Result<Heads, Fault> {
                 records: head("records")?,
                 transfers: head("transfers")?,
                 leaves: head("leaves")?,
+                anomalies: head("anomalies")?,
             });
         }
     }
@@ -309,10 +319,10 @@ async fn decide_and_write(
     stamp: Stamp,
 ) -> Result<Results, Fault> {
     let mut results = Vec::with_capacity(batch.len());
-    for (part, commands) in (0..).zip(parts(batch)) {
+    for commands in parts(batch) {
         let rows = load::load(session, commands, heads, now).await?;
         let (decided, changes) = decide(commands, rows, now)?;
-        save::save(session, &changes, Stamp { part, ..stamp }, now).await?;
+        save::save(session, &changes, now).await?;
         heads = changes.heads;
         results.extend(decided);
     }

@@ -3,17 +3,17 @@
 use bulla_wire::units::UnixMillis;
 use tokio::try_join;
 
+use super::copy::set_heads;
+use super::int;
 use super::session::{Fault, Session};
-use super::{Stamp, int};
+use crate::ledger::HoldState;
 use crate::ledger::batch::Changes;
-use crate::ledger::{HoldState, StoreError};
 use crate::package::shares_to_text;
 
 /// Everything, in the transaction that is open.
 pub(super) async fn save(
     session: &Session,
     changes: &Changes<'_>,
-    stamp: Stamp,
     now: UnixMillis,
 ) -> Result<(), Fault> {
     let saver = Saver { session, changes, now: int(now.0) };
@@ -29,7 +29,7 @@ pub(super) async fn save(
         saver.leaves(),
         saver.transfers(),
         saver.registry(),
-        saver.log(stamp),
+        saver.log(),
         saver.heads(),
     )?;
     Ok(())
@@ -45,23 +45,7 @@ type Saved = Result<(), Fault>;
 
 impl Saver<'_> {
     async fn heads(&self) -> Saved {
-        let heads = self.changes.heads;
-        self.session
-            .run(
-                "UPDATE heads SET accounts = $1, packages = $2, holds = $3, records = $4,
-                     transfers = $5, leaves = $6
-                 WHERE one = 1",
-                &[
-                    &int(heads.accounts),
-                    &int(heads.packages),
-                    &int(heads.holds),
-                    &int(heads.records),
-                    &int(heads.transfers),
-                    &int(heads.leaves),
-                ],
-            )
-            .await?;
-        Ok(())
+        set_heads(self.session, self.changes.heads).await
     }
 
     /// All balances by one conditional update: it moves every package or none.
@@ -364,20 +348,17 @@ impl Saver<'_> {
             let key: &[u8] = &order_key.0;
             self.session.run(sql, &[&handle.0, &key, &int(account.0), &self.now]).await?;
         }
-        for (key, refund) in &self.changes.refunds {
-            let moved = self.changes.moved.get(&refund.package);
-            let account = moved.map(|moved| int(moved.account.0)).ok_or_else(|| {
-                StoreError::Damaged { what: format!("refund of package {}", refund.package) }
-            })?;
+        for (key, account, refund) in &self.changes.refunds {
             let sql = "INSERT INTO refunds (key, account, package, amount, memo)
                 VALUES ($1, $2, $3, $4, $5)";
             let (package, amount) = (int(refund.package.0), int(refund.amount.0));
-            self.session.run(sql, &[key, &account, &package, &amount, &refund.memo]).await?;
+            let (account, memo) = (int(account.0), &refund.memo);
+            self.session.run(sql, &[key, &account, &package, &amount, memo]).await?;
         }
         Ok(())
     }
 
-    async fn log(&self, stamp: Stamp) -> Saved {
+    async fn log(&self) -> Saved {
         for (report, leaf_index) in &self.changes.keysets {
             let keyset = &report.keyset;
             let keys: Vec<u8> = keyset.receipt_keys.iter().flat_map(|key| key.0).collect();
@@ -412,12 +393,9 @@ impl Saver<'_> {
                 ON CONFLICT (size) DO NOTHING";
             self.session.run(sql, &[&int(*size), note]).await?;
         }
-        for (place, (what, bytes)) in (0i64..).zip(&self.changes.anomalies) {
-            let place = place + (i64::from(stamp.part) << 32);
-            let sql = "INSERT INTO anomalies (place, at_ms, writer, batch, what, bytes)
-                VALUES ($1, $2, $3, $4, $5, $6)";
-            let (writer, batch) = (stamp.writer, int(stamp.batch));
-            self.session.run(sql, &[&place, &self.now, &writer, &batch, what, bytes]).await?;
+        for (number, what, bytes) in &self.changes.anomalies {
+            let sql = "INSERT INTO anomalies (number, at_ms, what, bytes) VALUES ($1, $2, $3, $4)";
+            self.session.run(sql, &[&int(*number), &self.now, what, bytes]).await?;
         }
         Ok(())
     }

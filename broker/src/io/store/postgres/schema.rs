@@ -23,9 +23,10 @@ CREATE TABLE heads (
     holds BIGINT NOT NULL,
     records BIGINT NOT NULL,
     transfers BIGINT NOT NULL,
-    leaves BIGINT NOT NULL
+    leaves BIGINT NOT NULL,
+    anomalies BIGINT NOT NULL
 );
-INSERT INTO heads VALUES (1, 0, 0, 0, 0, 0, 0);
+INSERT INTO heads VALUES (1, 0, 0, 0, 0, 0, 0, 0);
 
 CREATE TABLE writers (
     writer BYTEA PRIMARY KEY,
@@ -193,13 +194,10 @@ CREATE TABLE checkpoints (
 );
 
 CREATE TABLE anomalies (
-    place BIGINT NOT NULL,
+    number BIGINT PRIMARY KEY,
     at_ms BIGINT NOT NULL,
-    writer BYTEA NOT NULL,
-    batch BIGINT NOT NULL,
     what TEXT NOT NULL,
-    bytes BYTEA NOT NULL,
-    PRIMARY KEY (writer, batch, place)
+    bytes BYTEA NOT NULL
 );
 
 REVOKE UPDATE, DELETE, TRUNCATE ON transfers, leaves FROM CURRENT_USER;

@@ -5,10 +5,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Error, Row, SimpleQueryMessage, Statement};
+use tokio_postgres::{
+    Client, Config, CopyInSink, Error, Row, RowStream, SimpleQueryMessage, Statement,
+};
 
 use super::tls::Tls;
 use crate::ledger::StoreError;
@@ -181,6 +184,16 @@ impl Session {
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, Error> {
         self.client.query(&self.statement(sql).await?, params).await
+    }
+
+    /// Rows one by one, as they arrive.
+    pub(super) async fn stream(&self, sql: &str) -> Result<RowStream, Error> {
+        self.client.query_raw(sql, std::iter::empty::<&(dyn ToSql + Sync)>()).await
+    }
+
+    /// Takes rows in bulk.
+    pub(super) async fn copy_in(&self, sql: &str) -> Result<CopyInSink<Bytes>, Error> {
+        self.client.copy_in(sql).await
     }
 
     /// Rows changed by a statement.

@@ -54,11 +54,12 @@ impl SqliteStore {
             .map_err(database)
     }
 
-    fn heads(&self) -> Loaded<Heads> {
+    pub(super) fn heads(&self) -> Loaded<Heads> {
         // Rows are never deleted, and a rowid's maximum is found at the edge of its tree.
         let sql = "SELECT (SELECT max(number) FROM accounts), (SELECT max(number) FROM packages),
                        (SELECT max(number) FROM holds), (SELECT max(number) FROM records),
-                       (SELECT max(number) FROM transfers), (SELECT max(place) FROM leaves)";
+                       (SELECT max(number) FROM transfers), (SELECT max(place) FROM leaves),
+                       (SELECT max(number) FROM anomalies)";
         let read = |row: &Row<'_>| {
             let head = |column| rows::maybe_count(row, column).map(Option::unwrap_or_default);
             Ok(Heads {
@@ -68,6 +69,7 @@ impl SqliteStore {
                 records: head(3)?,
                 transfers: head(4)?,
                 leaves: head(5)?,
+                anomalies: head(6)?,
             })
         };
         Ok(self.first(sql, [], read)?.unwrap_or_default())

@@ -1,10 +1,13 @@
 //! SQLite: write-ahead log, synchronous=FULL, one writer, one transaction per batch.
 
+mod backup;
 mod load;
 mod queries;
 mod rows;
 mod save;
 mod schema;
+
+pub(super) use backup::{Values, new_backup, open_backup};
 
 use std::path::Path;
 use std::time::Duration;
@@ -116,6 +119,14 @@ impl Store for SqliteStore {
                 Err(error)
             }
         }
+    }
+
+    fn back_up(&self, to: &Path) -> Result<(), StoreError> {
+        self.copy_to(to)
+    }
+
+    fn restore(&mut self, from: &Path) -> Result<(), StoreError> {
+        self.copy_from(from)
     }
 }
 

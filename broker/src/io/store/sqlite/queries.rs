@@ -94,7 +94,7 @@ impl Queries for SqliteStore {
         limit: usize,
     ) -> Answer<Vec<StoredHold>> {
         let sql = format!(
-            "{} WHERE (?1 IS NULL OR account = ?1) AND number > ?2 ORDER BY number LIMIT ?3",
+            "{} WHERE (?1 IS NULL OR h.account = ?1) AND number > ?2 ORDER BY number LIMIT ?3",
             rows::HOLD
         );
         self.many(&sql, params![scope(account), int(after), page(limit)], rows::hold)

@@ -125,7 +125,7 @@ fn state(row: &Row<'_>, column: usize) -> Result<HoldState> {
     state.ok_or_else(|| damaged(column, "state of a hold"))
 }
 
-pub(super) const HOLD: &str = "SELECT number, h.hold, account, unit, amount, state, charged,
+pub(super) const HOLD: &str = "SELECT number, h.hold, h.account, unit, amount, state, charged,
     receipt, settle_by, order_digest, order_bytes, grant_bytes, delegation, instance
     FROM holds h JOIN papers p ON p.hold = h.number";
 

@@ -83,10 +83,17 @@ impl SqliteStore {
                 params![int(number.0), moved.available, moved.held, moved.spent, moved.expired],
             )?;
         }
-        for (key, refund) in &changes.refunds {
+        for (key, account, refund) in &changes.refunds {
             self.run(
-                "INSERT INTO refunds (key, package, amount, memo) VALUES (?1, ?2, ?3, ?4)",
-                params![key, int(refund.package.0), int(refund.amount.0), refund.memo],
+                "INSERT INTO refunds (key, account, package, amount, memo)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    key,
+                    int(account.0),
+                    int(refund.package.0),
+                    int(refund.amount.0),
+                    refund.memo
+                ],
             )?;
         }
         Ok(())
@@ -130,9 +137,9 @@ impl SqliteStore {
             ],
         )?;
         self.run(
-            "INSERT INTO papers (hold, order_bytes, grant_bytes, delegation)
-             VALUES (?1, ?2, ?3, ?4)",
-            params![int(new.number), hold.order, hold.grant, hold.delegation],
+            "INSERT INTO papers (hold, account, order_bytes, grant_bytes, delegation)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![int(new.number), int(hold.account.0), hold.order, hold.grant, hold.delegation],
         )
     }
 
@@ -232,10 +239,10 @@ impl SqliteStore {
                 params![int(*size), note],
             )?;
         }
-        for (what, bytes) in &changes.anomalies {
+        for (number, what, bytes) in &changes.anomalies {
             self.run(
-                "INSERT INTO anomalies (at_ms, what, bytes) VALUES (?1, ?2, ?3)",
-                params![int(now.0), what, bytes],
+                "INSERT INTO anomalies (number, at_ms, what, bytes) VALUES (?1, ?2, ?3, ?4)",
+                params![int(*number), int(now.0), what, bytes],
             )?;
         }
         Ok(())

@@ -199,11 +199,12 @@ INSERT INTO new_holds SELECT number, hold, account, unit, amount, state, charged
     FROM holds;
 CREATE TABLE papers (
     hold INTEGER PRIMARY KEY, -- number of the hold
+    account INTEGER NOT NULL,
     order_bytes BLOB NOT NULL,
     grant_bytes BLOB NOT NULL,
     delegation BLOB NOT NULL
 ) STRICT;
-INSERT INTO papers SELECT number, order_bytes, grant_bytes, delegation FROM holds;
+INSERT INTO papers SELECT number, account, order_bytes, grant_bytes, delegation FROM holds;
 DROP TABLE shares;
 DROP TABLE holds;
 ALTER TABLE new_holds RENAME TO holds;
@@ -230,13 +231,34 @@ CREATE TRIGGER transfers_stand BEFORE UPDATE ON transfers
 CREATE TRIGGER transfers_stay BEFORE DELETE ON transfers
     BEGIN SELECT RAISE(ABORT, 'transfers are never deleted'); END;
 
+CREATE TABLE new_refunds (
+    key BLOB PRIMARY KEY,
+    account INTEGER NOT NULL,
+    package INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    memo TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO new_refunds SELECT refunds.key, account, package, amount, refunds.memo
+    FROM refunds JOIN packages ON packages.number = refunds.package;
+DROP TABLE refunds;
+ALTER TABLE new_refunds RENAME TO refunds;
+
 CREATE INDEX records_waiting ON records (epoch, seq) WHERE leaf IS NULL;
 ";
 
+/// The version this program writes.
+pub(super) fn known() -> u32 {
+    MIGRATIONS.len() as u32
+}
+
+/// The version of a file.
+pub(super) fn version(conn: &Connection) -> Result<u32, StoreError> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database)
+}
+
 /// Brings the schema up to date, each step in one transaction.
 pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
-    let known = MIGRATIONS.len() as u32;
-    let got: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database)?;
+    let (known, got) = (known(), version(conn)?);
     if got > known {
         return Err(StoreError::NewerSchema { known, got });
     }

@@ -1,7 +1,11 @@
 //! `bulla broker`: run it, or work on its data folder.
 
+mod admin;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+pub use admin::{AdminArgs, AdminCommand, LedgerCommand};
 
 use anyhow::{Context, bail};
 use bulla_wire::ids::Digest;
@@ -138,6 +142,17 @@ pub fn load_config(path: &Path) -> Result<Config, ConfigError> {
     Ok(Config::from_toml(&text)?.beside(path))
 }
 
+/// A broker's keys and ledger: in `data`, or where the configuration says.
+fn open_setup(data: Option<&Path>, config: Option<&Path>) -> anyhow::Result<Setup> {
+    let config = config.map(load_config).transpose()?;
+    let store = config.as_ref().map(|config| config.store.clone()).unwrap_or_default();
+    match (data, &config) {
+        (Some(data), _) => Ok(Setup::open_at(data, &store)?),
+        (None, Some(config)) => Ok(Setup::open_at(&config.data, &store)?),
+        (None, None) => bail!("name the broker's data folder, or its configuration with --config"),
+    }
+}
+
 impl BrokerArgs {
     /// Does what was asked; running ends with `shutdown`.
     pub async fn execute(
@@ -148,23 +163,13 @@ impl BrokerArgs {
         let Some(command) = &self.command else {
             return self.run(out, shutdown).await;
         };
-        let mut setup = self.setup()?;
+        let mut setup = open_setup(self.data.as_deref(), self.config.as_deref())?;
         let (text, value) = perform(command, &mut setup)?;
         match self.json {
             true => writeln!(out, "{value}")?,
             false => writeln!(out, "{text}")?,
         }
         Ok(())
-    }
-
-    fn setup(&self) -> anyhow::Result<Setup> {
-        let config = self.config.as_deref().map(load_config).transpose()?;
-        let store = config.as_ref().map(|config| config.store.clone()).unwrap_or_default();
-        match (&self.data, &config) {
-            (Some(data), _) => Ok(Setup::open_at(data, &store)?),
-            (None, Some(config)) => Ok(Setup::open_at(&config.data, &store)?),
-            (None, None) => bail!("name the data folder with --data DIR or --config FILE"),
-        }
     }
 
     async fn run(

@@ -1,0 +1,153 @@
+//! The ledger's tables as both stores have them: what a backup carries.
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// 64 bits.
+    Int,
+    /// 16 bits in PostgreSQL.
+    Small,
+    /// Yes or no.
+    Bool,
+    /// Text.
+    Text,
+    /// Bytes.
+    Bytes,
+}
+
+use Kind::{Bool, Bytes, Int, Small, Text};
+
+/// A table and its columns.
+pub(super) type Table = (&'static str, &'static [(&'static str, Kind)]);
+
+/// The columns, as a list for SQL.
+pub(super) fn columns(table: &Table) -> String {
+    let names: Vec<&str> = table.1.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+/// All of them.
+pub(super) const TABLES: [Table; 15] = [
+    ("accounts", &[("number", Int), ("name", Text), ("operator", Bool), ("opened_ms", Int)]),
+    (
+        "credentials",
+        &[
+            ("digest", Bytes),
+            ("account", Int),
+            ("label", Text),
+            ("expires_at", Int),
+            ("revoked_at", Int),
+        ],
+    ),
+    (
+        "order_keys",
+        &[("handle", Bytes), ("order_key", Bytes), ("account", Int), ("registered_ms", Int)],
+    ),
+    (
+        "packages",
+        &[
+            ("number", Int),
+            ("key", Bytes),
+            ("account", Int),
+            ("unit", Text),
+            ("priority", Small),
+            ("promotional", Bool),
+            ("effective_from", Int),
+            ("expires_at", Int),
+            ("memo", Text),
+            ("granted", Int),
+            ("available", Int),
+            ("held", Int),
+            ("spent", Int),
+            ("expired", Int),
+        ],
+    ),
+    (
+        "holds",
+        &[
+            ("number", Int),
+            ("hold", Bytes),
+            ("account", Int),
+            ("unit", Text),
+            ("amount", Int),
+            ("state", Small),
+            ("charged", Int),
+            ("receipt", Bytes),
+            ("settle_by", Int),
+            ("order_digest", Bytes),
+            ("instance", Text),
+            ("shares", Text),
+        ],
+    ),
+    (
+        "papers",
+        &[
+            ("hold", Int),
+            ("account", Int),
+            ("order_bytes", Bytes),
+            ("grant_bytes", Bytes),
+            ("delegation", Bytes),
+        ],
+    ),
+    (
+        "transfers",
+        &[
+            ("number", Int),
+            ("at_ms", Int),
+            ("kind", Small),
+            ("account", Int),
+            ("package", Int),
+            ("amount", Int),
+            ("hold", Bytes),
+            ("receipt", Bytes),
+            ("memo", Text),
+        ],
+    ),
+    (
+        "refunds",
+        &[("key", Bytes), ("account", Int), ("package", Int), ("amount", Int), ("memo", Text)],
+    ),
+    ("leaves", &[("place", Int), ("leaf", Bytes)]),
+    (
+        "keysets",
+        &[
+            ("digest", Bytes),
+            ("instance", Text),
+            ("jcs", Bytes),
+            ("receipt_keys", Bytes),
+            ("simulated", Bool),
+            ("not_after", Int),
+            ("appraised_at", Int),
+            ("evidence", Bytes),
+            ("report", Bytes),
+            ("leaf", Int),
+        ],
+    ),
+    (
+        "epochs",
+        &[("epoch", Bytes), ("keyset", Bytes), ("next_seq", Int), ("tip", Bytes), ("closed", Bool)],
+    ),
+    (
+        "records",
+        &[
+            ("number", Int),
+            ("epoch", Bytes),
+            ("seq", Int),
+            ("kind", Small),
+            ("prev", Bytes),
+            ("digest", Bytes),
+            ("keyset", Bytes),
+            ("bytes", Bytes),
+            ("leaf_bytes", Bytes),
+            ("leaf", Int),
+            ("account", Int),
+            ("hold", Bytes),
+            ("interim", Int),
+            ("charge", Int),
+            ("flag", Text),
+        ],
+    ),
+    ("price_books", &[("version", Int), ("digest", Bytes), ("book", Bytes), ("leaf", Int)]),
+    ("checkpoints", &[("size", Int), ("note", Bytes)]),
+    ("anomalies", &[("number", Int), ("at_ms", Int), ("what", Text), ("bytes", Bytes)]),
+];
