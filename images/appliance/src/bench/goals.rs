@@ -104,11 +104,7 @@ impl Goal {
 }
 
 /// Measures and prints.
-pub fn execute(
-    args: &LedgerArgs,
-    folder: &Path,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+pub fn execute(args: &LedgerArgs, folder: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let time_box = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
     // Of an earlier run: a ledger of another size would not be comparable.
     if folder.exists() {
