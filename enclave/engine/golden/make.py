@@ -199,6 +199,25 @@ MODELS = {
         family="mistral", tokenizer=lambda: byte_fallback(INST_SPECIALS), template=INST, place="file",
         bos="<s>", eos="</s>", stored=torch.float32, shards=1, seed=17,
         config=dict(tie_word_embeddings=False, num_key_value_heads=1, sliding_window=None)),
+    # Qwen3 with experts: one dense layer between them, weights of the chosen ones normalised
+    "qwen3-moe-bf16": dict(
+        family="qwen3_moe", tokenizer=lambda: byte_level(CHATML_SPECIALS, True), template=CHATML, place="file",
+        bos=None, eos="<|im_end|>", stored=torch.bfloat16, shards=1, seed=18,
+        config=dict(tie_word_embeddings=False, num_key_value_heads=2, head_dim=12, num_hidden_layers=3,
+                    num_experts=6, num_experts_per_tok=2, moe_intermediate_size=32, norm_topk_prob=True,
+                    decoder_sparse_step=1, mlp_only_layers=[1])),
+    # Qwen2 with experts: one that all tokens share behind a gate, weights as they are
+    "qwen2-moe-f32": dict(
+        family="qwen2_moe", tokenizer=lambda: byte_level(CHATML_SPECIALS, True), template=CHATML, place="file",
+        bos=None, eos="<|im_end|>", stored=torch.float32, shards=1, seed=19,
+        config=dict(tie_word_embeddings=True, num_key_value_heads=4, num_experts=5, num_experts_per_tok=3,
+                    moe_intermediate_size=32, shared_expert_intermediate_size=64, norm_topk_prob=False)),
+    # Mixtral: names of its own, every layer has experts, no window
+    "mixtral-f32": dict(
+        family="mixtral", tokenizer=lambda: byte_fallback(INST_SPECIALS), template=INST, place="file",
+        bos="<s>", eos="</s>", stored=torch.float32, shards=1, seed=20,
+        config=dict(tie_word_embeddings=False, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
+                    sliding_window=None)),
 }
 
 
@@ -264,7 +283,10 @@ def build(folder, spec):
     family = {"llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
               "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
               "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
-              "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM)}[spec["family"]]
+              "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM),
+              "qwen3_moe": (transformers.Qwen3MoeConfig, transformers.Qwen3MoeForCausalLM),
+              "qwen2_moe": (transformers.Qwen2MoeConfig, transformers.Qwen2MoeForCausalLM),
+              "mixtral": (transformers.MixtralConfig, transformers.MixtralForCausalLM)}[spec["family"]]
     torch.manual_seed(spec["seed"])
     model = family[1](family[0](**config)).float()
     wake(model)

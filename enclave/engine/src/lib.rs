@@ -23,14 +23,17 @@
 //! ```
 //!
 //! # In scope
-//! - Hugging Face folders of Llama, Mistral, Qwen2 and Qwen3 (`…ForCausalLM`): grouped queries,
+//! - Hugging Face folders of Llama, Mistral, Qwen2, Qwen3, and of Mixtral, Qwen2-MoE and Qwen3-MoE
+//!   with their experts (`…ForCausalLM`): grouped queries,
 //!   normalised heads, tied embeddings, biases, the `default`, `linear` and `llama3` rotary
 //!   embeddings, safetensors in bf16, f16 or f32, one file or shards. Every file read goes into the
 //!   [`Manifest`]. Weights can be quantised to 8 bits at load ([`Quantisation`]).
 //! - GGUF files of the same families (versions 2 and 3), with tokenizer and chat template from their
 //!   metadata: f32, f16, bf16, Q8_0, Q4_0, Q4_K and Q6_K as they are; Q5_0, Q3_K and IQ4_NL in a
 //!   wider format that holds the same numbers; Q4_1, Q5_1, Q5_K, Q2_K and IQ4_XS converted to 8 bits
-//!   when asked. Types may differ from tensor to tensor.
+//!   when asked. Types may differ from tensor to tensor; stacked experts are taken apart.
+//! - Where attention slides over a window, the context served ends with the window: within it all
+//!   attention is whole, and the numbers are the model's.
 //! - Chat templates as transformers runs them, for system, user and assistant text. Control
 //!   tokens spelled out in a message stay text.
 //! - Temperature, top-k, top-p, min-p, repetition, presence and frequency penalties, logit bias,
@@ -44,14 +47,14 @@
 //! - An answer depends on its request alone. Each row of a pass is a chain of operations in an order
 //!   that nothing else changes (`bulla-kernels`): the same bits in any company, however a prompt is
 //!   cut, on any number of threads and on every instruction set. What the C library computes
-//!   (sines, cosines and powers of the rotary embedding) may round differently in another version.
+//!   (sines, cosines and powers of the rotary embedding, exponentials of routers) may round differently in another version.
 //!
 //! The numerics, templates and tokenizers are compared with Hugging Face transformers in
 //! `tests/golden.rs`; `golden/make.py` makes the models and records what transformers computes.
 //!
 //! # Out of scope, refused with an error that says so
 //! Folders that are quantised already; GGUF files in several parts; other architectures and rotary
-//! scalings; sliding windows; templates that ask for the date.
+//! scalings; templates that ask for the date.
 //!
 //! # Not here yet
 //! Accelerators, tools, reasoning counts and constrained decoding. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised
@@ -81,8 +84,8 @@ pub use contract::{Engine, EngineInfo, Finish, Output, TokenLogprob, TokenLogpro
 pub use counters::{EngineCounters, STEP_BUCKETS_US};
 pub use manifest::{FileRole, MANIFEST_LABEL, Manifest, ManifestFile};
 pub use model::{
-    LoadError, LoadProgress, LogitsError, MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN,
-    MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, Model, Quantisation,
+    LoadError, LoadProgress, LogitsError, MAX_CONTEXT, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS,
+    MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, Model, Quantisation,
 };
 pub use request::{
     GenerateRequest, MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TENANT_WEIGHT, MAX_TOP_LOGPROBS, Prefix,

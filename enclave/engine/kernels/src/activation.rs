@@ -112,12 +112,13 @@ impl Activations {
                     Path::Avx2 => unsafe { avx2::quantise(block, &mut quants[at]) },
                     _ => quantise(block, &mut quants[at]),
                 };
-                let sum = sums[0] + sums[1];
+                // Wrapping: what is no number has sums beyond all bounds, and stays no number.
+                let sum = sums[0].wrapping_add(sums[1]);
                 scales[at] = scale;
                 offsets[at] = Offsets {
-                    times_128: -128 * sum,
-                    times_8: -8 * sum,
-                    times_32: sums.map(|sum| -32 * sum),
+                    times_128: sum.wrapping_mul(-128),
+                    times_8: sum.wrapping_mul(-8),
+                    times_32: sums.map(|sum| sum.wrapping_mul(-32)),
                 };
                 totals[at] = scale * sum as f32;
             }

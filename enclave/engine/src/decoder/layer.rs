@@ -1,12 +1,13 @@
-//! One decoder layer: attention and a gated feed-forward network, each behind a normalisation and
-//! added to the residual stream.
+//! One decoder layer: attention and a feed-forward part, each behind a normalisation and added to the
+//! residual stream.
 
 use bulla_kernels::matmul::Into;
-use bulla_kernels::rows::{gate_rows, norm_rows, rms_norm, rotate};
+use bulla_kernels::rows::{norm_rows, rms_norm, rotate};
 
 use super::arena::Arena;
 use super::attention::{Job, attention};
 use super::linear::{Inputs, Linear, Machine};
+use super::mlp::Feed;
 use super::rope::Angles;
 use super::step::{Rows, Step};
 use super::{Shape, Weights};
@@ -20,9 +21,7 @@ pub(super) struct Layer {
     head_norms: Option<[Vec<f32>; 2]>,
     output: Linear,
     mlp_norm: Vec<f32>,
-    /// Gate, up.
-    gate_up: Linear,
-    down: Linear,
+    feed: Feed,
 }
 
 impl Layer {
@@ -31,7 +30,7 @@ impl Layer {
         shape: &Shape,
         weights: &mut W,
     ) -> Result<Layer, W::Error> {
-        let Shape { hidden, intermediate, .. } = *shape;
+        let hidden = shape.hidden;
         let (queries, keys) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let source = |part: &str, outputs: usize| (name(part), outputs);
@@ -43,10 +42,7 @@ impl Layer {
         let qkv = Linear::take(weights, &qkv, hidden, shape.qkv_bias)?;
         let output = [source("self_attn.o_proj", hidden)];
         let output = Linear::take(weights, &output, queries, shape.output_bias)?;
-        let gate_up = [source("mlp.gate_proj", intermediate), source("mlp.up_proj", intermediate)];
-        let gate_up = Linear::take(weights, &gate_up, hidden, shape.mlp_bias)?;
-        let down = [source("mlp.down_proj", hidden)];
-        let down = Linear::take(weights, &down, intermediate, shape.mlp_bias)?;
+        let feed = Feed::take(index, shape, weights)?;
         let mut norm = |part: &str, len| weights.take_vector(&name(part), len);
         let attention_norm = norm("input_layernorm.weight", hidden)?;
         let mlp_norm = norm("post_attention_layernorm.weight", hidden)?;
@@ -57,12 +53,14 @@ impl Layer {
                 norm("self_attn.k_norm.weight", shape.head_dim)?,
             ]),
         };
-        Ok(Layer { attention_norm, qkv, head_norms, output, mlp_norm, gate_up, down })
+        Ok(Layer { attention_norm, qkv, head_norms, output, mlp_norm, feed })
     }
 
     /// The linear maps whose input is as wide as the model.
-    pub fn of_hidden(&self) -> [&Linear; 2] {
-        [&self.qkv, &self.gate_up]
+    pub fn of_hidden(&self) -> Vec<&Linear> {
+        let mut all = self.feed.of_hidden();
+        all.push(&self.qkv);
+        all
     }
 
     /// The one behind the attention.
@@ -70,9 +68,9 @@ impl Layer {
         &self.output
     }
 
-    /// The one behind the gate.
-    pub fn of_gated(&self) -> &Linear {
-        &self.down
+    /// The feed-forward part.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// Adds this layer's part to the stream in `rows`.
@@ -87,10 +85,10 @@ impl Layer {
         arena: &mut Arena,
         rows: &mut Rows,
     ) {
-        let Rows { stream, normed, qkv, mixed, gate_up, gated, inputs, attention: space } = rows;
+        let Rows { stream, normed, qkv, mixed, inputs, attention: space, feed } = rows;
         let Machine { pool, path } = machine;
         norm_rows(pool, path, stream, &self.attention_norm, shape.norm_eps, normed);
-        let [from_hidden, from_heads, from_gated]: &mut [Inputs; 3] = inputs;
+        let [from_hidden, from_heads]: &mut [Inputs; 2] = inputs;
         let prepared = from_hidden.prepare(machine, normed);
         self.qkv.forward(machine, prepared, Into::Replace, qkv);
         self.turn_and_keep(machine, shape, index, step, angles, arena, [qkv, mixed]);
@@ -101,10 +99,7 @@ impl Layer {
 
         norm_rows(pool, path, stream, &self.mlp_norm, shape.norm_eps, normed);
         let prepared = from_hidden.prepare(machine, normed);
-        self.gate_up.forward(machine, prepared, Into::Replace, gate_up);
-        gate_rows(pool, path, gate_up, shape.intermediate, gated);
-        let prepared = from_gated.prepare(machine, gated);
-        self.down.forward(machine, prepared, Into::Add, stream);
+        self.feed.forward(machine, prepared, feed, stream);
     }
 
     #[allow(clippy::too_many_arguments, reason = "as above")]

@@ -33,6 +33,11 @@ impl Inputs {
         Inputs { width, quantised: quantised.then(|| Activations::new(rows, width)) }
     }
 
+    /// Values per row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Prepares `rows` for any number of products.
     pub fn prepare<'a>(&'a mut self, machine: Machine<'_>, rows: &'a [f32]) -> Prepared<'a> {
         let quantised = self.quantised.as_mut().map(|quantised| {
@@ -49,6 +54,24 @@ pub(super) struct Prepared<'a> {
     count: usize,
     rows: &'a [f32],
     quantised: Option<&'a Activations>,
+}
+
+impl<'a> Prepared<'a> {
+    /// How many rows.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// One row.
+    pub fn row(&self, at: usize) -> &'a [f32] {
+        let width = self.rows.len() / self.count;
+        &self.rows[at * width..][..width]
+    }
+
+    /// For matrices of floats alone.
+    pub fn floats(&self) -> Prepared<'a> {
+        Prepared { quantised: None, ..*self }
+    }
 }
 
 /// Matrices that share their input; their outputs follow each other in a row.
@@ -83,6 +106,17 @@ impl Linear {
             }
         };
         Ok(Linear { outputs: named.iter().map(|source| source.outputs).sum(), parts, bias })
+    }
+
+    /// One matrix that stays as exact as it is stored.
+    pub fn take_exact<W: Weights>(
+        weights: &mut W,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Linear, W::Error> {
+        let source = Source { name: format!("{name}.weight"), outputs };
+        Ok(Linear::of(weights.take_exact(&source, inputs)?))
     }
 
     /// One matrix, taken already.

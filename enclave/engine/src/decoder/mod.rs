@@ -7,6 +7,7 @@ mod arena;
 mod attention;
 mod layer;
 mod linear;
+mod mlp;
 mod rope;
 mod step;
 #[cfg(test)]
@@ -52,6 +53,24 @@ pub(crate) struct Shape {
     pub mlp_bias: bool,
     /// Each query head and each key head is normalised before it is rotated.
     pub head_norms: bool,
+    /// Where the feed-forward layers are many networks.
+    pub experts: Option<Experts>,
+}
+
+/// Feed-forward layers of many networks, of which each row chooses a few.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Experts {
+    pub count: usize,
+    /// How many a row chooses; at most `count`.
+    pub used: usize,
+    /// Width inside one of them.
+    pub intermediate: usize,
+    /// The weights of the chosen ones add up to one.
+    pub normalised: bool,
+    /// Width of the one that all rows share, if there is one.
+    pub shared: Option<usize>,
+    /// Layers that have one network like other models.
+    pub dense_layers: Vec<usize>,
 }
 
 /// A weight by name, and how many outputs it has.
@@ -69,6 +88,8 @@ pub(crate) trait Weights {
         sources: &[Source],
         inputs: usize,
     ) -> Result<Vec<Matrix>, Self::Error>;
+    /// One weight in floats, whatever the others become: what chooses has to be exact.
+    fn take_exact(&mut self, source: &Source, inputs: usize) -> Result<Matrix, Self::Error>;
     /// The values of a one-dimensional tensor.
     fn take_vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Self::Error>;
 }

@@ -4,6 +4,7 @@ use bulla_kernels::attention::{GROUP, scratch_floats};
 use bulla_kernels::pool::Pool;
 
 use super::linear::Inputs;
+use super::mlp;
 use super::{Decoder, Shape};
 
 /// Some tokens of one sequence that follow each other.
@@ -109,11 +110,10 @@ pub(super) struct Rows {
     pub normed: Vec<f32>,
     pub qkv: Vec<f32>,
     pub mixed: Vec<f32>,
-    pub gate_up: Vec<f32>,
-    pub gated: Vec<f32>,
-    /// As wide as the model, as the heads, as the gate.
-    pub inputs: [Inputs; 3],
+    /// As wide as the model, as the heads.
+    pub inputs: [Inputs; 2],
     pub attention: Space,
+    pub feed: mlp::Space,
 }
 
 /// The memory of attention.
@@ -125,7 +125,7 @@ pub(super) struct Space {
 
 impl Scratch {
     pub fn new(decoder: &Decoder, pool: &Pool, room: Room) -> Scratch {
-        let Shape { hidden, intermediate, heads, kv_heads, head_dim, vocab, .. } = decoder.shape;
+        let Shape { hidden, heads, kv_heads, head_dim, vocab, .. } = decoder.shape;
         let row = |width: usize| Vec::with_capacity(room.rows * width);
         let layers = || decoder.layers.iter();
         // A span may leave one portion half full.
@@ -137,18 +137,16 @@ impl Scratch {
                 normed: row(hidden),
                 qkv: row((heads + 2 * kv_heads) * head_dim),
                 mixed: row(heads * head_dim),
-                gate_up: row(2 * intermediate),
-                gated: row(intermediate),
                 inputs: [
                     Inputs::new(room.rows, hidden, layers().flat_map(|l| l.of_hidden())),
                     Inputs::new(room.rows, heads * head_dim, layers().map(|l| l.of_heads())),
-                    Inputs::new(room.rows, intermediate, layers().map(|l| l.of_gated())),
                 ],
                 attention: Space {
                     plan: Vec::with_capacity(portions),
                     scratch: vec![0.0; pool.threads() * scratch_floats(room.context)],
                     results: vec![0.0; portions * kv_heads * GROUP * head_dim],
                 },
+                feed: mlp::Space::new(room.rows, hidden, layers().map(|layer| layer.feed())),
             },
             logits: Vec::with_capacity(room.logits * vocab),
             chosen: Vec::with_capacity(2 * room.logits * hidden),
@@ -160,12 +158,10 @@ impl Scratch {
 impl Rows {
     /// As long as `rows` rows need.
     pub fn resize(&mut self, shape: &Shape, rows: usize) {
-        let Shape { hidden, intermediate, heads, kv_heads, head_dim, .. } = *shape;
+        let Shape { hidden, heads, kv_heads, head_dim, .. } = *shape;
         self.stream.resize(rows * hidden, 0.0);
         self.normed.resize(rows * hidden, 0.0);
         self.qkv.resize(rows * (heads + 2 * kv_heads) * head_dim, 0.0);
         self.mixed.resize(rows * heads * head_dim, 0.0);
-        self.gate_up.resize(rows * 2 * intermediate, 0.0);
-        self.gated.resize(rows * intermediate, 0.0);
     }
 }

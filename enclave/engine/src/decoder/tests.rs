@@ -22,6 +22,7 @@ pub(super) fn shape() -> Shape {
         output_bias: false,
         mlp_bias: true,
         head_norms: true,
+        experts: None,
     }
 }
 
@@ -50,6 +51,11 @@ impl Weights for Made {
         Ok(sources.iter().map(make).collect())
     }
 
+    fn take_exact(&mut self, source: &Source, inputs: usize) -> Result<Matrix, ()> {
+        let floats = Made(Format::F32).take_matrices(std::slice::from_ref(source), inputs);
+        Ok(floats?.remove(0))
+    }
+
     fn take_vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ()> {
         Ok(values(name, len).into_iter().map(|value| 1.0 + value).collect())
     }
@@ -63,8 +69,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(format: Format, threads: usize) -> Bench {
-        let decoder = Decoder::build(shape(), &mut Made(format)).unwrap();
+    fn new(shape: Shape, format: Format, threads: usize) -> Bench {
+        let decoder = Decoder::build(shape, &mut Made(format)).unwrap();
         let pool = Pool::new(threads);
         let room = Room { rows: 200, logits: 200, spans: 8, context: 200 };
         let scratch = decoder.scratch(&pool, room);
@@ -83,14 +89,26 @@ impl Bench {
 fn neighbours_cuts_threads_and_paths_change_no_bit() {
     let tokens: Vec<u32> = (0..70).map(|at| (at * 17 + 3) % 50).collect();
     let other: Vec<u32> = (0..40).map(|at| (at * 11 + 5) % 50).collect();
-    for format in [Format::F32, Format::Bf16, Format::Q8_0] {
-        let mut bench = Bench::new(format, 1);
+    let experts = Experts {
+        count: 7,
+        used: 2,
+        intermediate: 64,
+        normalised: true,
+        shared: Some(32),
+        dense_layers: vec![1],
+    };
+    let sparse = Shape { mlp_bias: false, experts: Some(experts), ..shape() };
+    let formats = [Format::F32, Format::Bf16, Format::Q8_0];
+    let cases =
+        formats.into_iter().flat_map(|format| [(format, shape()), (format, sparse.clone())]);
+    for (format, shape) in cases {
+        let mut bench = Bench::new(shape.clone(), format, 1);
         let pages: Vec<u32> = (0..pages_for(70) as u32).collect();
         let all = Span { tokens: &tokens, start: 0, pages: &pages, wanted: Wanted::All };
         let expected = bench.run(Path::Portable, &[all]);
         assert!(expected.iter().all(|value| value.is_finite()));
 
-        let mut bench = Bench::new(format, 2);
+        let mut bench = Bench::new(shape, format, 2);
         let (pages, theirs) = ([4, 1, 7, 0, 2], [6, 3, 5]);
         let mut got = Vec::new();
         for (at, pass) in tokens.chunks(9).enumerate() {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::error::LoadError;
 use super::files::json;
-use crate::decoder::{Llama3Scaling, RopeScaling, RopeSettings, Shape};
+use crate::decoder::{Experts, Llama3Scaling, RopeScaling, RopeSettings, Shape};
 
 /// Width of the model. The largest open models have 16,384.
 pub const MAX_HIDDEN: u64 = 32_768;
@@ -17,6 +17,8 @@ pub const MAX_LAYERS: u64 = 256;
 pub const MAX_HEADS: u64 = 512;
 /// Width of one head.
 pub const MAX_HEAD_DIM: u64 = 1024;
+/// Experts of one layer. The largest open models have 512.
+pub const MAX_EXPERTS: u64 = 1024;
 /// Tokens of the vocabulary. The largest in use have about 260,000.
 pub const MAX_VOCAB: u64 = 1 << 20;
 /// Context, in tokens.
@@ -46,6 +48,14 @@ pub(super) struct RawConfig {
     pub use_sliding_window: Option<bool>,
     pub sliding_window: Option<u64>,
     pub layer_types: Option<Vec<String>>,
+    pub num_experts: Option<u64>,
+    pub num_local_experts: Option<u64>,
+    pub num_experts_per_tok: Option<u64>,
+    pub moe_intermediate_size: Option<u64>,
+    pub shared_expert_intermediate_size: Option<u64>,
+    pub norm_topk_prob: Option<bool>,
+    pub decoder_sparse_step: Option<u64>,
+    pub mlp_only_layers: Option<Vec<u64>>,
     pub quantization_config: Option<Value>,
     pub eos_token_id: Option<TokenIds>,
 }
@@ -84,13 +94,39 @@ struct Family {
     always_qkv_bias: bool,
     /// Query and key heads are normalised.
     head_norms: bool,
+    sparse: Sparse,
 }
 
-const FAMILIES: [Family; 4] = [
-    Family { architecture: "LlamaForCausalLM", always_qkv_bias: false, head_norms: false },
-    Family { architecture: "Qwen2ForCausalLM", always_qkv_bias: true, head_norms: false },
-    Family { architecture: "MistralForCausalLM", always_qkv_bias: false, head_norms: false },
-    Family { architecture: "Qwen3ForCausalLM", always_qkv_bias: false, head_norms: true },
+/// Where a family has experts.
+#[derive(Clone, Copy, PartialEq)]
+enum Sparse {
+    No,
+    /// Of their own width, in the layers that config.json says.
+    Qwen {
+        /// One is shared by all tokens.
+        shared: bool,
+    },
+    /// In every layer, as wide as the dense ones of other models, weights normalised.
+    Mixtral,
+}
+
+const LLAMA: Family = Family {
+    architecture: "LlamaForCausalLM",
+    always_qkv_bias: false,
+    head_norms: false,
+    sparse: Sparse::No,
+};
+const QWEN2: Family = Family { architecture: "Qwen2ForCausalLM", always_qkv_bias: true, ..LLAMA };
+const QWEN3: Family = Family { architecture: "Qwen3ForCausalLM", head_norms: true, ..LLAMA };
+
+const FAMILIES: [Family; 7] = [
+    LLAMA,
+    QWEN2,
+    QWEN3,
+    Family { architecture: "MistralForCausalLM", ..LLAMA },
+    Family { architecture: "MixtralForCausalLM", sparse: Sparse::Mixtral, ..LLAMA },
+    Family { architecture: "Qwen2MoeForCausalLM", sparse: Sparse::Qwen { shared: true }, ..QWEN2 },
+    Family { architecture: "Qwen3MoeForCausalLM", sparse: Sparse::Qwen { shared: false }, ..QWEN3 },
 ];
 
 impl Config {
@@ -109,7 +145,9 @@ impl Config {
         refuse_unsupported(&raw)?;
         let shape = shape(&raw, family)?;
         let context = "max_position_embeddings";
-        let context_tokens = sized(context, raw.max_position_embeddings, MAX_CONTEXT)? as u32;
+        let context_tokens = sized(context, raw.max_position_embeddings, MAX_CONTEXT)?;
+        // Within the window all attention is whole.
+        let context_tokens = context_tokens.min(window(&raw)?.unwrap_or(usize::MAX)) as u32;
         let stop_tokens = raw.eos_token_id.map(TokenIds::into_vec).unwrap_or_default();
         let architecture = family.architecture.into();
         Ok(Config { architecture, shape, context_tokens, stop_tokens, interleaved_rope: false })
@@ -152,7 +190,49 @@ fn shape(raw: &RawConfig, family: &Family) -> Result<Shape, LoadError> {
         output_bias: attention_bias && !family.always_qkv_bias,
         mlp_bias: raw.mlp_bias.unwrap_or(false),
         head_norms: family.head_norms,
+        experts: experts(raw, family.sparse)?,
     })
+}
+
+fn experts(raw: &RawConfig, sparse: Sparse) -> Result<Option<Experts>, LoadError> {
+    let count = || sized("num_experts", raw.num_experts.or(raw.num_local_experts), MAX_EXPERTS);
+    let (count, width, shared) = match sparse {
+        Sparse::No => return Ok(None),
+        Sparse::Mixtral => (count()?, ("intermediate_size", raw.intermediate_size), None),
+        Sparse::Qwen { shared } => {
+            let key = "shared_expert_intermediate_size";
+            let width = || sized(key, raw.shared_expert_intermediate_size, MAX_INTERMEDIATE);
+            let shared = shared.then(width).transpose()?;
+            (count()?, ("moe_intermediate_size", raw.moe_intermediate_size), shared)
+        }
+    };
+    let used = sized("num_experts_per_tok", raw.num_experts_per_tok, count as u64)?;
+    let step = raw.decoder_sparse_step.unwrap_or(1).max(1);
+    let named = raw.mlp_only_layers.as_deref().unwrap_or_default();
+    let is_dense = |layer: &u64| named.contains(layer) || !(layer + 1).is_multiple_of(step);
+    let layers = raw.num_hidden_layers.unwrap_or_default();
+    Ok(Some(Experts {
+        count,
+        used,
+        intermediate: sized(width.0, width.1, MAX_INTERMEDIATE)?,
+        normalised: sparse == Sparse::Mixtral || raw.norm_topk_prob.unwrap_or(false),
+        shared,
+        dense_layers: (0..layers).filter(is_dense).map(|layer| layer as usize).collect(),
+    }))
+}
+
+/// Tokens that attention looks back, where that is limited.
+fn window(raw: &RawConfig) -> Result<Option<usize>, LoadError> {
+    let window = raw.sliding_window.filter(|window| *window > 0);
+    let slides = |kind: &String| kind == "sliding_attention";
+    let in_layers = raw.layer_types.iter().flatten().any(slides);
+    match (raw.use_sliding_window.unwrap_or(window.is_some()) || in_layers, window) {
+        (false, _) => Ok(None),
+        (true, Some(window)) => Ok(Some(usize::try_from(window).unwrap_or(usize::MAX))),
+        (true, None) => Err(LoadError::Unsupported {
+            feature: "sliding-window attention without the window's size".into(),
+        }),
+    }
 }
 
 /// What would silently give other numbers than the model's authors got.
@@ -165,12 +245,10 @@ fn refuse_unsupported(raw: &RawConfig) -> Result<(), LoadError> {
         None | Some("silu") => {}
         Some(other) => return unsupported(format!("hidden_act {other:?}")),
     }
-    // Qwen2 names a window even where it is switched off.
-    if raw.use_sliding_window.unwrap_or(raw.sliding_window.is_some()) {
-        return unsupported("sliding-window attention (use_sliding_window)".into());
-    }
     let mut layers = raw.layer_types.iter().flatten();
-    if let Some(other) = layers.find(|kind| *kind != "full_attention") {
+    if let Some(other) =
+        layers.find(|kind| !matches!(kind.as_str(), "full_attention" | "sliding_attention"))
+    {
         return unsupported(format!("layer type {other:?}"));
     }
     Ok(())

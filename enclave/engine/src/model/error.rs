@@ -78,7 +78,10 @@ pub enum LoadError {
         reason: String,
     },
     /// `architectures` names none we run.
-    #[error("architecture {got:?} is unknown; those of Llama, Mistral, Qwen2 and Qwen3 are run")]
+    #[error(
+        "architecture {got:?} is unknown; run are those of Llama, Mistral, Mixtral, \
+         Qwen2, Qwen2-MoE, Qwen3 and Qwen3-MoE"
+    )]
     Architecture {
         /// As config.json names it.
         got: String,

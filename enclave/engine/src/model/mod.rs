@@ -18,7 +18,8 @@ use bulla_kernels::path::Path;
 use bulla_kernels::pool::Pool;
 
 pub use config::{
-    MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB,
+    MAX_CONTEXT, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS,
+    MAX_VOCAB,
 };
 pub use error::LoadError;
 pub use files::LoadProgress;

@@ -87,7 +87,7 @@ fn read_file(file: &str, bytes: &mut impl Bytes, tensors: &mut Tensors) -> Resul
         }
         let raw = Raw { stored, dims: entry.shape, bytes: bytes.take(to - from)? };
         // A buffer some exporters leave behind; computed here from config.json.
-        if !name.ends_with("rotary_emb.inv_freq") && !tensors.add(name.clone(), raw) {
+        if !name.ends_with("rotary_emb.inv_freq") && !tensors.add(usual(&name), raw) {
             return Err(broken(format!("another file has tensor {name} too")));
         }
     }
@@ -95,6 +95,15 @@ fn read_file(file: &str, bytes: &mut impl Bytes, tensors: &mut Tensors) -> Resul
         0 => Ok(()),
         left => Err(broken(format!("{left} bytes behind the last tensor"))),
     }
+}
+
+/// Mixtral's names for what the other families call alike.
+fn usual(name: &str) -> String {
+    let Some((layer, rest)) = name.split_once(".block_sparse_moe.") else { return name.into() };
+    let parts = [(".w1.", ".gate_proj."), (".w2.", ".down_proj."), (".w3.", ".up_proj.")];
+    let rest =
+        parts.iter().fold(rest.to_owned(), |rest, (theirs, ours)| rest.replace(theirs, ours));
+    format!("{layer}.mlp.{rest}")
 }
 
 fn stored(name: &str, dtype: &str) -> Result<Stored, LoadError> {

@@ -143,6 +143,16 @@ impl Weights for Tensors {
         Ok(matrices)
     }
 
+    fn take_exact(&mut self, source: &Source, inputs: usize) -> Result<Matrix, LoadError> {
+        let Source { name, outputs } = source;
+        let raw = self.take(name, &[*outputs, inputs])?;
+        let format = match raw.stored.kernel() {
+            Kernel::Floats(format) => format,
+            _ => Format::F32,
+        };
+        pack(&mut [(Packing::Values(format), name, raw)], inputs)
+    }
+
     fn take_vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         let raw = self.take(name, &[len])?;
         Ok(raw.stored.values(&raw.bytes))

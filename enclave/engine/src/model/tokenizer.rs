@@ -39,6 +39,8 @@ impl TextCodec {
     /// Reads tokenizer.json.
     pub fn parse(bytes: &[u8], vocab: usize) -> Result<TextCodec, LoadError> {
         let refused = |error: tokenizers::Error| LoadError::Tokenizer { reason: error.to_string() };
+        // The tokenizer's own reader panics at places on what is no JSON.
+        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|e| refused(e.into()))?;
         TextCodec::new(Tokenizer::from_bytes(bytes).map_err(refused)?, vocab)
     }
 

@@ -1,5 +1,6 @@
 //! Writes GGUF files from the golden folders, the way the converter of llama.cpp does.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bulla_kernels::half::{f32_to_bf16, f32_to_f16};
@@ -164,7 +165,7 @@ fn q4_0(block: &[f32]) -> Vec<u8> {
 
 const WHOLE: [(&str, &str); 3] =
     [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
-const LAYER: [(&str, &str); 11] = [
+const LAYER: [(&str, &str); 19] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
@@ -176,6 +177,14 @@ const LAYER: [(&str, &str); 11] = [
     ("mlp.gate_proj", "ffn_gate"),
     ("mlp.up_proj", "ffn_up"),
     ("mlp.down_proj", "ffn_down"),
+    ("mlp.gate", "ffn_gate_inp"),
+    ("mlp.shared_expert_gate", "ffn_gate_inp_shexp"),
+    ("mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
+    ("mlp.shared_expert.up_proj", "ffn_up_shexp"),
+    ("mlp.shared_expert.down_proj", "ffn_down_shexp"),
+    ("mlp.experts.gate_proj", "ffn_gate_exps"),
+    ("mlp.experts.up_proj", "ffn_up_exps"),
+    ("mlp.experts.down_proj", "ffn_down_exps"),
 ];
 
 /// What the converter calls a tensor.
@@ -217,6 +226,11 @@ pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
         ("num_key_value_heads", "attention.head_count_kv"),
         ("head_dim", "attention.key_length"),
         ("max_position_embeddings", "context_length"),
+        ("num_experts", "expert_count"),
+        ("num_local_experts", "expert_count"),
+        ("num_experts_per_tok", "expert_used_count"),
+        ("moe_intermediate_size", "expert_feed_forward_length"),
+        ("shared_expert_intermediate_size", "expert_shared_feed_forward_length"),
     ];
     for (theirs, ours) in sizes {
         if let Some(size) = config[theirs].as_u64() {
@@ -236,7 +250,7 @@ pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
         });
     gguf.set("tokenizer.chat_template", Meta::Text(template));
     let number = |key: &str| config[key].as_u64().unwrap() as usize;
-    for (theirs, tensor) in tensors(folder) {
+    for (theirs, tensor) in stacked(tensors(folder)) {
         let heads = match theirs.as_str() {
             _ if architecture != "llama" => None,
             name if name.contains("q_proj") => Some(number("num_attention_heads")),
@@ -244,12 +258,42 @@ pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
             _ => None,
         };
         let tensor = heads.map_or(tensor.clone(), |heads| neighbours(&tensor, heads));
-        gguf.add(&name(&theirs), &tensor, kind);
+        // What chooses experts stays in floats.
+        let is_router = theirs.contains("mlp.gate.") || theirs.contains("shared_expert_gate");
+        let tensor = if theirs.contains("shared_expert_gate") {
+            tensor.flatten_all().unwrap()
+        } else {
+            tensor
+        };
+        gguf.add(&name(&theirs), &tensor, if is_router { Kind::F32 } else { kind });
     }
     gguf
 }
 
-fn tensors(folder: &Path) -> std::collections::BTreeMap<String, Tensor> {
+/// Experts below each other in one tensor, Mixtral's under the usual names.
+fn stacked(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let (mut whole, mut experts) = (BTreeMap::new(), BTreeMap::<String, Vec<Tensor>>::new());
+    for (name, tensor) in tensors {
+        let usual = [
+            ("block_sparse_moe", "mlp"),
+            ("w1", "gate_proj"),
+            ("w2", "down_proj"),
+            ("w3", "up_proj"),
+        ];
+        let name = usual.iter().fold(name, |name, (theirs, ours)| name.replace(theirs, ours));
+        match name.split_once(".experts.") {
+            None => drop(whole.insert(name, tensor)),
+            Some((layer, rest)) => {
+                let (_, part) = rest.split_once('.').unwrap();
+                experts.entry(format!("{layer}.experts.{part}")).or_default().push(tensor);
+            }
+        }
+    }
+    whole.extend(experts.into_iter().map(|(name, all)| (name, Tensor::stack(&all, 0).unwrap())));
+    whole
+}
+
+fn tensors(folder: &Path) -> BTreeMap<String, Tensor> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let is_weights = |path: &std::path::PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

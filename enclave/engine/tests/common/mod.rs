@@ -12,7 +12,7 @@ use bulla_engine::{
 };
 
 /// The golden models; `golden/make.py` says what each is for.
-pub const GOLDEN: [&str; 7] = [
+pub const GOLDEN: [&str; 10] = [
     "llama-tied-f32",
     "llama3-sharded-bf16",
     "llama-bias-f32",
@@ -20,6 +20,9 @@ pub const GOLDEN: [&str; 7] = [
     "qwen2-sharded-f16",
     "qwen3-tied-bf16",
     "mistral-f32",
+    "qwen3-moe-bf16",
+    "qwen2-moe-f32",
+    "mixtral-f32",
 ];
 
 pub fn golden(name: &str) -> PathBuf {

@@ -10,8 +10,10 @@ use crate::model::tensors::Raw;
 
 /// What GGUF calls a family, and what Hugging Face does. Llama's files hold Mistral's models too;
 /// they rotate neighbouring elements of a head.
-const FAMILIES: [(&str, &str, bool); 3] = [
+const FAMILIES: [(&str, &str, bool); 5] = [
     ("llama", "LlamaForCausalLM", true),
+    ("qwen2moe", "Qwen2MoeForCausalLM", false),
+    ("qwen3moe", "Qwen3MoeForCausalLM", false),
     ("qwen2", "Qwen2ForCausalLM", false),
     ("qwen3", "Qwen3ForCausalLM", false),
 ];
@@ -20,9 +22,13 @@ const FAMILIES: [(&str, &str, bool); 3] = [
 pub(super) fn config(metadata: &Metadata, tensors: &[Entry]) -> Result<Config, LoadError> {
     let architecture = metadata.text("general.architecture")?.unwrap_or_default().to_owned();
     let family = FAMILIES.into_iter().find(|(name, ..)| *name == architecture);
-    let Some((_, theirs, interleaved)) = family else {
+    let Some((_, mut theirs, interleaved)) = family else {
         return Err(LoadError::Architecture { got: architecture });
     };
+    let experts = metadata.integer(&format!("{architecture}.expert_count"))?;
+    if architecture == "llama" && experts.is_some_and(|experts| experts > 0) {
+        theirs = "MixtralForCausalLM";
+    }
     if metadata.integer("split.count")?.unwrap_or(1) > 1 {
         let feature = "a GGUF file in several parts (join them with llama-gguf-split --merge)";
         return Err(LoadError::Unsupported { feature: feature.into() });
@@ -49,6 +55,13 @@ pub(super) fn config(metadata: &Metadata, tensors: &[Entry]) -> Result<Config, L
         tie_word_embeddings: Some(!has("output.weight")),
         attention_bias: Some(attention_bias && architecture == "llama"),
         mlp_bias: Some(has("blk.0.ffn_gate.bias")),
+        num_experts: experts,
+        num_experts_per_tok: integer("expert_used_count")?,
+        moe_intermediate_size: integer("expert_feed_forward_length")?,
+        shared_expert_intermediate_size: integer("expert_shared_feed_forward_length")?,
+        // What llama.cpp does for these families; the file does not say.
+        norm_topk_prob: Some(architecture != "qwen2moe"),
+        mlp_only_layers: Some(dense_layers(tensors)),
         sliding_window: integer("attention.sliding_window")?,
         eos_token_id: metadata.integer("tokenizer.ggml.eos_token_id")?.map(TokenIds::One),
         ..RawConfig::default()
@@ -66,6 +79,15 @@ pub(super) fn config(metadata: &Metadata, tensors: &[Entry]) -> Result<Config, L
         }
     }
     Ok(config)
+}
+
+/// Layers with one network, which a file with experts shows by what it holds.
+fn dense_layers(tensors: &[Entry]) -> Vec<u64> {
+    let layer = |entry: &Entry| {
+        let rest = entry.name.strip_prefix("blk.")?.strip_suffix(".ffn_gate.weight")?;
+        rest.parse().ok()
+    };
+    tensors.iter().filter_map(layer).collect()
 }
 
 fn rope_scaling(

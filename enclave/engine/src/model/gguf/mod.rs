@@ -87,10 +87,29 @@ fn keep(
             raw.bytes = halves(&raw, heads);
         }
     }
-    match kept.add(ours, raw) {
-        true => Ok(()),
-        false => Err(LoadError::Gguf { reason: format!("tensor {name} is there twice") }),
+    // One row, which the converter writes without its outer dimension.
+    if part == "ffn_gate_inp_shexp" && raw.dims.len() == 1 {
+        raw.dims.insert(0, 1);
     }
+    let twice = || LoadError::Gguf { reason: format!("tensor {name} is there twice") };
+    if !ours.contains('*') {
+        return if kept.add(ours, raw) { Ok(()) } else { Err(twice()) };
+    }
+    let [experts, rows, width] = raw.dims[..] else {
+        let (name, got) = (name.to_owned(), raw.dims);
+        let count = config.shape.experts.as_ref().map_or(0, |experts| experts.count);
+        return Err(LoadError::TensorShape { name, expected: vec![count], got });
+    };
+    if config.shape.experts.as_ref().is_none_or(|ours| ours.count != experts) {
+        return Err(LoadError::UnknownTensor { name: name.into() });
+    }
+    for (at, bytes) in raw.bytes.chunks_exact(raw.bytes.len() / experts).enumerate() {
+        let one = Raw { stored: raw.stored, dims: vec![rows, width], bytes: bytes.to_vec() };
+        if !kept.add(ours.replace('*', &at.to_string()), one) {
+            return Err(twice());
+        }
+    }
+    Ok(())
 }
 
 /// Llama files rotate neighbouring rows of a head together, Hugging Face rows half a head apart: of
