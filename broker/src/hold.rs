@@ -187,6 +187,8 @@ pub struct Terms<'a> {
 pub struct HoldPlan {
     /// The most the order may cost.
     pub amount: MicroUnits,
+    /// Name of the model, by the price book.
+    pub model: String,
     /// The grant, not yet signed.
     pub grant: Grant,
 }
@@ -198,7 +200,7 @@ pub fn plan(order: &Signed<Order>, terms: &Terms<'_>) -> Result<HoldPlan, HoldRe
     }
     check_dates(order, terms.now)?;
     check_enclave(order, terms)?;
-    let amount = check_prices(order, terms)?;
+    let (amount, model) = check_prices(order, terms)?;
     let now = terms.now;
     let after = |seconds: u64| now.saturating_add(UnixSeconds(seconds));
     let OrderTimes { admit_seconds, run_seconds, settle_seconds } = terms.times;
@@ -210,7 +212,7 @@ pub fn plan(order: &Signed<Order>, terms: &Terms<'_>) -> Result<HoldPlan, HoldRe
         run_until: after(run_seconds),
         settle_by: after(run_seconds.saturating_add(settle_seconds)),
     };
-    Ok(HoldPlan { amount, grant })
+    Ok(HoldPlan { amount, model, grant })
 }
 
 fn check_dates(order: &Order, now: UnixSeconds) -> Result<(), HoldRefusal> {
@@ -247,7 +249,7 @@ fn check_enclave(order: &Order, terms: &Terms<'_>) -> Result<(), HoldRefusal> {
     Ok(())
 }
 
-fn check_prices(order: &Order, terms: &Terms<'_>) -> Result<MicroUnits, HoldRefusal> {
+fn check_prices(order: &Order, terms: &Terms<'_>) -> Result<(MicroUnits, String), HoldRefusal> {
     let book = terms.book.ok_or(HoldRefusal::NoPriceBook)?;
     if order.price_book != book.digest() {
         let (expected, got) = (book.digest(), order.price_book);
@@ -264,5 +266,5 @@ fn check_prices(order: &Order, terms: &Terms<'_>) -> Result<MicroUnits, HoldRefu
     if order.max_charge < most {
         return Err(HoldRefusal::MaxCharge { most, max_charge: order.max_charge });
     }
-    Ok(most)
+    Ok((most, row.name.clone()))
 }

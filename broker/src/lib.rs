@@ -9,14 +9,14 @@
 //! * [`account`], [`package`], [`price`], [`hold`], [`settlement`], [`record`]: the rules.
 //! * [`catalogue`]: which appraised enclave serves which model. [`log`]: the transparency log.
 //!
-//! Left out so far, to come with the money issue: rollover and recurrence of packages,
-//! packages limited to some models, reservations, budgets below the account, web pages.
+//! Left out so far, to come with the money issue: reservations, budgets below the account, web pages.
 
 #![forbid(unsafe_code)]
 
 pub mod account;
 pub mod audit;
 pub mod broker;
+pub mod calendar;
 pub mod catalogue;
 pub mod commands;
 pub mod config;

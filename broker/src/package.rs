@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::{CalendarError, Period, boundary};
 use crate::ledger::{AccountNumber, IssuePackage, PackageNumber};
 use crate::price::Decimal;
 
@@ -38,6 +39,75 @@ pub struct Package {
     pub promotional: bool,
     /// What it is, for people.
     pub memo: String,
+    /// What it may be spent on, and whether it comes again.
+    pub terms: PackageTerms,
+    /// Whether its successor is still to come.
+    pub renews: bool,
+}
+
+/// Most models one package may be limited to.
+pub const MAX_SCOPE: usize = 256;
+
+/// What a package may be spent on, and whether it comes again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PackageTerms {
+    /// Names of the models it pays for; every model where none is named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// When it lapses, the next one is issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
+}
+
+/// A package that comes again: each ends when the next begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Renewal {
+    /// How often.
+    pub every: Period,
+    /// The time zone periods are counted in (IANA).
+    pub zone: String,
+    /// Where counting began: the first package's effective date.
+    pub anchor: UnixSeconds,
+    /// Number of the period this package is for, from 0.
+    pub round: u32,
+    /// No period begins at or after this.
+    pub until: Option<UnixSeconds>,
+    /// What every period grants.
+    pub amount: MicroUnits,
+    /// At most so much of what is left goes over into the next period; the rest lapses.
+    pub rollover: MicroUnits,
+}
+
+impl Renewal {
+    /// When this period ends, and the next one begins.
+    pub fn end(&self) -> Result<UnixSeconds, CalendarError> {
+        boundary(self.anchor, self.every, self.round.saturating_add(1), &self.zone)
+    }
+}
+
+impl PackageTerms {
+    /// Whether it pays for a model.
+    pub fn covers(&self, model: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|name| name == model)
+    }
+
+    /// As a store keeps them: nothing for the usual ones, else JSON.
+    pub fn to_text(&self) -> String {
+        match *self == PackageTerms::default() {
+            true => String::new(),
+            false => serde_json::to_string(self).unwrap_or_default(),
+        }
+    }
+
+    /// Reads what [`PackageTerms::to_text`] writes.
+    pub fn from_text(text: &str) -> Option<PackageTerms> {
+        match text {
+            "" => Some(PackageTerms::default()),
+            text => serde_json::from_str(text).ok(),
+        }
+    }
 }
 
 impl Package {
@@ -56,7 +126,41 @@ impl Package {
             expires_at: issue.expires_at,
             promotional: issue.promotional,
             memo: issue.memo.clone(),
+            terms: issue.terms.clone(),
+            renews: issue.terms.renewal.is_some(),
         }
+    }
+
+    /// The package that follows it, with what goes over from this one; `None` when it is the last.
+    pub fn successor(
+        &self,
+        account: AccountNumber,
+        key: [u8; 16],
+    ) -> Result<Option<(IssuePackage, MicroUnits)>, CalendarError> {
+        let Some(renewal) = self.terms.renewal.as_ref().filter(|_| self.renews) else {
+            return Ok(None);
+        };
+        let begins = renewal.end()?;
+        if renewal.until.is_some_and(|until| until <= begins) {
+            return Ok(None);
+        }
+        let next = Renewal { round: renewal.round.saturating_add(1), ..renewal.clone() };
+        let expires_at = Some(next.end()?);
+        let over = self.available.min(renewal.rollover);
+        let terms = PackageTerms { renewal: Some(next), ..self.terms.clone() };
+        let issue = IssuePackage {
+            key,
+            account,
+            unit: self.unit.clone(),
+            amount: renewal.amount,
+            priority: self.priority,
+            promotional: self.promotional,
+            effective_from: begins,
+            expires_at,
+            memo: self.memo.clone(),
+            terms,
+        };
+        Ok(Some((issue, over)))
     }
 
     /// True when holds may use it at `now`.
@@ -161,6 +265,15 @@ pub struct PackageCatalogue {
 /// priority = 10            # lower burns first
 /// promotional = true       # burns before anything paid
 /// days = 30                # lapses then; never when left out
+/// models = ["demo"]        # pays for these models only; for every model when left out
+///
+/// [[package]]
+/// memo = "monthly"
+/// unit = "HKD"
+/// amount = "100"
+/// every = "month"          # lapses when the next one comes
+/// zone = "Asia/Hong_Kong"  # where months begin at midnight; UTC when left out
+/// rollover = "20"          # at most so much goes over; nothing when left out
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,6 +292,21 @@ pub struct PackageOffer {
     pub promotional: bool,
     /// Lapses after so many days.
     pub days: Option<u32>,
+    /// Names of the models it pays for; every model when left out.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Comes again every day, week, month or year; then it takes no `days`.
+    pub every: Option<Period>,
+    /// The time zone periods are counted in (IANA).
+    #[serde(default = "usual_zone")]
+    pub zone: String,
+    /// At most so much of what is left goes over into the next period.
+    pub rollover: Option<Decimal>,
+}
+
+/// Time zone of an offer that names none.
+fn usual_zone() -> String {
+    "UTC".to_owned()
 }
 
 /// Priority of a package that names none.
@@ -203,6 +331,10 @@ impl PackageOffer {
             priority: usual_priority(),
             promotional: false,
             days: None,
+            models: Vec::new(),
+            every: None,
+            zone: usual_zone(),
+            rollover: None,
         }
     }
 
@@ -210,6 +342,17 @@ impl PackageOffer {
     pub fn issue(&self, key: [u8; 16], account: AccountNumber, now: UnixSeconds) -> IssuePackage {
         let lapses =
             |days: u32| now.saturating_add(UnixSeconds(u64::from(days).max(1) * DAY_SECONDS));
+        let renewal = self.every.map(|every| Renewal {
+            every,
+            zone: self.zone.clone(),
+            anchor: now,
+            round: 0,
+            until: None,
+            amount: MicroUnits(self.amount.0),
+            rollover: MicroUnits(self.rollover.map_or(0, |most| most.0)),
+        });
+        // A zone nobody knows leaves no end; the ledger refuses such a package by that.
+        let period_end = renewal.as_ref().and_then(|renewal| renewal.end().ok());
         IssuePackage {
             key,
             account,
@@ -218,8 +361,9 @@ impl PackageOffer {
             priority: self.priority,
             promotional: self.promotional,
             effective_from: now,
-            expires_at: self.days.map(lapses),
+            expires_at: period_end.or(self.days.map(lapses)),
             memo: self.memo.clone(),
+            terms: PackageTerms { models: self.models.clone(), renewal },
         }
     }
 }
@@ -252,6 +396,8 @@ mod tests {
             expires_at: expires.map(UnixSeconds),
             promotional,
             memo: String::new(),
+            terms: PackageTerms::default(),
+            renews: false,
         }
     }
 

@@ -142,6 +142,7 @@ fn a_hold_burns_several_packages_in_order_and_settles_the_first_first(store: &mu
         effective_from: UnixSeconds(0),
         expires_at: Some(LATER),
         memo: "gift".into(),
+        terms: Default::default(),
     });
     one(store, gift.clone()).unwrap();
     assert!(one(store, gift).is_ok(), "same key and parameters: same answer");
@@ -226,6 +227,7 @@ fn a_package_lapses_and_what_a_hold_returns_to_it_lapses_too(store: &mut dyn Sto
         effective_from: UnixSeconds(0),
         expires_at: Some(UnixSeconds(1500)),
         memo: "short".into(),
+        terms: Default::default(),
     });
     one(store, lapsing).unwrap();
     one(store, load.hold(1, MicroUnits(4), LATER)).unwrap();

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_broker::io::store::Store;
 use bulla_broker::io::workload::Workload;
@@ -41,6 +41,9 @@ struct Held {
 struct Oracle {
     pots: Vec<Pot>,
     holds: BTreeMap<(usize, u64), Held>,
+    /// Pots that may still change, holds that are active: all the rest is history.
+    live: BTreeSet<usize>,
+    active: BTreeSet<(usize, u64)>,
 }
 
 const AVAILABLE: usize = 0;
@@ -60,7 +63,7 @@ impl Oracle {
         if self.holds.contains_key(&key) {
             return true;
         }
-        let mut order: Vec<usize> = (0..self.pots.len())
+        let mut order: Vec<usize> = (self.live.iter().copied())
             .filter(|i| {
                 let pot = &self.pots[*i];
                 pot.account == account && pot.from <= now && now < pot.until
@@ -84,6 +87,7 @@ impl Oracle {
                 left -= part;
             }
         }
+        self.active.insert(key);
         self.holds.insert(key, Held { amount, shares, settle_by: by, state: HoldState::Active });
         true
     }
@@ -91,6 +95,7 @@ impl Oracle {
     fn end(&mut self, key: (usize, u64), charge: u64, state: HoldState) {
         let held = self.holds.get_mut(&key).unwrap();
         held.state = state;
+        self.active.remove(&key);
         let mut left = charge;
         for (pot, part) in held.shares.clone() {
             let used = left.min(part);
@@ -114,17 +119,18 @@ impl Oracle {
     }
 
     fn expire(&mut self, now: u64) {
-        let due: Vec<_> = self
-            .holds
-            .iter()
-            .filter(|(_, held)| held.state == HoldState::Active && held.settle_by < now)
-            .map(|(key, _)| *key)
-            .collect();
+        let due: Vec<_> =
+            self.active.iter().copied().filter(|key| self.holds[key].settle_by < now).collect();
         for key in due {
             self.end(key, 0, HoldState::Expired);
         }
-        for pot in self.pots.iter_mut().filter(|pot| pot.until <= now) {
-            pot.sides[LAPSED] += std::mem::take(&mut pot.sides[AVAILABLE]);
+        let ended = |pot: &&usize| self.pots[**pot].until <= now;
+        for pot in self.live.iter().filter(ended).copied().collect::<Vec<_>>() {
+            let sides = &mut self.pots[pot].sides;
+            sides[LAPSED] += std::mem::take(&mut sides[AVAILABLE]);
+            if sides[HELD] == 0 {
+                self.live.remove(&pot);
+            }
         }
     }
 
@@ -177,6 +183,7 @@ impl World<'_> {
             })
             .collect();
         for load in &loads {
+            oracle.live.insert(oracle.pots.len());
             oracle.pots.push(Pot {
                 account: load.account(),
                 promotional: false,
@@ -259,7 +266,9 @@ impl World<'_> {
             effective_from: UnixSeconds(pot.from),
             expires_at: Some(UnixSeconds(pot.until)),
             memo: "random".into(),
+            terms: Default::default(),
         });
+        self.oracle.live.insert(self.oracle.pots.len());
         self.oracle.pots.push(pot);
         (command, Expected::Fine)
     }
@@ -304,7 +313,8 @@ fn the_store_does_what_the_oracle_says(store: &mut dyn Store) {
     while done < commands {
         done += world.batch();
         batches += 1;
-        if batches % 50 == 0 {
+        // Comparing reads every package there ever was.
+        if batches % (50 + commands / 500) == 0 {
             world.compare();
         }
     }

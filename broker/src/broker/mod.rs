@@ -214,10 +214,15 @@ impl Broker {
 
     /// Takes up what a local operation on the data folder logged meanwhile.
     fn take_up_foreign(&mut self, view: &dyn Queries) -> Result<Option<Effect>, BrokerError> {
+        // The log may have grown by a commit of our own that found the foreign leaf there already,
+        // so the books are looked at by themselves.
+        let newest = self.books.newest().map_or(0, |book| book.version);
+        if view.newest_price_book()? > newest {
+            self.books = load_books(&self.keys, view)?;
+        }
         if !self.log.catch_up(self.keys.log(), view)? {
             return Ok(None);
         }
-        self.books = load_books(&self.keys, view)?;
         Ok(Some(Effect::PublishCheckpoint { note: self.log.checkpoint().to_bytes() }))
     }
 

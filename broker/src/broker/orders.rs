@@ -57,6 +57,7 @@ impl Broker {
         let hold = Hold {
             hold: order.hold,
             account,
+            model: plan.model,
             unit: order.unit.clone(),
             amount: plan.amount,
             settle_by,

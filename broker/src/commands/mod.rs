@@ -10,11 +10,12 @@ pub use admin::{AdminArgs, AdminCommand, LedgerCommand};
 use anyhow::{Context, bail};
 use bulla_wire::ids::Digest;
 use bulla_wire::units::{Unit, UnixSeconds};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::account::date;
+use crate::calendar::Period;
 use crate::config::{Config, ConfigError, MAX_CONFIG_BYTES};
 use crate::io::clock;
 use crate::io::run::run;
@@ -109,9 +110,45 @@ pub struct PackageArgs {
     /// What it is, for people.
     #[arg(long, default_value = "package")]
     pub memo: String,
+    /// Pays for this model only; may be given more than once.
+    #[arg(long = "model", value_name = "NAME")]
+    pub models: Vec<String>,
+    /// Comes again: each lapses when the next one comes.
+    #[arg(long, value_enum, conflicts_with = "days")]
+    pub every: Option<Every>,
+    /// Time zone its periods are counted in (IANA).
+    #[arg(long, default_value = "UTC")]
+    pub zone: String,
+    /// At most so much of what is left goes over into the next period.
+    #[arg(long, value_name = "AMOUNT", requires = "every")]
+    pub rollover: Option<String>,
     /// Issue every package of this catalogue (TOML) instead.
     #[arg(long, value_name = "FILE", conflicts_with = "amount")]
     pub catalogue: Option<PathBuf>,
+}
+
+/// How often a package comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Every {
+    /// At the same local time every day.
+    Day,
+    /// Every seven days.
+    Week,
+    /// On the same day of every month, or its last.
+    Month,
+    /// On the same day of every year.
+    Year,
+}
+
+impl From<Every> for Period {
+    fn from(every: Every) -> Period {
+        match every {
+            Every::Day => Period::Day,
+            Every::Week => Period::Week,
+            Every::Month => Period::Month,
+            Every::Year => Period::Year,
+        }
+    }
 }
 
 /// Where prices come from, and for what.
@@ -270,6 +307,10 @@ fn package(args: &PackageArgs, setup: &mut Setup) -> anyhow::Result<(String, Val
             priority: args.priority,
             promotional: args.promotional,
             days: args.days,
+            models: args.models.clone(),
+            every: args.every.map(Into::into),
+            zone: args.zone.clone(),
+            rollover: args.rollover.as_deref().map(str::parse).transpose()?,
         }],
         (None, None) => bail!("name an --amount or a --catalogue"),
     };

@@ -99,6 +99,7 @@ impl Workload {
             effective_from: UnixSeconds(0),
             expires_at: None,
             memo: "workload".to_owned(),
+            terms: Default::default(),
         })
     }
 
@@ -133,6 +134,7 @@ impl Workload {
         Command::Hold(Box::new(Hold {
             hold: self.hold_id(n),
             account: self.account,
+            model: "model".to_owned(),
             unit: Unit::tokens(),
             amount,
             settle_by,

@@ -17,6 +17,8 @@ pub use view::{
 use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId, InstanceId, PublicKey};
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 
+use crate::package::PackageTerms;
+
 /// Largest amount the ledger moves at once, in micro-units: what a signed 64-bit integer holds.
 pub const MAX_AMOUNT: MicroUnits = MicroUnits(i64::MAX as u64);
 /// Longest account name, label or memo, in bytes.
@@ -163,6 +165,8 @@ pub struct IssuePackage {
     pub expires_at: Option<UnixSeconds>,
     /// What it is, for people.
     pub memo: String,
+    /// What it may be spent on, and whether it comes again.
+    pub terms: PackageTerms,
 }
 
 /// What a hold needs.
@@ -172,6 +176,8 @@ pub struct Hold {
     pub hold: HoldId,
     /// Who pays.
     pub account: AccountNumber,
+    /// Name of the model, as packages limited to some models know it.
+    pub model: String,
     /// Unit of account.
     pub unit: Unit,
     /// The most it may cost.

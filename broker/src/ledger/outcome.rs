@@ -159,6 +159,13 @@ pub enum Rejection {
     /// The package ends before it begins.
     #[error("the package expires before it takes effect")]
     PackageDates,
+    /// Terms that cannot be kept: an unknown time zone, an end that is not the period's, too many
+    /// models.
+    #[error("terms of the package: {what}")]
+    PackageTerms {
+        /// What is wrong.
+        what: String,
+    },
     /// The idempotency key was used with other parameters.
     #[error("this id was used before with other parameters: use a new one")]
     KeyConflict,

@@ -225,6 +225,8 @@ pub trait Queries {
     ) -> Answer<Vec<Transfer>>;
     /// Signed price books, oldest first.
     fn price_books(&self) -> Answer<Vec<Vec<u8>>>;
+    /// Version of the newest price book; 0 before the first.
+    fn newest_price_book(&self) -> Answer<u64>;
     /// Kept checkpoints, oldest first.
     fn checkpoints(&self) -> Answer<Vec<Vec<u8>>>;
     /// Where all value is, by unit.

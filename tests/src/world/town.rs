@@ -397,6 +397,7 @@ fn open_account(store: &mut SqliteStore) -> AccountNumber {
         effective_from: UnixSeconds(0),
         expires_at: None,
         memo: "five thousand tokens".to_owned(),
+        terms: Default::default(),
     });
     let issued = store.execute(&[package], now()).expect("in memory");
     assert!(issued.iter().all(Result::is_ok), "{issued:?}");

@@ -186,6 +186,7 @@ impl Town {
             effective_from: UnixSeconds(0),
             expires_at: None,
             memo: "tokens".into(),
+            terms: Default::default(),
         });
         assert!(store.execute(&[package], START).unwrap()[0].is_ok());
         let broker = Broker::resume(settings(), keys(), &store).unwrap();

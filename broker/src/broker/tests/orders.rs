@@ -123,3 +123,20 @@ fn a_hold_without_a_receipt_expires_at_a_tick() {
     let receipt = town.enclave.receipt(&order, 3, |_| {});
     assert!(town.flagged(receipt).contains("was expired before"));
 }
+
+#[test]
+fn a_book_signed_beside_a_running_broker_is_taken_up_whatever_happens_meanwhile() {
+    let mut town = Town::open(10);
+    assert_eq!(town.broker.price_book_in_force(town.now.seconds()).unwrap().version, 1);
+    // A local operation on the data folder, as `bulla broker price-book` does it.
+    let (now, rows) = (town.now.seconds(), Vec::new());
+    let book = crate::price::sign_book(town.broker.keys().root(), 2, now, now, rows).unwrap();
+    let (digest, bytes) = (book.digest(), book.bytes().to_vec());
+    let leaf = bulla_wire::leaf::Leaf::PriceBook { book: bulla_wire::cbor::Bytes(bytes.clone()) };
+    let put = Command::PutPriceBook { version: 2, digest, book: bytes, leaf: leaf.to_vec() };
+    assert!(town.store.execute(&[put], town.now).unwrap()[0].is_ok());
+    // A commit of the broker's own comes first and finds the foreign leaf in the log already.
+    town.register();
+    town.happen(Event::Tick);
+    assert_eq!(town.broker.price_book_in_force(now).unwrap().version, 2);
+}

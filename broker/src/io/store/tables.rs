@@ -60,6 +60,8 @@ pub(super) const TABLES: [Table; 15] = [
             ("held", Int),
             ("spent", Int),
             ("expired", Int),
+            ("terms", Text),
+            ("renews", Bool),
         ],
     ),
     (

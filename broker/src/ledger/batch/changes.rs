@@ -47,6 +47,8 @@ pub struct Moved {
     pub spent: i64,
     /// Lapsed.
     pub expired: i64,
+    /// Whether its successor is still to come.
+    pub renews: bool,
 }
 
 /// How a hold ended.

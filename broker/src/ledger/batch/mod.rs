@@ -142,6 +142,7 @@ impl<'a> Batch<'a> {
                 held: change(1),
                 spent: change(2),
                 expired: change(3),
+                renews: row.package.renews,
             };
             self.changes.moved.insert(number, moved);
         }

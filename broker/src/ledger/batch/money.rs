@@ -9,10 +9,10 @@ use super::{
     check_amount, check_text, missing, next, sides,
 };
 use crate::ledger::{
-    Hold, HoldState, IssuePackage, MAX_AMOUNT, Outcome, PackageNumber, Rejection, Settlement, Side,
-    StoreError, postings,
+    Hold, HoldState, IssuePackage, MAX_AMOUNT, MAX_TEXT_BYTES, Outcome, PackageNumber, Rejection,
+    Settlement, Side, StoreError, postings,
 };
-use crate::package::{self, Package};
+use crate::package::{self, MAX_SCOPE, Package, PackageTerms};
 
 /// One movement about to be made.
 struct Movement<'m> {
@@ -66,12 +66,19 @@ impl<'a> Batch<'a> {
         if package.expires_at.is_some_and(|end| end <= package.effective_from) {
             return Err(Rejection::PackageDates.into());
         }
+        check_terms(package)?;
         if let Some((number, row)) = self.rows.packages.iter().find(|(_, r)| r.key == package.key) {
             return match same_package(row, package) {
                 true => Ok(Outcome::PackageIssued { package: *number }),
                 false => Err(Rejection::KeyConflict.into()),
             };
         }
+        let package_number = self.enter(package)?;
+        Ok(Outcome::PackageIssued { package: package_number })
+    }
+
+    /// A package enters the ledger with its value.
+    fn enter(&mut self, package: &IssuePackage) -> Result<PackageNumber, StoreError> {
         let number = PackageNumber(next(&mut self.rows.heads.packages));
         let row = PackageRow {
             account: package.account,
@@ -89,7 +96,7 @@ impl<'a> Batch<'a> {
             receipt: None,
             memo: Some(&package.memo),
         })?;
-        Ok(Outcome::PackageIssued { package: number })
+        Ok(number)
     }
 
     pub(super) fn refund(
@@ -142,6 +149,7 @@ impl<'a> Batch<'a> {
         let purse = self.purses.get(&hold.account).into_iter().flatten();
         let purse = purse.filter_map(|number| self.rows.packages.get(number));
         let purse = purse.map(|row| &row.package).filter(|package| package.unit == hold.unit);
+        let purse = purse.filter(|package| package.terms.covers(&hold.model));
         let shares =
             package::split(purse, hold.amount, self.now.seconds()).map_err(|available| {
                 let (unit, needed) = (hold.unit.clone(), hold.amount);
@@ -256,29 +264,71 @@ impl<'a> Batch<'a> {
         Ok(Outcome::Expired { holds: due.len() as u64, packages })
     }
 
-    /// Lapses packages past their expiry, those a hold has just returned something to included.
+    /// Lapses packages past their expiry, those a hold has just returned something to included, and
+    /// issues the ones that follow.
     fn lapse(&mut self) -> Result<u64, StoreError> {
         let now = self.now.seconds();
-        let mut lapsing: Vec<_> = self
-            .rows
-            .packages
-            .values()
-            .map(|row| &row.package)
-            .filter(|p| p.available > MicroUnits(0) && p.expires_at.is_some_and(|end| end <= now))
-            .map(|p| (p.expires_at, p.number, p.available))
+        let ends = |p: &&Package| p.available > MicroUnits(0) || p.renews;
+        let packages = self.rows.packages.values().map(|row| &row.package);
+        let mut lapsing: Vec<_> = packages
+            .filter(|p| p.expires_at.is_some_and(|end| end <= now))
+            .filter(ends)
+            .map(|p| (p.expires_at, p.number))
             .collect();
         lapsing.sort();
-        for (_, package, amount) in &lapsing {
+        for (_, number) in &lapsing {
+            let row = self.package(*number)?.clone();
             self.post(&Movement {
                 kind: TransferKind::Expire,
-                package: *package,
-                amount: *amount,
+                package: *number,
+                amount: row.package.available,
                 hold: None,
                 receipt: None,
                 memo: None,
             })?;
+            if row.package.renews {
+                self.renew(&row)?;
+            }
         }
         Ok(lapsing.len() as u64)
+    }
+
+    /// Issues the package that follows a lapsed one. What goes over is part of its grant: it has
+    /// lapsed there and is issued here, so the sums hold.
+    fn renew(&mut self, row: &PackageRow) -> Result<(), StoreError> {
+        let number = row.package.number;
+        if let Some(lapsed) = self.rows.packages.get_mut(&number) {
+            lapsed.package.renews = false;
+            self.before.entry(number).or_insert_with(|| sides(&row.package));
+        }
+        // One key per package there can be: it is issued once, whoever asks.
+        let mut key = [0xff; 16];
+        key[8..].copy_from_slice(&number.0.to_be_bytes());
+        let damaged = |error| StoreError::Damaged { what: format!("renewal of {number}: {error}") };
+        let Some((mut next, over)) = row.package.successor(row.account, key).map_err(damaged)?
+        else {
+            return Ok(());
+        };
+        next.amount = next.amount.saturating_add(over).min(MAX_AMOUNT);
+        self.enter(&next).map(|_| ())
+    }
+}
+
+/// Terms that can be kept for as long as the package comes again.
+fn check_terms(package: &IssuePackage) -> Result<(), Rejection> {
+    let refused = |what: String| Err(Rejection::PackageTerms { what });
+    let PackageTerms { models, renewal } = &package.terms;
+    if models.len() > MAX_SCOPE || models.iter().any(|m| m.is_empty() || m.len() > MAX_TEXT_BYTES) {
+        return refused(format!("at most {MAX_SCOPE} models, each by a name"));
+    }
+    let Some(renewal) = renewal else { return Ok(()) };
+    check_amount(renewal.amount)?;
+    match renewal.end() {
+        Err(error) => refused(error.to_string()),
+        Ok(end) if package.expires_at != Some(end) => {
+            refused(format!("a package that comes again ends with its period, at {end}"))
+        }
+        Ok(_) => Ok(()),
     }
 }
 
@@ -294,8 +344,9 @@ fn side(package: &mut Package, side: Side) -> Option<&mut MicroUnits> {
 
 /// Whether a package stands for the same parameters.
 fn same_package(row: &PackageRow, asked: &IssuePackage) -> bool {
-    let Package { unit, granted, priority, effective_from, expires_at, promotional, memo, .. } =
+    let Package { unit, granted, priority, effective_from, expires_at, promotional, .. } =
         &row.package;
+    let Package { memo, terms, .. } = &row.package;
     row.account == asked.account
         && *unit == asked.unit
         && *granted == asked.amount
@@ -304,4 +355,5 @@ fn same_package(row: &PackageRow, asked: &IssuePackage) -> bool {
         && *expires_at == asked.expires_at
         && *promotional == asked.promotional
         && *memo == asked.memo
+        && *terms == asked.terms
 }

@@ -40,6 +40,7 @@ impl BrokerHost {
             effective_from: UnixSeconds(0),
             expires_at: None,
             memo: "simulated".to_owned(),
+            terms: Default::default(),
         };
         self.execute(street, Command::IssuePackage(package)).expect("a package");
         street.witness_store(&self.store);

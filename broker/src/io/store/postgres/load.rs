@@ -250,7 +250,7 @@ impl Loader<'_> {
             into.due.push(Due { hold: id, interim: None });
             into.holds.insert(id, hold);
         }
-        let sql = "SELECT * FROM packages WHERE available > 0 AND expires_at <= $1
+        let sql = "SELECT * FROM packages WHERE (available > 0 OR renews) AND expires_at <= $1
                    ORDER BY expires_at, number LIMIT $2";
         for row in self.session.rows(sql, &[&now, &most]).await? {
             let row = rows::package_row(&row)?;

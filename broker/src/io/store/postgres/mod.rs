@@ -27,7 +27,9 @@ use bulla_wire::units::UnixMillis;
 use rand_core::Rng;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Runtime;
+use tokio::try_join;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, Row, SimpleQueryMessage};
 
 use self::session::{Fault, Param, Session, wait};
@@ -204,7 +206,13 @@ impl PostgresStore {
 
 /// Brings the schema up to date, in one transaction, one broker at a time.
 async fn migrate(session: &Session) -> Result<(), Fault> {
-    session.batch(schema::VERSIONS).await?;
+    // Two brokers that make the same table at the same instant: one of them is told so.
+    session.batch(schema::VERSIONS).await.map_err(|error| match error.code() {
+        Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE) => {
+            Fault::Again(error.to_string())
+        }
+        _ => Fault::from(error),
+    })?;
     session.batch("BEGIN").await?;
     let migrated = migrate_locked(session).await;
     session.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
@@ -319,17 +327,25 @@ async fn decide_and_write(
     stamp: Stamp,
 ) -> Result<Results, Fault> {
     let mut results = Vec::with_capacity(batch.len());
+    let mut stamped = Some(stamp);
     for commands in parts(batch) {
         let rows = load::load(session, commands, heads, now).await?;
         let (decided, changes) = decide(commands, rows, now)?;
-        save::save(session, &changes, now).await?;
+        let stamp = stamped.take();
+        // In one flight: every trip to the server is a wait.
+        try_join!(save::save(session, &changes, now), save_stamp(session, stamp, now))?;
         heads = changes.heads;
         results.extend(decided);
     }
+    Ok(results)
+}
+
+async fn save_stamp(session: &Session, stamp: Option<Stamp>, now: UnixMillis) -> Result<(), Fault> {
+    let Some(Stamp { writer, batch }) = stamp else { return Ok(()) };
     let sql = "INSERT INTO writers (writer, batch, at_ms) VALUES ($1, $2, $3)
         ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at_ms = excluded.at_ms";
-    session.run(sql, &[&stamp.writer, &int(stamp.batch), &int(now.0)]).await?;
-    Ok(results)
+    session.run(sql, &[&writer, &int(batch), &int(now.0)]).await?;
+    Ok(())
 }
 
 impl Reader for PostgresStore {

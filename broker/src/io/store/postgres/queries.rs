@@ -175,6 +175,11 @@ impl Queries for PostgresStore {
         self.many(sql, &[], |row| rows::get(row, "book"))
     }
 
+    fn newest_price_book(&self) -> Answer<u64> {
+        let sql = "SELECT coalesce(max(version), 0) AS version FROM price_books";
+        Ok(self.one(sql, &[], |row| rows::count(row, "version"))?.unwrap_or(0))
+    }
+
     fn checkpoints(&self) -> Answer<Vec<Vec<u8>>> {
         let sql = "SELECT note FROM checkpoints ORDER BY size";
         self.many(sql, &[], |row| rows::get(row, "note"))
@@ -206,7 +211,7 @@ impl Queries for PostgresStore {
                 SELECT min(settle_by) + 1 AS at FROM holds WHERE state = 0
                 UNION ALL
                 SELECT min(expires_at) FROM packages
-                WHERE available > 0 AND expires_at IS NOT NULL) AS ends";
+                WHERE available > 0 OR renews) AS ends";
         let read: Reads<Option<u64>> = |row| rows::maybe_count(row, "at");
         Ok(self.one(sql, &[], read)?.flatten().map(|s| UnixMillis(s.saturating_mul(1000))))
     }

@@ -12,7 +12,7 @@ use crate::ledger::{
     AccountNumber, ArchivedKeyset, EpochState, HoldState, PackageNumber, RecordKind, StoreError,
     StoredHold, StoredRecord,
 };
-use crate::package::{Package, shares_from_text};
+use crate::package::{Package, PackageTerms, shares_from_text};
 
 pub(super) type Read<T> = Result<T, StoreError>;
 
@@ -89,6 +89,8 @@ pub(super) fn package(row: &Row) -> Read<Package> {
         expires_at: maybe_count(row, "expires_at")?.map(UnixSeconds),
         promotional: get(row, "promotional")?,
         memo: get(row, "memo")?,
+        terms: PackageTerms::from_text(get(row, "terms")?).ok_or_else(|| damaged("terms"))?,
+        renews: get(row, "renews")?,
     })
 }
 

@@ -61,17 +61,19 @@ impl Saver<'_> {
         let accounts = column(|m| int(m.account.0));
         let (available, held) = (column(|m| m.available), column(|m| m.held));
         let (spent, expired) = (column(|m| m.spent), column(|m| m.expired));
+        let renews: Vec<bool> = moved.values().map(|m| m.renews).collect();
         let sql = "UPDATE packages p SET available = p.available + m.available,
                 held = p.held + m.held, spent = p.spent + m.spent,
-                expired = p.expired + m.expired
+                expired = p.expired + m.expired, renews = m.renews
             FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[],
-                $6::BIGINT[]) AS m(number, account, available, held, spent, expired)
+                $6::BIGINT[], $7::BOOLEAN[])
+                AS m(number, account, available, held, spent, expired, renews)
             WHERE p.number = m.number AND p.account = m.account
                 AND p.available + m.available >= 0 AND p.held + m.held >= 0
                 AND p.spent + m.spent >= 0 AND p.expired + m.expired >= 0";
         let done = self
             .session
-            .run(sql, &[&numbers, &accounts, &available, &held, &spent, &expired])
+            .run(sql, &[&numbers, &accounts, &available, &held, &spent, &expired, &renews])
             .await?;
         match done == moved.len() as u64 {
             true => Ok(()),
@@ -86,8 +88,9 @@ impl Saver<'_> {
                 .run(
                     "INSERT INTO packages (number, key, account, unit, priority, promotional,
                          effective_from, expires_at, memo, granted, available, held, spent,
-                         expired)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                         expired, terms, renews)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                         $16)",
                     &[
                         &int(number.0),
                         &row.key,
@@ -103,6 +106,8 @@ impl Saver<'_> {
                         &int(package.held.0),
                         &int(package.spent.0),
                         &int(package.expired.0),
+                        &package.terms.to_text(),
+                        &package.renews,
                     ],
                 )
                 .await?;

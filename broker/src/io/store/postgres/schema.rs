@@ -6,7 +6,7 @@
 //! `records`, `epochs`, `heads`) are one chain by nature and stay together.
 
 /// The steps.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// Where the schema's version is kept; taken with a lock before anything else is looked at.
 pub(super) const VERSIONS: &str = "
@@ -201,4 +201,16 @@ CREATE TABLE anomalies (
 );
 
 REVOKE UPDATE, DELETE, TRUNCATE ON transfers, leaves FROM CURRENT_USER;
+";
+
+/// Version 2: packages limited to some models, packages that come again, and an index that passes
+/// over packages nothing is left of.
+const V2: &str = "
+ALTER TABLE packages ADD COLUMN terms TEXT NOT NULL DEFAULT '';
+ALTER TABLE packages ADD COLUMN renews BOOLEAN NOT NULL DEFAULT FALSE;
+DROP INDEX packages_by_account;
+DROP INDEX packages_by_expiry;
+CREATE INDEX packages_by_account ON packages (account, number);
+CREATE INDEX packages_usable ON packages (account, unit) WHERE available > 0;
+CREATE INDEX packages_ending ON packages (expires_at) WHERE available > 0 OR renews;
 ";

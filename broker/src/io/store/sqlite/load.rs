@@ -145,7 +145,8 @@ impl SqliteStore {
             rows.holds.insert(hold, row);
         }
         let sql = format!(
-            "{} WHERE available > 0 AND expires_at <= ?1 ORDER BY expires_at, number LIMIT ?2",
+            "{} WHERE (available > 0 OR renews = 1) AND expires_at <= ?1
+             ORDER BY expires_at, number LIMIT ?2",
             rows::PACKAGE_ROW
         );
         let lapsing = self.each(&sql, params![int(now.0), most], rows::package_row)?;

@@ -176,6 +176,11 @@ impl Queries for SqliteStore {
         self.many("SELECT book FROM price_books ORDER BY version", [], bytes)
     }
 
+    fn newest_price_book(&self) -> Answer<u64> {
+        let version = self.one("SELECT coalesce(max(version), 0) FROM price_books", [], number)?;
+        Ok(version.unwrap_or(0))
+    }
+
     fn checkpoints(&self) -> Answer<Vec<Vec<u8>>> {
         self.many("SELECT note FROM checkpoints ORDER BY size", [], bytes)
     }
@@ -210,7 +215,7 @@ impl Queries for SqliteStore {
         let sql = "SELECT min(at) FROM (
                 SELECT min(settle_by) + 1 AS at FROM holds WHERE state = 0
                 UNION ALL
-                SELECT min(expires_at) FROM packages WHERE available > 0)";
+                SELECT min(expires_at) FROM packages WHERE available > 0 OR renews = 1)";
         let read: Reads<Option<u64>> = |row| rows::maybe_count(row, 0);
         Ok(self.one(sql, [], read)?.flatten().map(|s| UnixMillis(s.saturating_mul(1000))))
     }

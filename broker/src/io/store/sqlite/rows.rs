@@ -12,7 +12,7 @@ use crate::ledger::{
     AccountNumber, ArchivedKeyset, EpochState, HoldState, PackageNumber, RecordKind, StoredHold,
     StoredRecord,
 };
-use crate::package::{Package, shares_from_text};
+use crate::package::{Package, PackageTerms, shares_from_text};
 
 fn damaged(column: usize, what: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, what.to_owned().into())
@@ -71,15 +71,15 @@ pub(super) fn credential(row: &Row<'_>) -> Result<Credential> {
 }
 
 pub(super) const PACKAGE: &str = "SELECT number, unit, granted, available, held, spent, expired,
-    priority, effective_from, expires_at, promotional, memo FROM packages";
+    priority, effective_from, expires_at, promotional, memo, terms, renews FROM packages";
 /// [`PACKAGE`] with owner and key.
 pub(super) const PACKAGE_ROW: &str =
     "SELECT number, unit, granted, available, held, spent, expired,
-    priority, effective_from, expires_at, promotional, memo, account, key FROM packages";
+    priority, effective_from, expires_at, promotional, memo, terms, renews, account, key FROM packages";
 
 pub(super) fn package_row(row: &Row<'_>) -> Result<PackageRow> {
-    let account = AccountNumber(count(row, 12)?);
-    Ok(PackageRow { account, key: row.get(13)?, package: package(row)? })
+    let account = AccountNumber(count(row, 14)?);
+    Ok(PackageRow { account, key: row.get(15)?, package: package(row)? })
 }
 
 pub(super) fn package(row: &Row<'_>) -> Result<Package> {
@@ -96,6 +96,13 @@ pub(super) fn package(row: &Row<'_>) -> Result<Package> {
         expires_at: maybe_count(row, 9)?.map(UnixSeconds),
         promotional: row.get(10)?,
         memo: row.get(11)?,
+        terms: row
+            .get_ref(12)?
+            .as_str()
+            .ok()
+            .and_then(PackageTerms::from_text)
+            .ok_or_else(|| damaged(12, "terms of a package"))?,
+        renews: row.get(13)?,
     })
 }
 

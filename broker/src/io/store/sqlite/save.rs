@@ -54,8 +54,9 @@ impl SqliteStore {
             let package = &row.package;
             self.run(
                 "INSERT INTO packages (number, key, account, unit, priority, promotional,
-                     effective_from, expires_at, memo, granted, available, held, spent, expired)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                     effective_from, expires_at, memo, granted, available, held, spent, expired,
+                     terms, renews)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
                 params![
                     int(number.0),
                     row.key,
@@ -70,7 +71,9 @@ impl SqliteStore {
                     int(package.available.0),
                     int(package.held.0),
                     int(package.spent.0),
-                    int(package.expired.0)
+                    int(package.expired.0),
+                    package.terms.to_text(),
+                    package.renews
                 ],
             )?;
         }
@@ -78,9 +81,16 @@ impl SqliteStore {
         for (number, moved) in &changes.moved {
             self.run(
                 "UPDATE packages SET available = available + ?2, held = held + ?3,
-                     spent = spent + ?4, expired = expired + ?5
+                     spent = spent + ?4, expired = expired + ?5, renews = ?6
                  WHERE number = ?1",
-                params![int(number.0), moved.available, moved.held, moved.spent, moved.expired],
+                params![
+                    int(number.0),
+                    moved.available,
+                    moved.held,
+                    moved.spent,
+                    moved.expired,
+                    moved.renews
+                ],
             )?;
         }
         for (key, account, refund) in &changes.refunds {

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::database;
 use crate::ledger::StoreError;
 
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// Version 1. Amounts are micro-units, times seconds (`_ms`: milliseconds), all since 1970 UTC.
 const V1: &str = "
@@ -244,6 +244,18 @@ DROP TABLE refunds;
 ALTER TABLE new_refunds RENAME TO refunds;
 
 CREATE INDEX records_waiting ON records (epoch, seq) WHERE leaf IS NULL;
+";
+
+/// Version 3: packages limited to some models, packages that come again, and an index that passes
+/// over packages nothing is left of.
+const V3: &str = "
+ALTER TABLE packages ADD COLUMN terms TEXT NOT NULL DEFAULT ''; -- JSON, empty for the usual ones
+ALTER TABLE packages ADD COLUMN renews INTEGER NOT NULL DEFAULT 0;
+DROP INDEX packages_by_account;
+DROP INDEX packages_by_expiry;
+CREATE INDEX packages_by_account ON packages (account, number);
+CREATE INDEX packages_usable ON packages (account, unit) WHERE available > 0;
+CREATE INDEX packages_ending ON packages (expires_at) WHERE available > 0 OR renews = 1;
 ";
 
 /// The version this program writes.
