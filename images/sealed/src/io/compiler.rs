@@ -13,6 +13,8 @@ use crate::description::Toolchain;
 pub const TARGET: &str = "x86_64-unknown-linux-musl";
 /// The profile they are compiled with (Cargo.toml).
 const PROFILE: &str = "image";
+/// Shorter paths, such as `/src`, may stand in a program by chance.
+const MIN_TELLING_BYTES: usize = 6;
 /// Largest program.
 const MAX_PROGRAM_BYTES: u64 = 256 << 20;
 
@@ -49,13 +51,14 @@ pub fn toolchain(source: &Path) -> anyhow::Result<Toolchain> {
 /// Compiles both programs of the sources in `source` into `target`; gives the folder they are in.
 pub fn compile(source: &Path, target: &Path) -> anyhow::Result<PathBuf> {
     let source = source.canonicalize().with_context(|| format!("opening {}", source.display()))?;
+    let target = &std::path::absolute(target).context("finding the target folder")?;
     let home = cargo_home()?;
     let status = Command::new("cargo")
         .args(["build", "--locked", "--profile", PROFILE, "--target", TARGET])
         .args(["-p", "bulla-init", "-p", "bulla-enclave"])
         .current_dir(&source)
         .env("CARGO_TARGET_DIR", target)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(&source, &home)?.join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&home).join("\x1f"))
         .env("SOURCE_DATE_EPOCH", "0")
         .env("CC_x86_64_unknown_linux_musl", "cc")
         .env(
@@ -70,7 +73,16 @@ pub fn compile(source: &Path, target: &Path) -> anyhow::Result<PathBuf> {
             "the programs of the image do not compile (rustup target add {TARGET}, if that is missing)"
         );
     }
-    Ok(target.join(TARGET).join(PROFILE))
+    let folder = target.join(TARGET).join(PROFILE);
+    let programs = Programs::read(&folder)?;
+    for place in [source.as_path(), target, &home] {
+        let path = place.as_os_str().as_encoded_bytes();
+        let holds = |program: &[u8]| program.windows(path.len()).any(|window| window == path);
+        if path.len() >= MIN_TELLING_BYTES && (holds(&programs.init) || holds(&programs.enclave)) {
+            bail!("{} stands in a program: it would differ elsewhere", place.display());
+        }
+    }
+    Ok(folder)
 }
 
 fn cargo_home() -> anyhow::Result<PathBuf> {
@@ -81,9 +93,10 @@ fn cargo_home() -> anyhow::Result<PathBuf> {
     home.canonicalize().with_context(|| format!("opening {}", home.display()))
 }
 
-/// Compiler flags. Paths of this machine become fixed ones; the folder of a registry carries a hash
-/// of its address, so each is named on its own.
-fn flags(source: &Path, home: &Path) -> anyhow::Result<Vec<String>> {
+/// Compiler flags. Paths of other people's sources become fixed ones; the folder of a registry
+/// carries a hash of its address, so each is named on its own. Our own sources are compiled by paths
+/// relative to the checkout, so another checkout has the same flags.
+fn flags(home: &Path) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-Clinker=rust-lld",
         "-Clinker-flavor=ld.lld",
@@ -101,6 +114,5 @@ fn flags(source: &Path, home: &Path) -> anyhow::Result<Vec<String>> {
         folders.sort();
         folders.iter().for_each(|folder| remap(folder, "/cargo/registry"));
     }
-    remap(source, "/bulla");
-    Ok(flags)
+    flags
 }
