@@ -4,14 +4,17 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bulla_broker::Setup;
 use bulla_client::io::system::{SystemRng, now};
 use bulla_enclave::config::{EnclaveConfig, TeeChoice};
 use bulla_enclave::io::attester::SimulatedTee;
 use bulla_image::commands::{BuildArgs, Built, assemble};
 use bulla_image::description::{INITRAMFS, KERNEL};
+use bulla_image::hash::hex;
+use bulla_image::io::tpm::SoftwareTpm;
 use bulla_image::io::{files, qemu};
+use bulla_image::pcr::register_9;
 use bulla_image::recipe::{DATA, LISTEN, MODEL, Recipe};
 
 use super::run::{RunArgs, Tamper};
@@ -75,7 +78,11 @@ impl Guest {
     }
 
     /// The machine, tampered with as asked.
-    pub fn machine(&self, args: &RunArgs) -> anyhow::Result<qemu::Machine> {
+    pub fn machine(
+        &self,
+        args: &RunArgs,
+        tpm: Option<&SoftwareTpm>,
+    ) -> anyhow::Result<qemu::Machine> {
         let mut volume = self.folder.join(VOLUME);
         let mut command_line = self.built.description.command_line.clone();
         match args.tamper {
@@ -92,8 +99,33 @@ impl Guest {
             memory_mib: args.memory_mib,
             port: self.port,
             console: self.folder.join("console.log"),
-            measured: None,
+            measured: tpm.map(|tpm| self.measured(&args.firmware, tpm)).transpose()?,
         })
+    }
+
+    /// Firmware with variables of its own, and the TPM it measures into.
+    fn measured(&self, firmware: &Path, tpm: &SoftwareTpm) -> anyhow::Result<qemu::Measured> {
+        let variables = self.folder.join("variables.fd");
+        let fresh = firmware.join("OVMF_VARS_4M.fd");
+        fs::copy(&fresh, &variables)
+            .with_context(|| format!("copying {} (Debian: ovmf)", fresh.display()))?;
+        let code = firmware.join("OVMF_CODE_4M.fd");
+        Ok(qemu::Measured { code, variables, tpm: tpm.socket().to_owned() })
+    }
+
+    /// Holds what process 1 read of register 9 against what was predicted for this image.
+    pub fn check_register(&self, console: &str) -> anyhow::Result<String> {
+        let read = console.lines().find_map(|line| line.split_once("bulla-init: PCR 9 "));
+        let read = read.context("the machine read no register: it found no TPM")?.1.trim();
+        let Built { description, initramfs, .. } = &self.built;
+        let predicted = hex(&register_9(&description.command_line, initramfs));
+        if read != predicted {
+            bail!(
+                "PCR 9 holds {read}, the reference value is {predicted}: another command line or \
+                 initial RAM disk was started"
+            );
+        }
+        Ok(predicted)
     }
 
     /// Where the enclave is reached.

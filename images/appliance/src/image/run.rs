@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use bulla_client::commands::GlobalArgs;
 use bulla_enclave::command::load_engine;
 use bulla_image::io::qemu::{self, Running};
+use bulla_image::io::tpm::SoftwareTpm;
 use bulla_wire::ids::Digest;
 use bulla_wire::receipt::SecurityMode;
 use clap::{Args, ValueEnum};
@@ -60,6 +61,13 @@ pub struct RunArgs {
     /// What to ask in the story.
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
+    /// Start it by UEFI firmware beside a TPM that this machine keeps, and hold register 9 against
+    /// its predicted value.
+    #[arg(long)]
+    pub measured: bool,
+    /// Folder with OVMF_CODE_4M.fd and OVMF_VARS_4M.fd (Debian: ovmf).
+    #[arg(long, value_name = "DIR", default_value = "/usr/share/OVMF")]
+    pub firmware: PathBuf,
     /// Tamper with the machine first: the story must not hold.
     #[arg(long)]
     pub tamper: Option<Tamper>,
@@ -83,10 +91,17 @@ pub async fn execute(args: RunArgs, global: &GlobalArgs) -> anyhow::Result<ExitC
     let manifest = load_engine(&model)?.info();
 
     paper.step("Boot: the machine starts without hardware virtualisation and without a TEE");
-    let (running, answered) = boot(&guest, &args)?;
+    let tpm = match args.measured {
+        true => Some(SoftwareTpm::start(&guest.folder.join("tpm"))?),
+        false => None,
+    };
+    let (running, answered) = boot(&guest, &args, tpm.as_ref())?;
     paper.fact("first answer", format!("after {:.1} s", answered.as_secs_f64()));
     if let Some(kib) = running.resident_kib() {
         paper.fact("memory", format!("QEMU holds {} MiB", kib / 1024));
+    }
+    if args.measured {
+        paper.fact("PCR 9", guest.check_register(&running.console_text())?);
     }
     let home = Home::Machine(Enclave {
         instance: INSTANCE.parse()?,
@@ -100,8 +115,12 @@ pub async fn execute(args: RunArgs, global: &GlobalArgs) -> anyhow::Result<ExitC
 }
 
 /// Starts the machine and waits for the enclave's first word.
-fn boot(guest: &Guest, args: &RunArgs) -> anyhow::Result<(Running, Duration)> {
-    let mut running = guest.machine(args)?.start()?;
+fn boot(
+    guest: &Guest,
+    args: &RunArgs,
+    tpm: Option<&SoftwareTpm>,
+) -> anyhow::Result<(Running, Duration)> {
+    let mut running = guest.machine(args, tpm)?.start()?;
     let limit = Duration::from_secs(args.patience);
     let answered = running.wait_until_it_answers(guest.port, limit)?;
     Ok((running, answered))

@@ -15,6 +15,8 @@ use crate::io::files;
 use crate::modules::{self, WANTED};
 use crate::recipe::{MAX_RECIPE_BYTES, Recipe};
 
+/// Where the programs are compiled, in a checkout.
+const TARGET: &str = "target/image";
 /// Largest file of a simulated TEE.
 const MAX_KEY_BYTES: u64 = 64 * 1024;
 
@@ -35,6 +37,23 @@ pub struct BuildArgs {
     /// Take `bulla-init` and `bulla-enclave` from this folder instead of compiling them.
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
+}
+
+/// Compile the two programs of an image, without packing them.
+#[derive(Debug, Clone, Args)]
+pub struct ProgramsArgs {
+    /// The checkout; the programs end up in its `target/image`.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    source: PathBuf,
+}
+
+impl ProgramsArgs {
+    /// Runs it: prints the folder they are in.
+    pub fn run(self) -> anyhow::Result<()> {
+        lock::read(&self.source)?.check_compiler(&compiler::toolchain(&self.source)?.rustc)?;
+        println!("{}", compiler::compile(&self.source, &self.source.join(TARGET))?.display());
+        Ok(())
+    }
 }
 
 /// An image in memory.
@@ -121,10 +140,7 @@ pub fn assemble(args: &BuildArgs) -> anyhow::Result<Built> {
 fn programs(args: &BuildArgs) -> anyhow::Result<Programs> {
     match &args.programs {
         Some(folder) => Programs::read(folder),
-        None => {
-            let target = args.source.join("target/image");
-            Programs::read(&compiler::compile(&args.source, &target)?)
-        }
+        None => Programs::read(&compiler::compile(&args.source, &args.source.join(TARGET))?),
     }
 }
 

@@ -19,6 +19,8 @@ pub enum ImageCommand {
     Lock(lock::LockArgs),
     /// Pack a model folder as a disk that is checked block by block
     Volume(volume::VolumeArgs),
+    /// Compile the two programs of an image, without packing them
+    Programs(build::ProgramsArgs),
     /// Build an image from a recipe, the same bytes every time
     Build(BuildArgs),
     /// Compute what hardware will measure, as a manifest of reference values
@@ -35,6 +37,7 @@ impl ImageCommand {
         match self {
             ImageCommand::Lock(args) => args.run().map(|()| true),
             ImageCommand::Volume(args) => args.run().map(|()| true),
+            ImageCommand::Programs(args) => args.run().map(|()| true),
             ImageCommand::Build(args) => args.run().map(|()| true),
             ImageCommand::Measure(args) => args.run().map(|()| true),
             ImageCommand::Verify(args) => args.run(),
