@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use bulla_engine::{BatchEngine, Engine, EngineLimits, LoadProgress, Model};
+use bulla_engine::{BatchEngine, Engine, EngineLimits, LoadProgress, Model, Quantisation};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -26,7 +26,7 @@ pub async fn execute(args: EnclaveArgs, stop: watch::Receiver<bool>) -> anyhow::
     let config = read_config(&args.config)?;
     let base = args.config.parent().unwrap_or(Path::new(".")).to_owned();
     let limits = EngineLimits { cache_bytes: config.cache_mib << 20, ..EngineLimits::default() };
-    let engine = load_engine_within(&base.join(&config.model), limits)?;
+    let engine = load_engine_within(&base.join(&config.model), config.quantisation, limits)?;
     let (ready, is_ready) = oneshot::channel();
     let announced = tokio::spawn(async move {
         if let Ok(ready) = is_ready.await {
@@ -51,10 +51,14 @@ pub fn read_config(path: &Path) -> anyhow::Result<EnclaveConfig> {
 
 /// Loads a model with a progress bar (on terminals) and makes an engine of it.
 pub fn load_engine(path: &Path) -> anyhow::Result<Box<dyn Engine>> {
-    load_engine_within(path, EngineLimits::default())
+    load_engine_within(path, Quantisation::None, EngineLimits::default())
 }
 
-fn load_engine_within(path: &Path, limits: EngineLimits) -> anyhow::Result<Box<dyn Engine>> {
+fn load_engine_within(
+    path: &Path,
+    quantisation: Quantisation,
+    limits: EngineLimits,
+) -> anyhow::Result<Box<dyn Engine>> {
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("loading model {bar:30} {bytes}/{total_bytes}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -63,7 +67,7 @@ fn load_engine_within(path: &Path, limits: EngineLimits) -> anyhow::Result<Box<d
         bar.set_length(p.total_bytes);
         bar.set_position(p.done_bytes);
     };
-    let model = Model::load(path, &mut progress)
+    let model = Model::load_quantised(path, quantisation, &mut progress)
         .with_context(|| format!("loading the model {}", path.display()))?;
     bar.finish_and_clear();
     let mut secret = [0; 32];

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use bulla_attestation::hash::labelled;
+use bulla_engine::Quantisation;
 use bulla_tlog::VerifierKey;
 use bulla_wire::ids::{Digest, InstanceId, PublicKey};
 use bulla_wire::labels;
@@ -31,6 +32,10 @@ pub struct EnclaveConfig {
     pub data: PathBuf,
     /// The model: a Hugging Face folder or a GGUF file. Relative to the configuration file.
     pub model: PathBuf,
+    /// What the model's weights become in memory: `none`, `q8_0` or `q4_0`. The model's manifest, and
+    /// with it every receipt, says which.
+    #[serde(default)]
+    pub quantisation: Quantisation,
     /// The broker's root key, 64 hex digits: only its orders are served.
     pub broker_root_key: PublicKey,
     /// The broker's log key (`name+hash+base64`, C2SP signed-note).
@@ -141,6 +146,7 @@ impl EnclaveConfig {
             listen: "127.0.0.1:0".to_owned(),
             data,
             model,
+            quantisation: Quantisation::None,
             broker_root_key,
             log_key,
             tee: TeeChoice::default(),
@@ -238,6 +244,14 @@ mod tests {
     fn refuses_an_unknown_key_by_name() {
         let got = EnclaveConfig::from_toml(&format!("{}debug = true\n", text())).unwrap_err();
         assert!(got.to_string().contains("debug"), "{got}");
+    }
+
+    #[test]
+    fn quantisation_is_chosen_by_its_name() {
+        let config = EnclaveConfig::from_toml(&format!("{}quantisation = \"q8_0\"\n", text()));
+        assert_eq!(config.unwrap().quantisation, Quantisation::Q8_0);
+        let wrong = EnclaveConfig::from_toml(&format!("{}quantisation = \"q9\"\n", text()));
+        assert!(matches!(wrong, Err(ConfigError::Malformed { .. })));
     }
 
     #[test]

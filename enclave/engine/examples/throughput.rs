@@ -1,6 +1,6 @@
 //! How fast a model runs here: reading a prompt of 512 words, and decoding alone and in company.
 //!
-//! `cargo run --release -p bulla-engine --example throughput -- FOLDER [none|q8_0]`
+//! `cargo run --release -p bulla-engine --example throughput -- MODEL [none|q8_0|q4_0]`
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ const ANSWER_TOKENS: u32 = 33;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("name a model folder")?);
+    let folder = PathBuf::from(arguments.next().ok_or("name a model: a folder or a GGUF file")?);
     let quantisation = match arguments.next().as_deref() {
         None | Some("none") => Quantisation::None,
         Some("q8_0") => Quantisation::Q8_0,
+        Some("q4_0") => Quantisation::Q4_0,
         Some(other) => return Err(format!("no quantisation {other:?}").into()),
     };
     let started = Instant::now();

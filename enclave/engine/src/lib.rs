@@ -27,11 +27,11 @@
 //!   with their experts (`…ForCausalLM`): grouped queries,
 //!   normalised heads, tied embeddings, biases, the `default`, `linear` and `llama3` rotary
 //!   embeddings, safetensors in bf16, f16 or f32, one file or shards. Every file read goes into the
-//!   [`Manifest`]. Weights can be quantised to 8 bits at load ([`Quantisation`]).
+//!   [`Manifest`]. Weights can be quantised to 8 or 4 bits at load ([`Quantisation`]).
 //! - GGUF files of the same families (versions 2 and 3), with tokenizer and chat template from their
 //!   metadata: f32, f16, bf16, Q8_0, Q4_0, Q4_K and Q6_K as they are; Q5_0, Q3_K and IQ4_NL in a
-//!   wider format that holds the same numbers; Q4_1, Q5_1, Q5_K, Q2_K and IQ4_XS converted to 8 bits
-//!   when asked. Types may differ from tensor to tensor; stacked experts are taken apart.
+//!   wider format that holds the same numbers; Q4_1, Q5_1, Q5_K, Q2_K and IQ4_XS converted to 8 or
+//!   4 bits when asked. Types may differ from tensor to tensor; stacked experts are taken apart.
 //! - Where attention slides over a window, the context served ends with the window: within it all
 //!   attention is whole, and the numbers are the model's.
 //! - Chat templates as transformers runs them, for system, user and assistant text. Control
@@ -57,8 +57,11 @@
 //! scalings; templates that ask for the date.
 //!
 //! # Not here yet
-//! Accelerators, tools, reasoning counts and constrained decoding. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised
-//! in messages, as transformers does.
+//! Embedding models, GLM-4, Phi-3, Gemma and DeepSeek; packed weights kept on disk; weights pinned in
+//! memory; several models in one enclave.
+//!
+//! Accelerators, tools, reasoning counts and constrained decoding. Added tokens that a tokenizer does
+//! not call special (such as `<think>`) are recognised in messages, as transformers does.
 //!
 //! Logs and `Debug` never carry content: prompts and texts print as their sizes.
 #![forbid(unsafe_code)]

@@ -120,6 +120,17 @@ fn halves_and_four_bits_are_close() {
     }
 }
 
+/// What is quantised at load is what a file of that kind would hold.
+#[test]
+fn four_bits_made_at_load_are_those_of_a_file() {
+    let folder = golden("qwen2-moe-f32");
+    let theirs = quantised(&folder, Quantisation::Q4_0).unwrap();
+    let ours = from_file(&convert(&folder, "qwen2moe", Kind::Q4_0)).unwrap();
+    let ids = tokens(300);
+    assert!(ours.logits(&ids, 40).unwrap() == theirs.logits(&ids, 40).unwrap());
+    assert_ne!(theirs.manifest().digest(), load(&folder).unwrap().manifest().digest());
+}
+
 /// Llama 3.1's stretched rotary embedding comes as a tensor of divisors.
 #[test]
 fn rope_divisors_are_llama3s_scaling() {

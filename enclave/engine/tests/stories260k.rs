@@ -12,6 +12,7 @@ use bulla_engine::SequenceId;
 use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 
+use common::gguf::Kind;
 use common::{engine, greedy, load, told};
 
 const STORY: &str = "Once upon a time, there was a little girl named Lily. She loved to play \
@@ -46,14 +47,15 @@ impl Checkpoint {
         }
     }
 
-    fn tensors(mut self) -> HashMap<String, Tensor> {
+    /// By the names of Hugging Face; `sorted`: with the rows of queries and keys in its order.
+    fn tensors(mut self, sorted: bool) -> HashMap<String, Tensor> {
         let [dim, hidden, layers, heads, kv_heads, vocab, _] = self.sizes;
         let kv = dim / heads * kv_heads;
         let mut tensors = HashMap::new();
         let mut take = |name: String, shape: &[usize], permuted_heads: usize| {
             let count: usize = shape.iter().product();
             let mut values: Vec<f32> = self.floats.drain(..count).collect();
-            if permuted_heads > 0 {
+            if sorted && permuted_heads > 0 {
                 values = halves(&values, permuted_heads, shape[1]);
             }
             tensors.insert(name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
@@ -161,8 +163,38 @@ fn convert(from: &Path, to: &Path) {
     let write = |file: &str, json: Value| std::fs::write(to.join(file), json.to_string()).unwrap();
     write("config.json", config);
     write("tokenizer.json", tokenizer(&from.join("tokenizer.bin")));
-    let tensors = checkpoint.tensors();
+    let tensors = checkpoint.tensors(true);
     candle_core::safetensors::save(&tensors, to.join("model.safetensors")).unwrap();
+}
+
+/// GGUF files of Llama keep the order of rows that the checkpoint has, so nothing is sorted on the
+/// way: the file tells the story only if it is read as it was meant.
+#[test]
+fn tells_its_story_from_a_gguf_file() {
+    let Some(from) = checkpoint() else {
+        println!("skipped: no stories260k in $BULLA_MODELS or ../shared/models");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    convert(&from, folder.path());
+    // The folder's settings and vocabulary, the checkpoint's own tensors.
+    let mut gguf = common::gguf::convert(folder.path(), "llama", Kind::F32);
+    gguf.tensors.clear();
+    for (name, tensor) in Checkpoint::read(&from.join("checkpoint_v1.bin")).tensors(false) {
+        gguf.add(&common::gguf::name(&name), &tensor, Kind::Q8_0);
+    }
+    let file = folder.path().join("stories260k.gguf");
+    gguf.write(&file);
+    let model = Arc::new(load(&file).unwrap());
+    let prompt = model.prompt_text("Once upon a time").unwrap();
+    let mut engine = engine(&model);
+    engine.submit(SequenceId(1), greedy(prompt, 40)).unwrap();
+    let told = told(&mut engine, 1);
+    assert!(
+        told.text.contains("there was a little girl named Lily. She loved to"),
+        "{}",
+        told.text
+    );
 }
 
 #[test]

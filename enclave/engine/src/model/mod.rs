@@ -16,6 +16,7 @@ use std::path::Path as FilePath;
 
 use bulla_kernels::path::Path;
 use bulla_kernels::pool::Pool;
+use serde::{Deserialize, Serialize};
 
 pub use config::{
     MAX_CONTEXT, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS,
@@ -47,22 +48,29 @@ pub struct Model {
     decoder: Decoder,
 }
 
-/// How weights are packed in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What weights become in memory that are stored as floats, or in a way no kernel computes with.
+/// Those that are stored quantised stay as they are: more bits would hold nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Quantisation {
     /// As stored.
     #[default]
+    #[serde(rename = "none")]
     None,
     /// 8 bits and a 16-bit scale per 32 values, where rows are whole blocks of 32.
+    #[serde(rename = "q8_0")]
     Q8_0,
+    /// 4 bits and a 16-bit scale per 32 values, where rows are whole blocks of 32.
+    #[serde(rename = "q4_0")]
+    Q4_0,
 }
 
 impl Quantisation {
-    /// The name in manifests and on the command line.
+    /// The name in manifests, in configuration files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Quantisation::None => "none",
             Quantisation::Q8_0 => "q8_0",
+            Quantisation::Q4_0 => "q4_0",
         }
     }
 }

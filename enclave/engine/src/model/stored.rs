@@ -8,6 +8,7 @@ use bulla_kernels::half::{bf16_to_f32, f16_to_f32};
 use bulla_kernels::weights::{BlockFormat, Format};
 
 mod blocks;
+pub(super) mod quantise;
 mod widen;
 
 /// How the values of a tensor are stored.

@@ -7,7 +7,7 @@ use bulla_kernels::weights::{BlockFormat, Format, Matrix, PackError};
 
 use super::Quantisation;
 use super::error::LoadError;
-use super::stored::{Kernel, Stored};
+use super::stored::{Kernel, Stored, quantise};
 use crate::decoder::{Source, Weights};
 
 /// A tensor as a file stores it.
@@ -73,10 +73,14 @@ impl Tensors {
     /// How a tensor is packed.
     fn packing(&self, name: &str, stored: Stored, inputs: usize) -> Result<Packing, LoadError> {
         let blocks = inputs.is_multiple_of(Format::Q8_0.inputs_multiple());
-        match (stored.kernel(), self.quantisation) {
-            (Kernel::Floats(_) | Kernel::Missing, Quantisation::Q8_0) if blocks => {
-                Ok(Packing::Values(Format::Q8_0))
-            }
+        let asked = match self.quantisation {
+            _ if !blocks => None,
+            Quantisation::None => None,
+            Quantisation::Q8_0 => Some(Format::Q8_0),
+            Quantisation::Q4_0 => Some(Format::Q4_0),
+        };
+        match (stored.kernel(), asked) {
+            (Kernel::Floats(_) | Kernel::Missing, Some(format)) => Ok(Packing::Values(format)),
             (Kernel::Floats(format), _) => Ok(Packing::Values(format)),
             (Kernel::Blocks(format), _) => Ok(Packing::Blocks(format)),
             (Kernel::Widened(format), _) => Ok(Packing::Widened(format)),
@@ -116,6 +120,10 @@ impl Packing {
         bytes: &[u8],
     ) -> Result<(), PackError> {
         match self {
+            Packing::Values(Format::Q4_0) => {
+                let blocks = quantise::q4_0(&raw.stored.values(bytes));
+                matrix.set_blocks(row, BlockFormat::Q4_0, &blocks)
+            }
             Packing::Values(_) => matrix.set_values(row, &raw.stored.values(bytes)),
             Packing::Blocks(format) => matrix.set_blocks(row, format, bytes),
             Packing::Widened(format) => matrix.set_blocks(row, format, &raw.stored.widen(bytes)),

@@ -242,13 +242,9 @@ pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
     let eps = config["rms_norm_eps"].as_f64().unwrap() as f32;
     gguf.set(&format!("{architecture}.attention.layer_norm_rms_epsilon"), Meta::F32(eps));
     vocabulary(&mut gguf, &json("tokenizer.json"), &config);
-    let template =
-        std::fs::read_to_string(folder.join("chat_template.jinja")).unwrap_or_else(|_| {
-            let template = &json("tokenizer_config.json")["chat_template"];
-            let template = template.as_str().or(template[0]["template"].as_str());
-            template.unwrap().to_owned()
-        });
-    gguf.set("tokenizer.chat_template", Meta::Text(template));
+    if let Some(template) = template(folder) {
+        gguf.set("tokenizer.chat_template", Meta::Text(template));
+    }
     let number = |key: &str| config[key].as_u64().unwrap() as usize;
     for (theirs, tensor) in stacked(tensors(folder)) {
         let heads = match theirs.as_str() {
@@ -268,6 +264,16 @@ pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
         gguf.add(&name(&theirs), &tensor, if is_router { Kind::F32 } else { kind });
     }
     gguf
+}
+
+fn template(folder: &Path) -> Option<String> {
+    if let Ok(template) = std::fs::read_to_string(folder.join("chat_template.jinja")) {
+        return Some(template);
+    }
+    let config = std::fs::read(folder.join("tokenizer_config.json")).ok()?;
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    let template = &config["chat_template"];
+    template.as_str().or(template[0]["template"].as_str()).map(str::to_owned)
 }
 
 /// Experts below each other in one tensor, Mixtral's under the usual names.
