@@ -113,7 +113,7 @@ fn steps(packed: &[u8], at: usize) -> [f32; 2] {
 /// Four bits of value `at` of 256: two blocks of 32 share their bytes.
 fn shared_nibble(bytes: &[u8], at: usize) -> u8 {
     let byte = bytes[at / 64 * 32 + at % 32];
-    if at / 32 % 2 == 0 { byte & 15 } else { byte >> 4 }
+    if (at / 32).is_multiple_of(2) { byte & 15 } else { byte >> 4 }
 }
 
 pub(super) fn q4_k(block: &[u8; 144]) -> [f32; 256] {
