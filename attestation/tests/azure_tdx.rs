@@ -175,6 +175,9 @@ type Row = (CheckName, &'static str, fn(&mut World));
 
 const TABLE: &[Row] = &[
     (TeeType, "a TEE the policy does not list", |w| w.policy_change = ("\"azure-tdx\", ", "")),
+    // The header of a quote is signed like its body, but what is no TD's quote is not read on.
+    (TeeType, "a quote that says it is an enclave's", |w| w.intel.quote.tee_type = 0),
+    (TeeType, "a quote of no known TEE", |w| w.intel.quote.tee_type = 0x82),
     (HclReportType, "a TD judged as an SNP guest", |w| w.kind = TeeKind::AzureSnp),
     (TdQuote, "a TD report without a quote", |w| {
         w.on_document = |d| d["td_quote"] = Value::Null;

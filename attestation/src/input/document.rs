@@ -50,19 +50,26 @@ pub(super) fn whole_array(elements: &[&RawValue]) -> Option<Whole> {
     is_event.then_some(Whole::Endorsement(EndorsementKind::EventLog))
 }
 
-/// A vTPM quote beside a paravisor's report.
+/// A vTPM quote beside a paravisor's report, each under any name: a document with a name misspelt is
+/// still one document, which its reader refuses, and not a report that came without a quote.
 fn azure(object: &Object<'_>) -> Option<TeeKind> {
-    let quote = object.object(&["quote", "tpm_quote"])?;
-    let report = object.member(&["report", "hcl_report"])?;
-    if !(quote.has(&["message"]) && quote.has(&["signature"])) {
-        return None;
-    }
-    let is_paravisor = bytes_of(report).is_some_and(|bytes| bytes.starts_with(b"HCLA"));
-    match (is_paravisor, object.has(&["td_quote"])) {
-        (_, true) => Some(TeeKind::AzureTdx),
-        (true, false) => Some(TeeKind::AzureSnp),
+    let mut values = object.members.iter().map(|(_, value)| *value);
+    values.find(|value| is_tpm_quote(value))?;
+    let mut values = object.members.iter().map(|(_, value)| *value);
+    let is_paravisor =
+        |value: &&RawValue| bytes_of(value).is_some_and(|bytes| bytes.starts_with(b"HCLA"));
+    match (object.has(&["td_quote"]), values.any(|value| is_paravisor(&value))) {
+        (true, _) => Some(TeeKind::AzureTdx),
+        (false, true) => Some(TeeKind::AzureSnp),
         (false, false) => None,
     }
+}
+
+/// Two of the three members of a quote: message, signature, registers.
+fn is_tpm_quote(value: &RawValue) -> bool {
+    let Some(quote) = Object::of(value) else { return false };
+    let members = ["message", "signature", "pcrs"];
+    members.iter().filter(|name| quote.has(&[**name])).count() >= 2
 }
 
 /// A CSV report beside Hygon's chain, each an object of its own.
