@@ -16,6 +16,8 @@ pub(super) enum Whole {
 }
 
 const NVIDIA: Whole = Whole::Evidence(TeeKind::Nvidia, "NVIDIA device evidence");
+/// Most elements of a list that are looked at for a device (ours; real lists have up to 16).
+const MAX_DEVICES: usize = 64;
 /// Names under which tools keep a device's report and its chain.
 const DEVICE_REPORT: [&str; 4] = ["evidence", "attestation_report", "AttestationReport", "report"];
 const DEVICE_CHAIN: [&str; 5] = [
@@ -42,10 +44,10 @@ pub(super) fn whole_object(object: &Object<'_>) -> Option<Whole> {
 
 /// What an array is as a whole; `None`: look inside.
 pub(super) fn whole_array(elements: &[&RawValue]) -> Option<Whole> {
-    let first = Object::of(elements.first()?)?;
-    if is_device(&first) {
+    if are_devices(elements) {
         return Some(NVIDIA);
     }
+    let first = Object::of(elements.first()?)?;
     let is_event = first.has(&["imr", "rtmr", "index"]) && first.has(&["digest", "digests"]);
     is_event.then_some(Whole::Endorsement(EndorsementKind::EventLog))
 }
@@ -91,13 +93,19 @@ fn is_device(object: &Object<'_>) -> bool {
     bytes.is_some_and(|bytes| matches!(bytes.as_slice(), [0x10..=0x14, 0xe0, ..]))
 }
 
+/// A list with such a device in it: the others belong to it, whether they read or not.
+fn are_devices(elements: &[&RawValue]) -> bool {
+    let mut objects = elements.iter().take(MAX_DEVICES).filter_map(|element| Object::of(element));
+    objects.any(|object| is_device(&object))
+}
+
 /// A list of such devices under a name.
 fn has_devices(object: &Object<'_>) -> bool {
     let names =
         ["evidence_list", "device_evidence_list", "evidences", "gpus", "nvswitches", "devices"];
     object.members.iter().filter(|(name, _)| names.contains(&name.as_str())).any(|(_, list)| {
         let elements: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
-        elements.first().and_then(|first| Object::of(first)).is_some_and(|first| is_device(&first))
+        are_devices(&elements)
     })
 }
 

@@ -23,6 +23,11 @@ pub(crate) fn pending(policy: &Policy) -> Vec<Check> {
 
 /// Judges them; Rego last, since it sees the rest.
 pub(crate) fn finish(mut result: AttestationResult, policy: &Policy) -> AttestationResult {
+    // Whatever passed before: evidence of which nothing can be said was not read.
+    if result.is_affirmed() && result.claims().is_none() {
+        let expected = "evidence that makes claims";
+        result.replace(Check::judge(CheckName::ReportFormat, false, expected, "none"));
+    }
     if !policy.reference_values().manifests.is_empty() {
         let check = reference::judge(policy, &result);
         result.replace(check);
