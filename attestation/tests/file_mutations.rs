@@ -36,6 +36,7 @@ const FILES: &[(&str, u64, &[&str])] = &[
     ("azure-vtpm/az-tdx-v0.json", JULY_2025, &["tdx/collateral/automata-00806f05-2025-07.json"]),
     ("nvidia/evidence-json/evidence_hopper_590_12.json", NOVEMBER_2026, &[]),
     ("nvidia/evidence-json/switch_evidence_ls10.json", NOVEMBER_2026, &[]),
+    ("nvidia/evidence-json/multi_switch_ls10.json", NOVEMBER_2026, &[]),
 ];
 
 struct Judge {

@@ -201,6 +201,19 @@ fn a_document_is_refused_for_one_altered_device() {
 }
 
 #[test]
+fn a_device_without_its_report_is_not_passed_over() {
+    let Some(folder) = EvidenceFolder::open() else { return };
+    let read =
+        String::from_utf8(folder.read("nvidia/evidence-json/multi_switch_ls10.json")).unwrap();
+    let whole = judge_bytes(read.as_bytes(), &Endorsements::default(), NOW);
+    assert_eq!(failed(&whole), [], "{whole}");
+    let misspelt = read.replacen("\"evidence\"", "\"evidense\"", 1);
+    assert_ne!(misspelt, read);
+    let result = judge_bytes(misspelt.as_bytes(), &Endorsements::default(), NOW);
+    assert_eq!(failed(&result), [CheckName::ReportFormat], "{result}");
+}
+
+#[test]
 fn the_nonce_sent_is_the_one_answered() {
     let Some(folder) = EvidenceFolder::open() else { return };
     let sent = "931d8dd0add203ac3d8b4fbde75e115278eefcdceac5b87671a748f32364dfcb";

@@ -53,6 +53,12 @@ pub enum DocumentError {
     /// JSON in which no device is found.
     #[error("no device found: expected objects with a report and a certificate chain")]
     NoDevice,
+    /// An element of a list of devices has no report: it would go unjudged beside the others.
+    #[error("element {element} of a list of devices has no report")]
+    NoReport {
+        /// Counted from 1.
+        element: usize,
+    },
     /// More than [`MAX_DEVICES`].
     #[error("more than {MAX_DEVICES} devices")]
     TooManyDevices,
@@ -158,6 +164,11 @@ fn search(
     }
     match value {
         Value::Array(items) => {
+            if let (true, Some(at)) =
+                (items.iter().any(is_device), items.iter().position(|item| !is_device(item)))
+            {
+                return Err(DocumentError::NoReport { element: at + 1 });
+            }
             items.iter().try_for_each(|item| search(item, above, depth + 1, devices))
         }
         Value::Object(members) => {
@@ -174,6 +185,10 @@ fn search(
         }
         _ => Ok(()),
     }
+}
+
+fn is_device(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| device_in(members).is_some())
 }
 
 /// Report and chain, where this object is a device.
