@@ -1,10 +1,11 @@
 //! The answer as the OpenAI API writes it: one JSON object, or server-sent events.
 
+use bulla_engine::{TokenLogprob, TokenLogprobs};
 use bulla_wire::price::TokenUsage;
-use bulla_wire::receipt::Outcome;
 use serde_json::{Value, json};
 
 use crate::chat::ChatError;
+use crate::reader::{Delta, ToolCall};
 
 /// Events are padded to multiples of this many bytes with a comment that every SSE reader skips,
 /// so that a sealed chunk's size does not tell the length of a token (Whisper Leak).
@@ -17,6 +18,36 @@ pub struct AnswerShape {
     created_s: u64,
     stream: bool,
     include_usage: bool,
+}
+
+/// What one choice has said since it was last written.
+#[derive(Default)]
+pub struct Said {
+    /// Text.
+    pub content: String,
+    /// Reasoning, where the model marks it.
+    pub reasoning: String,
+    /// Calls of tools.
+    pub calls: Vec<ToolCall>,
+    /// Per token, where they were asked for.
+    pub logprobs: Option<Vec<TokenLogprobs>>,
+}
+
+impl Said {
+    /// Adds a part.
+    pub fn add(&mut self, delta: Delta) {
+        match delta {
+            Delta::Content(text) => self.content.push_str(&text),
+            Delta::Reasoning(text) => self.reasoning.push_str(&text),
+            Delta::Call(call) => self.calls.push(call),
+        }
+    }
+
+    /// True when there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        let silent = self.content.is_empty() && self.reasoning.is_empty() && self.calls.is_empty();
+        silent && self.logprobs.as_ref().is_none_or(Vec::is_empty)
+    }
 }
 
 impl AnswerShape {
@@ -41,19 +72,39 @@ impl AnswerShape {
         if self.stream { "text/event-stream" } else { "application/json" }
     }
 
-    /// First event: the role.
-    pub fn first_event(&self) -> Vec<u8> {
-        self.chunk(json!({"role": "assistant", "content": ""}), None)
+    /// First event of a choice: the role.
+    pub fn first_event(&self, index: usize) -> Vec<u8> {
+        self.chunk(index, json!({"role": "assistant", "content": ""}), Value::Null, None)
     }
 
-    /// An event with text.
-    pub fn text_event(&self, text: &str) -> Vec<u8> {
-        self.chunk(json!({"content": text}), None)
+    /// An event with what a choice said; `calls` of them were written before.
+    pub fn event(&self, index: usize, said: &Said, calls: usize) -> Vec<u8> {
+        let mut delta = json!({});
+        if !said.reasoning.is_empty() {
+            delta["reasoning_content"] = json!(said.reasoning);
+        }
+        if !said.content.is_empty() {
+            delta["content"] = json!(said.content);
+        }
+        if !said.calls.is_empty() {
+            let call = |(at, call): (usize, &ToolCall)| {
+                let mut object = self.call_object(index, calls + at, call);
+                object["index"] = json!(calls + at);
+                object
+            };
+            delta["tool_calls"] = said.calls.iter().enumerate().map(call).collect();
+        }
+        self.chunk(index, delta, logprobs_object(said), None)
     }
 
-    /// Last events: finish reason, usage if asked for, and the end mark.
-    pub fn last_events(&self, outcome: Outcome, usage: &TokenUsage) -> Vec<u8> {
-        let mut out = self.chunk(json!({}), Some(finish_reason(outcome)));
+    /// The event that ends a choice.
+    pub fn finish_event(&self, index: usize, finish: &str) -> Vec<u8> {
+        self.chunk(index, json!({}), Value::Null, Some(finish))
+    }
+
+    /// Last events: usage if asked for, and the end mark.
+    pub fn last_events(&self, usage: &TokenUsage) -> Vec<u8> {
+        let mut out = Vec::new();
         if self.include_usage {
             let mut object = self.object("chat.completion.chunk");
             object["choices"] = json!([]);
@@ -69,29 +120,73 @@ impl AnswerShape {
         event(&error_object(message, "server_error", None, None))
     }
 
-    /// The whole answer as one object.
-    pub fn whole(&self, text: &str, outcome: Outcome, usage: &TokenUsage) -> Vec<u8> {
+    /// The whole answer as one object: of each choice what it said and how it ended.
+    pub fn whole(&self, choices: &[(Said, &str)], usage: &TokenUsage) -> Vec<u8> {
         let mut object = self.object("chat.completion");
-        object["choices"] = json!([{
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "logprobs": null,
-            "finish_reason": finish_reason(outcome),
-        }]);
+        let choice = |(index, (said, finish)): (usize, &(Said, &str))| {
+            json!({
+                "index": index,
+                "message": self.message_object(index, said),
+                "logprobs": logprobs_object(said),
+                "finish_reason": finish,
+            })
+        };
+        object["choices"] = choices.iter().enumerate().map(choice).collect();
         object["usage"] = usage_object(usage);
         object.to_string().into_bytes()
     }
 
-    fn chunk(&self, delta: Value, finish: Option<&'static str>) -> Vec<u8> {
+    fn message_object(&self, index: usize, said: &Said) -> Value {
+        let mut message = json!({"role": "assistant", "content": said.content, "refusal": null});
+        if !said.reasoning.is_empty() {
+            message["reasoning_content"] = json!(said.reasoning);
+        }
+        if !said.calls.is_empty() {
+            let call = |(at, call)| self.call_object(index, at, call);
+            message["tool_calls"] = said.calls.iter().enumerate().map(call).collect();
+            if said.content.is_empty() {
+                message["content"] = Value::Null;
+            }
+        }
+        message
+    }
+
+    fn call_object(&self, index: usize, at: usize, call: &ToolCall) -> Value {
+        let id = self.id.strip_prefix("chatcmpl-").unwrap_or(&self.id);
+        let function = json!({"name": call.name, "arguments": call.arguments});
+        json!({"id": format!("call-{id}-{index}-{at}"), "type": "function", "function": function})
+    }
+
+    fn chunk(&self, index: usize, delta: Value, logprobs: Value, finish: Option<&str>) -> Vec<u8> {
         let mut object = self.object("chat.completion.chunk");
-        object["choices"] =
-            json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]);
+        object["choices"] = json!([{
+            "index": index,
+            "delta": delta,
+            "logprobs": logprobs,
+            "finish_reason": finish,
+        }]);
         event(&object)
     }
 
     fn object(&self, kind: &str) -> Value {
         json!({"id": self.id, "object": kind, "created": self.created_s, "model": self.model})
     }
+}
+
+fn logprobs_object(said: &Said) -> Value {
+    let Some(tokens) = &said.logprobs else { return Value::Null };
+    let token = |told: &TokenLogprob| {
+        // The bytes of a part of a character are not known here.
+        let whole = !told.text.contains('\u{FFFD}');
+        let bytes = whole.then(|| told.text.as_bytes());
+        json!({"token": told.text, "logprob": told.logprob, "bytes": bytes})
+    };
+    let entry = |told: &TokenLogprobs| {
+        let mut entry = token(&told.chosen);
+        entry["top_logprobs"] = told.top.iter().map(token).collect();
+        entry
+    };
+    json!({"content": tokens.iter().map(entry).collect::<Vec<_>>(), "refusal": null})
 }
 
 /// The error body for a request that cannot be served.
@@ -108,13 +203,6 @@ pub fn fault_body(message: &str) -> Vec<u8> {
 
 fn error_object(message: &str, kind: &str, param: Option<&str>, code: Option<&str>) -> Value {
     json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
-}
-
-fn finish_reason(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Complete => "stop",
-        _ => "length",
-    }
 }
 
 fn usage_object(usage: &TokenUsage) -> Value {
@@ -147,7 +235,24 @@ mod tests {
     fn events_of_short_and_long_tokens_have_one_size() {
         let shape = AnswerShape::new("chatcmpl-1".into(), "m".into(), 0, true, false);
         for text in ["a", "antidisestablishmentarianism", ""] {
-            assert_eq!(shape.text_event(text).len(), EVENT_BUCKET_BYTES);
+            let said = Said { content: text.into(), ..Said::default() };
+            assert_eq!(shape.event(0, &said, 0).len(), EVENT_BUCKET_BYTES);
         }
+    }
+
+    #[test]
+    fn calls_are_numbered_on_and_leave_no_content() {
+        let shape = AnswerShape::new("chatcmpl-7".into(), "m".into(), 0, true, false);
+        let call = ToolCall { name: "f".into(), arguments: "{}".into() };
+        let said = Said { calls: vec![call], ..Said::default() };
+        let event = String::from_utf8(shape.event(1, &said, 2)).unwrap();
+        assert!(
+            event.contains(r#""id":"call-7-1-2""#) && event.contains(r#""index":2"#),
+            "{event}"
+        );
+        let whole = shape.whole(&[(said, "tool_calls")], &TokenUsage::default());
+        let whole: Value = serde_json::from_slice(&whole).unwrap();
+        assert_eq!(whole["choices"][0]["message"]["content"], Value::Null);
+        assert_eq!(whole["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "f");
     }
 }

@@ -26,6 +26,7 @@ pub mod identity;
 pub mod io;
 pub mod meter;
 pub mod outbox;
+pub mod reader;
 pub mod replay;
 mod session;
 pub mod simulated_tee;

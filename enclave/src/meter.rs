@@ -32,14 +32,17 @@ pub fn charge(order: &Order, usage: &TokenUsage, outcome: Outcome) -> MicroUnits
     }
 }
 
-/// How many tokens may be generated: what was asked, within the order's ceiling and the context.
+/// How many tokens may be generated for each choice: what was asked, within its share of the order's
+/// ceiling and the context.
 pub fn output_budget(
     order: &Order,
     asked: Option<u32>,
+    choices: u32,
     prompt_tokens: u32,
     context_tokens: u32,
 ) -> u32 {
-    let ceiling = u32::try_from(order.ceiling_output_tokens.0).unwrap_or(u32::MAX);
+    let share = order.ceiling_output_tokens.0 / u64::from(choices.max(1));
+    let ceiling = u32::try_from(share).unwrap_or(u32::MAX);
     let room = context_tokens.saturating_sub(prompt_tokens);
     asked.unwrap_or(ceiling).min(ceiling).min(room)
 }

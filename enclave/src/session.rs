@@ -2,16 +2,17 @@
 
 use bulla_attestation::hash::Commitment;
 use bulla_attestation::seal::{AnswerSealer, AnswerWriter};
-use bulla_engine::{Prefix, SequenceId, Usage};
+use bulla_engine::{Finish, Output, Prefix, SequenceId, Usage};
 use bulla_wire::http::MAX_CHUNK_BYTES;
 use bulla_wire::ids::{Digest, HoldId};
 use bulla_wire::receipt::Outcome;
 use bulla_wire::units::UnixMillis;
 
 use crate::admission::AdmittedOrder;
-use crate::answer::AnswerShape;
+use crate::answer::{AnswerShape, Said};
 use crate::chat::ChatOrder;
 use crate::enclave::ConnId;
+use crate::reader::Reader;
 
 /// Sealed answers are padded to multiples of this many bytes at their end.
 const END_BUCKET_BYTES: usize = 512;
@@ -19,27 +20,70 @@ const END_BUCKET_BYTES: usize = 512;
 /// A request that was admitted and has no receipt yet.
 pub(crate) struct Session {
     pub(crate) conn: ConnId,
+    /// That of the first choice.
     pub(crate) sequence: SequenceId,
     pub(crate) order: AdmittedOrder,
     pub(crate) admitted_at: UnixMillis,
     pub(crate) commit_request: Digest,
-    pub(crate) usage: Usage,
     /// Set when generation is being stopped from outside: how it will end.
     pub(crate) ending: Option<Outcome>,
     /// Whose prompts it shares pages with.
     pub(crate) prefix: Option<Prefix>,
     /// Taken when the prompt is ready to be asked for.
     pub(crate) asked: Option<ChatOrder>,
-    pub(crate) shape: AnswerShape,
+    pub(crate) choices: Vec<Choice>,
     pub(crate) sent_tokens: u64,
     pub(crate) stream: AnswerStream,
+    shape: AnswerShape,
     unsent: Unsent,
 }
 
-/// Text that was generated and not yet sealed.
+/// One of the answers to a request.
+pub(crate) struct Choice {
+    pub(crate) usage: Usage,
+    /// Set with its last output.
+    pub(crate) finish: Option<Finish>,
+    reader: Reader,
+    said: Said,
+    calls_sent: usize,
+}
+
+impl Choice {
+    pub(crate) fn new(reader: Reader, logprobs: bool) -> Choice {
+        let said = Said { logprobs: logprobs.then(Vec::new), ..Said::default() };
+        Choice { usage: Usage::default(), finish: None, reader, said, calls_sent: 0 }
+    }
+
+    fn take(&mut self, output: Output) {
+        self.usage = output.usage;
+        self.reader.push(&output.text, &mut |delta| self.said.add(delta));
+        if let Some(logprobs) = &mut self.said.logprobs {
+            logprobs.extend(output.logprobs.map(|told| *told));
+        }
+        if output.finish.is_some() {
+            self.reader.finish(&mut |delta| self.said.add(delta));
+            self.finish = output.finish;
+        }
+    }
+
+    /// What was said since this was last asked.
+    fn said(&mut self) -> Said {
+        let logprobs = self.said.logprobs.is_some().then(Vec::new);
+        std::mem::replace(&mut self.said, Said { logprobs, ..Said::default() })
+    }
+
+    fn finish_reason(&self, calls: usize) -> &'static str {
+        match self.finish {
+            Some(Finish::Stop) if calls > 0 => "tool_calls",
+            Some(Finish::Stop) => "stop",
+            _ => "length",
+        }
+    }
+}
+
+/// What waits to be sealed.
 #[derive(Default)]
 struct Unsent {
-    text: String,
     tokens: u64,
     since: Option<UnixMillis>,
 }
@@ -121,13 +165,13 @@ impl Session {
             order,
             admitted_at,
             commit_request,
-            usage: Usage::default(),
             ending: None,
             prefix: None,
             asked,
-            shape,
+            choices: vec![Choice::new(Reader::new(false, false), false)],
             sent_tokens: 0,
             stream,
+            shape,
             unsent: Unsent::default(),
         }
     }
@@ -143,16 +187,51 @@ impl Session {
         granted.min(ours)
     }
 
-    /// Takes generated text; returns sealed bytes when it is time to send some.
-    pub(crate) fn take_text(
+    /// What all choices cost: the prompt once, however often it was read, and every answer.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut total = self.choices.first().map_or_else(Usage::default, |choice| choice.usage);
+        for choice in self.choices.iter().skip(1) {
+            total.output_tokens = total.output_tokens.saturating_add(choice.usage.output_tokens);
+            total.reasoning_tokens =
+                total.reasoning_tokens.saturating_add(choice.usage.reasoning_tokens);
+            total.device_us = total.device_us.saturating_add(choice.usage.device_us);
+        }
+        total
+    }
+
+    /// How it ended, once every choice has.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        let finishes = self.choices.iter().map(|choice| choice.finish.as_ref());
+        let finishes = finishes.collect::<Option<Vec<_>>>()?;
+        if finishes.iter().any(|finish| matches!(finish, Finish::Error(_))) {
+            return Some(Outcome::EnclaveError);
+        }
+        if finishes.contains(&&Finish::Cancelled) {
+            return Some(self.ending.unwrap_or(Outcome::EnclaveError));
+        }
+        let stopped = finishes.iter().all(|finish| **finish == Finish::Stop);
+        Some(if stopped { Outcome::Complete } else { Outcome::Length })
+    }
+
+    /// The sequences that still run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = SequenceId> {
+        let runs = |(at, choice): (u64, &Choice)| {
+            choice.finish.is_none().then_some(SequenceId(self.sequence.0 + at))
+        };
+        (0..).zip(&self.choices).filter_map(runs)
+    }
+
+    /// Takes what one choice generated; returns sealed bytes when it is time to send some.
+    pub(crate) fn take_output(
         &mut self,
-        text: &str,
-        tokens: u32,
+        index: usize,
+        output: Output,
         coalescing: &Coalescing,
         now: UnixMillis,
     ) -> Vec<u8> {
-        self.unsent.text.push_str(text);
-        self.unsent.tokens += u64::from(tokens);
+        let Some(choice) = self.choices.get_mut(index) else { return Vec::new() };
+        self.unsent.tokens += u64::from(output.tokens);
+        choice.take(output);
         let since = *self.unsent.since.get_or_insert(now);
         if !self.shape.is_stream() {
             return Vec::new();
@@ -160,19 +239,24 @@ impl Session {
         let first = self.sent_tokens == 0;
         let waited = now.saturating_sub(since).0 >= coalescing.wait_ms;
         let many = self.unsent.tokens >= coalescing.tokens;
-        if self.unsent.text.is_empty() || !(first || waited || many) {
+        let silent = self.choices.iter().all(|choice| choice.said.is_empty());
+        if silent || !(first || waited || many) {
             return Vec::new();
         }
-        self.flush_text()
+        self.flush()
     }
 
-    /// Seals what waits as one event.
-    fn flush_text(&mut self) -> Vec<u8> {
+    /// Seals what waits, an event for each choice that said something.
+    fn flush(&mut self) -> Vec<u8> {
         let unsent = std::mem::take(&mut self.unsent);
         self.sent_tokens += unsent.tokens;
         let mut out = self.start_if_needed(200);
-        if !unsent.text.is_empty() {
-            out.extend(self.stream.body(&self.shape.text_event(&unsent.text)));
+        for (index, choice) in self.choices.iter_mut().enumerate() {
+            let said = choice.said();
+            if !said.is_empty() {
+                out.extend(self.stream.body(&self.shape.event(index, &said, choice.calls_sent)));
+                choice.calls_sent += said.calls.len();
+            }
         }
         out
     }
@@ -183,26 +267,38 @@ impl Session {
         }
         let mut out = self.stream.start(status, self.shape.content_type());
         if self.shape.is_stream() {
-            out.extend(self.stream.body(&self.shape.first_event()));
+            for index in 0..self.choices.len() {
+                out.extend(self.stream.body(&self.shape.first_event(index)));
+            }
         }
         out
     }
 
     /// Seals the rest of the answer for an outcome, all but its receipt.
     pub(crate) fn complete(&mut self, outcome: Outcome) -> Vec<u8> {
-        let usage = crate::meter::usage(&self.usage);
+        let usage = crate::meter::usage(&self.usage());
         if outcome == Outcome::EnclaveError {
             return self.complete_with_fault();
         }
         if self.shape.is_stream() {
-            let mut out = self.flush_text();
-            out.extend(self.stream.body(&self.shape.last_events(outcome, &usage)));
+            let mut out = self.flush();
+            for (index, choice) in self.choices.iter().enumerate() {
+                let finish = choice.finish_reason(choice.calls_sent);
+                out.extend(self.stream.body(&self.shape.finish_event(index, finish)));
+            }
+            out.extend(self.stream.body(&self.shape.last_events(&usage)));
             return out;
         }
         let unsent = std::mem::take(&mut self.unsent);
         self.sent_tokens += unsent.tokens;
         let mut out = self.start_if_needed(200);
-        out.extend(self.stream.body(&self.shape.whole(&unsent.text, outcome, &usage)));
+        let told = |choice: &mut Choice| {
+            let said = choice.said();
+            let finish = choice.finish_reason(said.calls.len());
+            (said, finish)
+        };
+        let choices: Vec<_> = self.choices.iter_mut().map(told).collect();
+        out.extend(self.stream.body(&self.shape.whole(&choices, &usage)));
         out
     }
 

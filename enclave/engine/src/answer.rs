@@ -45,6 +45,11 @@ impl Answer {
         self.usage.cached_input_tokens += tokens;
     }
 
+    /// The token chosen last is part of the reasoning.
+    pub fn count_reasoning(&mut self) {
+        self.usage.reasoning_tokens += 1;
+    }
+
     /// So many tokens had to be read again.
     pub fn count_recomputed(&mut self, tokens: u32) {
         self.usage.recomputed_tokens += tokens;

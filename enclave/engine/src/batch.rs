@@ -76,6 +76,28 @@ struct Job {
     answer: Answer,
     sampler: Sampler,
     logprobs: Option<u8>,
+    reasoning: Option<Reasoning>,
+}
+
+/// Where an answer stands in its reasoning, for models that mark it with tokens.
+struct Reasoning {
+    opens: u32,
+    closes: u32,
+    inside: bool,
+}
+
+impl Reasoning {
+    fn of(model: &Model, prompt: &Prompt) -> Option<Reasoning> {
+        let (opens, closes) = model.reasoning_tokens()?;
+        Some(Reasoning { opens, closes, inside: prompt.opens_reasoning() })
+    }
+
+    /// Whether the next token belongs to it.
+    fn takes(&mut self, token: u32) -> bool {
+        let belongs = self.inside || token == self.opens;
+        self.inside = belongs && token != self.closes;
+        belongs
+    }
 }
 
 impl BatchEngine {
@@ -237,6 +259,9 @@ impl Job {
         if model.stop_tokens().binary_search(&token).is_ok() {
             return (None, self.answer.stop(model.detokenizer()));
         }
+        if self.reasoning.as_mut().is_some_and(|reasoning| reasoning.takes(token)) {
+            self.answer.count_reasoning();
+        }
         let mut output = self.answer.push(model.detokenizer(), token);
         output.logprobs =
             self.logprobs.map(|count| Box::new(logprobs(model, logits, token, count)));
@@ -280,11 +305,12 @@ impl Engine for BatchEngine {
         self.check(id, &request)?;
         let answer = Answer::new(id, &request);
         let GenerateRequest { prompt, sampling, tenant, prefix, run_ms, logprobs, .. } = request;
+        let reasoning = Reasoning::of(&self.model, &prompt);
         let tokens = prompt.tokens().to_vec();
         let sampler = Sampler::new(sampling, &tokens);
         let late = |run_ms: u64| (self.clock)().saturating_add(run_ms.saturating_mul(1000));
         let late_at_us = run_ms.map(late);
-        let cargo = Job { answer, sampler, logprobs };
+        let cargo = Job { answer, sampler, logprobs, reasoning };
         let arrival = Arrival { id, tenant, prefix, tokens, late_at_us, cargo };
         self.scheduler.submit(arrival).map_err(|overload| match overload {
             Overload::Queue => SubmitError::QueueFull { limit: self.limits.queued },

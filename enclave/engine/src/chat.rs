@@ -3,10 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 /// Messages in one chat. Far above any real conversation; bounds template rendering.
 pub const MAX_MESSAGES: usize = 1024;
 /// UTF-8 bytes over all messages of one chat. About a million tokens of English.
 pub const MAX_CHAT_BYTES: usize = 4 * 1024 * 1024;
+/// Tools described in one chat: the OpenAI protocol's bound.
+pub const MAX_TOOLS: usize = 128;
 
 /// Who speaks in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +21,8 @@ pub enum Role {
     User,
     /// The model's earlier answers.
     Assistant,
+    /// What a tool gave back.
+    Tool,
 }
 
 impl Role {
@@ -26,12 +32,14 @@ impl Role {
             Role::System => "system",
             Role::User => "user",
             Role::Assistant => "assistant",
+            Role::Tool => "tool",
         }
     }
 
     /// Reads [`Role::as_str`] back; `None` for any other word.
     pub fn parse(word: &str) -> Option<Role> {
-        [Role::System, Role::User, Role::Assistant].into_iter().find(|role| role.as_str() == word)
+        let all = [Role::System, Role::User, Role::Assistant, Role::Tool];
+        all.into_iter().find(|role| role.as_str() == word)
     }
 }
 
@@ -42,12 +50,26 @@ pub struct ChatMessage {
     pub role: Role,
     /// What is said. Untrusted: control tokens spelled out in it stay plain text.
     pub content: String,
+    /// Calls the assistant made, as the OpenAI protocol writes them but for their arguments, which
+    /// are JSON here. As untrusted as the content.
+    pub tool_calls: Vec<Value>,
+    /// Which call a tool's message answers.
+    pub tool_call_id: Option<String>,
+    /// Name of the speaker, or of the tool.
+    pub name: Option<String>,
 }
 
 impl ChatMessage {
     /// A message of `role` saying `content`.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        ChatMessage { role, content: content.into() }
+        let content = content.into();
+        ChatMessage { role, content, tool_calls: Vec::new(), tool_call_id: None, name: None }
+    }
+
+    /// Bytes of all text in it.
+    fn bytes(&self) -> usize {
+        let names = self.name.iter().chain(&self.tool_call_id).map(String::len).sum::<usize>();
+        self.content.len() + names + self.tool_calls.iter().map(json_bytes).sum::<usize>()
     }
 }
 
@@ -62,17 +84,62 @@ impl fmt::Debug for ChatMessage {
 pub struct ChatRequest {
     /// Oldest first; never empty in an accepted request.
     pub messages: Vec<ChatMessage>,
+    /// Tools the model may call, as the OpenAI protocol describes them. As untrusted as messages.
+    pub tools: Vec<Value>,
+    /// Whether the model shall reason first, for templates that can be told (`enable_thinking`).
+    pub thinking: Option<bool>,
 }
 
 impl ChatRequest {
-    /// A conversation of one user message.
-    pub fn user(content: impl Into<String>) -> Self {
-        ChatRequest { messages: vec![ChatMessage::new(Role::User, content)] }
+    /// A conversation without tools.
+    pub fn new(messages: Vec<ChatMessage>) -> Self {
+        ChatRequest { messages, tools: Vec::new(), thinking: None }
     }
 
-    /// UTF-8 bytes of all messages together.
+    /// A conversation of one user message.
+    pub fn user(content: impl Into<String>) -> Self {
+        ChatRequest::new(vec![ChatMessage::new(Role::User, content)])
+    }
+
+    /// UTF-8 bytes of all messages and tools together.
     pub(crate) fn content_bytes(&self) -> usize {
-        self.messages.iter().map(|message| message.content.len()).sum()
+        let messages = self.messages.iter().map(ChatMessage::bytes).sum::<usize>();
+        messages + self.tools.iter().map(json_bytes).sum::<usize>()
+    }
+
+    /// Calls `each` for every text in it that a stranger wrote.
+    pub(crate) fn each_text<'a>(&'a self, each: &mut dyn FnMut(&'a str)) {
+        for message in &self.messages {
+            each(&message.content);
+            message.name.iter().chain(&message.tool_call_id).for_each(|text| each(text));
+            message.tool_calls.iter().for_each(|call| each_json_text(call, each));
+        }
+        self.tools.iter().for_each(|tool| each_json_text(tool, each));
+    }
+
+    /// The same with every text of a stranger changed.
+    pub(crate) fn with_texts<E>(
+        &self,
+        change: &dyn Fn(&str) -> Result<String, E>,
+    ) -> Result<ChatRequest, E> {
+        let optional = |text: &Option<String>| text.as_deref().map(change).transpose();
+        let values = |values: &[Value]| {
+            values.iter().map(|value| with_json_texts(value, change)).collect::<Result<_, E>>()
+        };
+        let message = |message: &ChatMessage| {
+            Ok(ChatMessage {
+                role: message.role,
+                content: change(&message.content)?,
+                tool_calls: values(&message.tool_calls)?,
+                tool_call_id: optional(&message.tool_call_id)?,
+                name: optional(&message.name)?,
+            })
+        };
+        Ok(ChatRequest {
+            messages: self.messages.iter().map(message).collect::<Result<_, E>>()?,
+            tools: values(&self.tools)?,
+            thinking: self.thinking,
+        })
     }
 
     /// The limits that hold for every engine, checked before any template runs.
@@ -84,6 +151,9 @@ impl ChatRequest {
         if messages > MAX_MESSAGES {
             return Err(PromptError::TooManyMessages { limit: MAX_MESSAGES, got: messages });
         }
+        if self.tools.len() > MAX_TOOLS {
+            return Err(PromptError::TooManyTools { limit: MAX_TOOLS, got: self.tools.len() });
+        }
         let bytes = self.content_bytes();
         if bytes > MAX_CHAT_BYTES {
             return Err(PromptError::TooManyBytes { limit: MAX_CHAT_BYTES, got: bytes });
@@ -92,12 +162,53 @@ impl ChatRequest {
     }
 }
 
+/// About as many bytes as the value has when it is written.
+fn json_bytes(value: &Value) -> usize {
+    let mut bytes = 0;
+    let mut count = |text: &str| bytes += text.len() + 4;
+    each_json_text(value, &mut count);
+    bytes
+}
+
+/// Calls `each` for every text and name in a value; numbers and the like count as a short text.
+fn each_json_text<'a>(value: &'a Value, each: &mut dyn FnMut(&'a str)) {
+    match value {
+        Value::String(text) => each(text),
+        Value::Array(items) => items.iter().for_each(|item| each_json_text(item, each)),
+        Value::Object(members) => members.iter().for_each(|(name, value)| {
+            each(name);
+            each_json_text(value, each);
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => each(""),
+    }
+}
+
+fn with_json_texts<E>(
+    value: &Value,
+    change: &dyn Fn(&str) -> Result<String, E>,
+) -> Result<Value, E> {
+    Ok(match value {
+        Value::String(text) => Value::String(change(text)?),
+        Value::Array(items) => Value::Array(
+            items.iter().map(|v| with_json_texts(v, change)).collect::<Result<_, E>>()?,
+        ),
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| {
+                Ok((change(name)?, with_json_texts(value, change)?))
+            };
+            Value::Object(members.iter().map(member).collect::<Result<_, E>>()?)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    })
+}
+
 /// Token ids ready for one particular model. Made by [`crate::Engine::prompt`] or
 /// [`crate::Model::prompt`] only, so its length is the input count that gets billed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prompt {
     tokens: Arc<[u32]>,
     manifest_digest: [u8; 32],
+    opens_reasoning: bool,
 }
 
 impl Prompt {
@@ -112,10 +223,20 @@ impl Prompt {
         }
         match u32::try_from(tokens.len()) {
             Ok(count) if count < context_tokens => {
-                Ok(Prompt { tokens: tokens.into(), manifest_digest })
+                Ok(Prompt { tokens: tokens.into(), manifest_digest, opens_reasoning: false })
             }
             _ => Err(PromptError::TooManyTokens { context_tokens, got: tokens.len() }),
         }
+    }
+
+    /// The same, the template having opened the model's reasoning already.
+    pub(crate) fn opening_reasoning(self, opens_reasoning: bool) -> Self {
+        Prompt { opens_reasoning, ..self }
+    }
+
+    /// Whether the answer begins within the model's reasoning.
+    pub fn opens_reasoning(&self) -> bool {
+        self.opens_reasoning
     }
 
     /// The token ids, in order.
@@ -153,6 +274,14 @@ pub enum PromptError {
         /// [`MAX_MESSAGES`].
         limit: usize,
         /// Messages in the request.
+        got: usize,
+    },
+    /// More tools than [`MAX_TOOLS`].
+    #[error("the chat describes {got} tools, at most {limit} are accepted; send fewer")]
+    TooManyTools {
+        /// [`MAX_TOOLS`].
+        limit: usize,
+        /// Tools in the request.
         got: usize,
     },
     /// More text than [`MAX_CHAT_BYTES`], or than the context could ever hold.

@@ -136,7 +136,8 @@ pub struct Usage {
     pub prefilled_tokens: u32,
     /// Tokens generated, the stop token and a cut-off stop string included.
     pub output_tokens: u32,
-    /// The part of `output_tokens` spent on reasoning; 0 for the models of today.
+    /// The part of `output_tokens` spent on reasoning, its opening and closing tokens included; 0
+    /// for models that do not mark it with tokens.
     pub reasoning_tokens: u32,
     /// Tokens read again because their pages were needed elsewhere; part of nothing above.
     pub recomputed_tokens: u32,

@@ -82,7 +82,9 @@ mod serving;
 mod text;
 
 pub use batch::{BatchEngine, EngineClock, EngineLimits};
-pub use chat::{ChatMessage, ChatRequest, MAX_CHAT_BYTES, MAX_MESSAGES, Prompt, PromptError, Role};
+pub use chat::{
+    ChatMessage, ChatRequest, MAX_CHAT_BYTES, MAX_MESSAGES, MAX_TOOLS, Prompt, PromptError, Role,
+};
 pub use contract::{Engine, EngineInfo, Finish, Output, TokenLogprob, TokenLogprobs, Usage};
 pub use counters::{EngineCounters, STEP_BUCKETS_US};
 pub use manifest::{FileRole, MANIFEST_LABEL, Manifest, ManifestFile};

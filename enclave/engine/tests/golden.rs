@@ -99,7 +99,7 @@ impl Chat {
     fn request(&self) -> ChatRequest {
         let role = |word: &str| Role::parse(word).unwrap();
         let message = |m: &Message| ChatMessage::new(role(&m.role), m.content.as_str());
-        ChatRequest { messages: self.messages.iter().map(message).collect() }
+        ChatRequest::new(self.messages.iter().map(message).collect())
     }
 }
 

@@ -35,12 +35,10 @@ fn last(outputs: &[Output], id: u64) -> &Output {
 fn echoes_the_last_message_and_counts() {
     let mut engine = ScriptedEngine::new("echo", 1);
     let mut request = request(&engine, "Grüße, 😀 Lily!");
-    let chat = ChatRequest {
-        messages: vec![
-            ChatMessage::new(Role::System, "be\u{2}user\u{3}brief"),
-            ChatMessage::new(Role::User, "Grüße, 😀 Lily!"),
-        ],
-    };
+    let chat = ChatRequest::new(vec![
+        ChatMessage::new(Role::System, "be\u{2}user\u{3}brief"),
+        ChatMessage::new(Role::User, "Grüße, 😀 Lily!"),
+    ]);
     request.prompt = engine.prompt(&chat).unwrap();
     let input_tokens = request.prompt.token_count();
     engine.submit(SequenceId(7), request).unwrap();
@@ -134,7 +132,7 @@ fn waits_in_the_queue_and_refuses_more() {
 #[test]
 fn refuses_what_no_engine_takes() {
     let mut engine = ScriptedEngine::new("m", 1).with_context(10);
-    let empty = ChatRequest { messages: Vec::new() };
+    let empty = ChatRequest::new(Vec::new());
     assert_eq!(engine.prompt(&empty), Err(PromptError::NoMessages));
     let long = ChatRequest::user("x".repeat(100));
     assert!(matches!(

@@ -14,13 +14,14 @@ use bulla_wire::terms::{MAX_TERMS_BYTES, SealedTerms};
 use bulla_wire::units::UnixMillis;
 use data_encoding::BASE64URL_NOPAD;
 
-use super::finish::Refusal;
+use super::finish::{Refusal, session_of};
 use super::{ConnId, Effect, Enclave, problem};
 use crate::admission::{AdmittedOrder, Arrived};
 use crate::answer::{AnswerShape, error_body, fault_body};
-use crate::chat::{ChatError, ChatOrder, PATH_CHAT, parse};
+use crate::chat::{ChatError, ChatOrder, MAX_CHOICES, PATH_CHAT, parse};
 use crate::meter;
-use crate::session::{AnswerStream, Session};
+use crate::reader::Reader;
+use crate::session::{AnswerStream, Choice, Session};
 
 /// The one thing a peer is told about a sealed request that we will not serve.
 const REFUSED: &str = "the sealed request was refused";
@@ -100,13 +101,12 @@ impl Enclave {
         now: UnixMillis,
     ) -> Vec<Effect> {
         let sequence = SequenceId(self.next_sequence);
-        self.next_sequence += 1;
+        self.next_sequence += u64::from(MAX_CHOICES);
         let mut commitment = Commitment::new(labels::COMMIT_REQUEST, &terms.salt);
         commitment.update(&opened.request.body);
         let commit_response = Commitment::new(labels::COMMIT_RESPONSE, &terms.salt);
         let stream = AnswerStream::new(opened.answer, commit_response);
-        let seed = self.rng.next_u64();
-        let parsed = self.read_chat(&opened.request, seed);
+        let parsed = self.read_chat(&opened.request, drawn_seed(terms, &opened.request.body));
         let (asked, failed) = match parsed {
             Ok(asked) => (Some(asked), None),
             Err(error) => (None, Some(error)),
@@ -167,8 +167,12 @@ impl Enclave {
             return self.finish(sequence, outcome, now);
         }
         let run_ms = session.run_ms(self.settings.limits.run_ms, now);
-        match request_for(session, asked, result, context_tokens, run_ms) {
-            Ok(request) => vec![Effect::Submit { sequence, request }],
+        match requests_for(session, asked, result, context_tokens, run_ms) {
+            Ok(requests) => requests
+                .into_iter()
+                .zip(sequence.0..)
+                .map(|(request, id)| Effect::Submit { sequence: SequenceId(id), request })
+                .collect(),
             Err(error) => self.customer_error(sequence, &error, now),
         }
     }
@@ -179,11 +183,30 @@ impl Enclave {
         error: SubmitError,
         now: UnixMillis,
     ) -> Vec<Effect> {
+        let (sequence, index) = session_of(sequence);
+        let Some(session) = self.sessions.get_mut(&sequence) else { return Vec::new() };
+        // The engine has the choices before this one: they are given up.
+        let before = (sequence.0..sequence.0 + index as u64).map(SequenceId);
+        let mut effects: Vec<Effect> = session
+            .running()
+            .filter(|running| before.clone().any(|sequence| sequence == *running))
+            .map(|sequence| Effect::Cancel { sequence })
+            .collect();
+        effects.extend(self.refuse_submitted(sequence, error, now));
+        effects
+    }
+
+    fn refuse_submitted(
+        &mut self,
+        sequence: SequenceId,
+        error: SubmitError,
+        now: UnixMillis,
+    ) -> Vec<Effect> {
         if let SubmitError::QueueFull { .. } | SubmitError::TenantQueueFull { .. } = error {
             let body = fault_body("too many requests are running; try again later");
             return self.finish_with_error(sequence, 503, &body, Outcome::Refused, now);
         }
-        self.customer_error(sequence, &ChatError::invalid("messages", error.to_string()), now)
+        self.customer_error(sequence, &submit_error(&error), now)
     }
 
     fn customer_error(
@@ -214,14 +237,38 @@ fn prompt_error(error: PromptError) -> ChatError {
     }
 }
 
-/// The engine's request, if prompt and budget fit the order and the context.
-fn request_for(
-    session: &Session,
+fn submit_error(error: &SubmitError) -> ChatError {
+    let message = error.to_string();
+    match error {
+        SubmitError::StopStrings { .. } | SubmitError::StopBytes { .. } => {
+            ChatError::invalid("stop", message)
+        }
+        SubmitError::LogitBias { .. } => ChatError::invalid("logit_bias", message),
+        SubmitError::TopLogprobs { .. } => ChatError::invalid("top_logprobs", message),
+        SubmitError::Context { .. } | SubmitError::CacheBytes { .. } => {
+            ChatError::too_long(message)
+        }
+        _ => ChatError::invalid("messages", message),
+    }
+}
+
+/// The seed of a request that names none: whoever can open its commitment can compute it, and we
+/// have no choice in it.
+pub fn drawn_seed(terms: &SealedTerms, body: &[u8]) -> u64 {
+    let mut commitment = Commitment::new(labels::SEED, &terms.salt);
+    commitment.update(body);
+    let [a, b, c, d, e, f, g, h, ..] = commitment.finish().0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The engine's requests, one for each choice, if prompt and budget fit the order and the context.
+fn requests_for(
+    session: &mut Session,
     asked: ChatOrder,
     result: Result<Prompt, PromptError>,
     context_tokens: u32,
     run_ms: u64,
-) -> Result<GenerateRequest, ChatError> {
+) -> Result<Vec<GenerateRequest>, ChatError> {
     let prompt = result.map_err(prompt_error)?;
     let order = session.order.order();
     let tokens = prompt.token_count();
@@ -230,18 +277,35 @@ fn request_for(
         let message = format!("the prompt has {tokens} tokens, the order allows {ceiling}");
         return Err(ChatError::too_long(message));
     }
-    let max_tokens = meter::output_budget(order, asked.max_tokens, tokens, context_tokens);
+    let (asked_tokens, choices) = (asked.max_tokens, asked.choices);
+    let max_tokens = meter::output_budget(order, asked_tokens, choices, tokens, context_tokens);
     if max_tokens == 0 {
         let message = format!(
-            "the prompt has {tokens} tokens and leaves no room for an answer in a context of \
-             {context_tokens}; shorten it"
+            "the prompt has {tokens} tokens and leaves no room for {choices} answers in a context \
+             of {context_tokens} and an order for {} tokens; shorten it",
+            order.ceiling_output_tokens
         );
         return Err(ChatError::too_long(message));
     }
-    let tenant = Tenant { id: TenantId(session.order.account().0), ..Tenant::default() };
-    let request = GenerateRequest::new(prompt, asked.sampling, max_tokens);
-    let (prefix, run_ms) = (session.prefix, Some(run_ms));
-    Ok(GenerateRequest { stop: asked.stop, tenant, prefix, run_ms, ..request })
+    let (reasons, tools) = (prompt.opens_reasoning(), !asked.chat.tools.is_empty());
+    let choice = || Choice::new(Reader::new(reasons, tools), asked.logprobs.is_some());
+    session.choices = (0..choices).map(|_| choice()).collect();
+    // Choices of one request share its prompt, whatever else is kept.
+    let own = Prefix { scope: session.commit_request.0, keep: false };
+    let request = GenerateRequest {
+        stop: asked.stop,
+        tenant: Tenant { id: TenantId(session.order.account().0), ..Tenant::default() },
+        prefix: session.prefix.or((choices > 1).then_some(own)),
+        run_ms: Some(run_ms),
+        logprobs: asked.logprobs,
+        ..GenerateRequest::new(prompt, asked.sampling, max_tokens)
+    };
+    let seed = request.sampling.seed();
+    let with_seed = |at| {
+        let sampling = request.sampling.clone().with_seed(seed.wrapping_add(at));
+        GenerateRequest { sampling, ..request.clone() }
+    };
+    Ok((0..u64::from(choices)).map(with_seed).collect())
 }
 
 /// The tenant's own prefix cache, where the customer named one. Its scope is a hash over account and

@@ -11,6 +11,7 @@ use super::{ConnId, Effect, Enclave};
 use crate::admission::AdmittedOrder;
 use crate::answers::StoredAnswer;
 use crate::chain::Link;
+use crate::chat::MAX_CHOICES;
 use crate::meter;
 use crate::outbox::record;
 use crate::session::Session;
@@ -39,25 +40,28 @@ struct Account {
     commit_response: Option<Digest>,
 }
 
+/// The session a sequence belongs to, by its first sequence, and which of its choices it is.
+pub(super) fn session_of(sequence: SequenceId) -> (SequenceId, usize) {
+    let index = sequence.0 % u64::from(MAX_CHOICES);
+    (SequenceId(sequence.0 - index), index as usize)
+}
+
 impl Enclave {
     pub(super) fn output(&mut self, output: Output, now: UnixMillis) -> Vec<Effect> {
         let coalescing = self.settings.limits.coalescing;
-        let Some(session) = self.sessions.get_mut(&output.id) else { return Vec::new() };
-        session.usage = output.usage;
-        let conn = session.conn;
-        let bytes = session.take_text(&output.text, output.tokens, &coalescing, now);
+        let (sequence, index) = session_of(output.id);
+        let Some(session) = self.sessions.get_mut(&sequence) else { return Vec::new() };
+        let (conn, failed) = (session.conn, matches!(output.finish, Some(Finish::Error(_))));
+        let bytes = session.take_output(index, output, &coalescing, now);
         let mut effects = Vec::new();
         if !bytes.is_empty() {
             effects.push(Effect::Chunk { conn, bytes });
         }
-        if let Some(finish) = output.finish {
-            let outcome = match finish {
-                Finish::Stop => Outcome::Complete,
-                Finish::Length | Finish::Deadline => Outcome::Length,
-                Finish::Cancelled => session.ending.unwrap_or(Outcome::EnclaveError),
-                Finish::Error(_) => Outcome::EnclaveError,
-            };
-            effects.extend(self.finish(output.id, outcome, now));
+        if failed {
+            effects.extend(session.running().map(|sequence| Effect::Cancel { sequence }));
+        }
+        if let Some(outcome) = session.outcome() {
+            effects.extend(self.finish(sequence, outcome, now));
         }
         effects
     }
@@ -74,7 +78,7 @@ impl Enclave {
         if session.asked.is_some() {
             return self.finish(sequence, outcome, now);
         }
-        vec![Effect::Cancel { sequence }]
+        session.running().map(|sequence| Effect::Cancel { sequence }).collect()
     }
 
     pub(super) fn finish(
@@ -109,11 +113,12 @@ impl Enclave {
         outcome: Outcome,
         now: UnixMillis,
     ) -> Vec<Effect> {
+        let usage = session.usage();
         let account = Account {
-            usage: meter::usage(&session.usage),
-            generated: u64::from(session.usage.output_tokens),
+            usage: meter::usage(&usage),
+            generated: u64::from(usage.output_tokens),
             sent: session.sent_tokens,
-            device_time_ms: session.usage.device_us.div_ceil(1000),
+            device_time_ms: usage.device_us.div_ceil(1000),
             commit_request: Some(session.commit_request),
             commit_response: session.stream.commitment(),
         };

@@ -37,6 +37,9 @@ use tokenizer::TextCodec;
 /// Bytes of text that a tokenizer's normaliser may turn into one, at the very most: composing a
 /// letter with its accents.
 const NORMALISED_BYTES: usize = 4;
+/// What models write before and after their reasoning.
+const REASONING_OPENS: &str = "<think>";
+const REASONING_CLOSES: &str = "</think>";
 
 /// Weights, tokenizer, chat template and settings of one model. Immutable, shared by sequences.
 pub struct Model {
@@ -46,6 +49,7 @@ pub struct Model {
     codec: TextCodec,
     template: ChatTemplate,
     decoder: Decoder,
+    grammars: Grammars,
 }
 
 /// What weights become in memory that are stored as floats, or in a way no kernel computes with.
@@ -159,9 +163,10 @@ impl Model {
     pub fn prompt(&self, chat: &ChatRequest) -> Result<Prompt, PromptError> {
         chat.check()?;
         self.refuse_hopeless(chat)?;
-        let (messages, mark) = self.codec.mark(&chat.messages)?;
-        let text = self.template.render(&messages)?;
-        self.own(self.codec.encode_chat(&text, mark)?)
+        let (marked, mark) = self.codec.mark(chat)?;
+        let text = self.template.render(&marked)?;
+        let prompt = self.own(self.codec.encode_chat(&text, mark)?)?;
+        Ok(prompt.opening_reasoning(text.trim_end().ends_with(REASONING_OPENS)))
     }
 
     /// Refuses a chat that cannot fit the context, before any work is done on it.
@@ -218,6 +223,11 @@ impl Model {
 
     pub(crate) fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+
+    /// The tokens that open and close reasoning, where the vocabulary has them.
+    pub(crate) fn reasoning_tokens(&self) -> Option<(u32, u32)> {
+        Some((self.codec.id(REASONING_OPENS)?, self.codec.id(REASONING_CLOSES)?))
     }
 
     pub(crate) fn detokenizer(&self) -> &dyn Detokenize {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, context};
 use serde::Deserialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::error::LoadError;
 use super::files::{Folder, json};
-use crate::chat::{ChatMessage, PromptError};
+use crate::chat::{ChatMessage, ChatRequest, PromptError};
 use crate::manifest::FileRole;
 
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -114,23 +114,42 @@ impl ChatTemplate {
         self.tokens.get("eos_token").map(String::as_str)
     }
 
-    /// The prompt's text: all messages, and the opening of the assistant's answer.
-    pub fn render(&self, messages: &[ChatMessage]) -> Result<String, PromptError> {
+    /// The prompt's text: tools, all messages, and the opening of the assistant's answer.
+    pub fn render(&self, chat: &ChatRequest) -> Result<String, PromptError> {
         let environment = self.environment.as_ref().ok_or(PromptError::NoTemplate)?;
-        let message = |message: &ChatMessage| {
-            context! { role => message.role.as_str(), content => message.content.as_str() }
+        let tools = match chat.tools.is_empty() {
+            true => Value::from(()),
+            false => Value::from(Serde(&chat.tools)),
         };
+        let token = |(name, text): (&&'static str, &String)| (*name, Value::from(text.as_str()));
+        let mut given: BTreeMap<&str, Value> = self.tokens.iter().map(token).collect();
+        // Absent unless asked for: templates look whether it is defined.
+        given.extend(chat.thinking.map(|thinking| ("enable_thinking", Value::from(thinking))));
         let context = context! {
-            messages => messages.iter().map(message).collect::<Vec<_>>(),
+            messages => chat.messages.iter().map(message).collect::<Vec<_>>(),
             add_generation_prompt => true,
-            // Present and empty, as transformers passes them.
-            tools => Value::from(()),
+            tools => tools,
+            // Present and empty, as transformers passes it.
             documents => Value::from(()),
-            ..Value::from(self.tokens.clone())
+            ..Value::from(given)
         };
         let template = environment.get_template(NAME);
         template.and_then(|template| template.render(context)).map_err(refusal)
     }
+}
+
+/// As transformers passes it: role, content, and what else there is.
+fn message(message: &ChatMessage) -> Value {
+    let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    let calls = (!message.tool_calls.is_empty()).then(|| Value::from(Serde(&message.tool_calls)));
+    let members = [
+        ("role", Some(Value::from(message.role.as_str()))),
+        ("content", Some(Value::from(message.content.as_str()))),
+        ("tool_calls", calls),
+        ("tool_call_id", text(&message.tool_call_id)),
+        ("name", text(&message.name)),
+    ];
+    Value::from_pairs(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
 fn environment(source: String) -> Result<Environment<'static>, LoadError> {
@@ -206,7 +225,7 @@ mod tests {
             environment: Some(environment(source.into()).unwrap()),
             tokens: BTreeMap::from([("bos_token", "<s>".to_string())]),
         };
-        template.render(messages)
+        template.render(&ChatRequest::new(messages.to_vec()))
     }
 
     #[test]
@@ -216,6 +235,32 @@ mod tests {
         let messages = [ChatMessage::new(Role::User, " a,<b>é ")];
         let expected = "<s><b>é {\"role\": \"user\", \"content\": \" a,<b>é \"}True";
         assert_eq!(render(source, &messages).unwrap(), expected);
+    }
+
+    #[test]
+    fn tools_and_calls_reach_the_template_in_the_order_they_were_written() {
+        let source = "{% for tool in tools %}{{ tool | tojson }}{% endfor %}\
+                      {% for m in messages %}{% for call in m.tool_calls %}\
+                      {{ call.function.arguments | tojson }}{% endfor %}{{ m.tool_call_id }}\
+                      {% endfor %}{{ enable_thinking is false }}";
+        let tool =
+            serde_json::json!({"type": "function", "function": {"name": "f", "b": 1, "a": 2}});
+        let call =
+            serde_json::json!({"function": {"name": "f", "arguments": {"z": [1, null], "y": "é"}}});
+        let mut assistant = ChatMessage::new(Role::Assistant, "");
+        assistant.tool_calls.push(call);
+        let mut answer = ChatMessage::new(Role::Tool, "4");
+        answer.tool_call_id = Some("call_1".into());
+        let mut chat = ChatRequest::new(vec![assistant, answer]);
+        (chat.tools, chat.thinking) = (vec![tool], Some(false));
+        let template = ChatTemplate {
+            environment: Some(environment(source.into()).unwrap()),
+            tokens: BTreeMap::new(),
+        };
+        let expected = r#"{"type": "function", "function": {"name": "f", "b": 1, "a": 2}}"#;
+        let arguments = r#"{"z": [1, null], "y": "é"}"#;
+        let expected = format!("{expected}{arguments}call_1True");
+        assert_eq!(template.render(&chat).unwrap(), expected);
     }
 
     #[test]

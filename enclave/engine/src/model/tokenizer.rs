@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use tokenizers::Tokenizer;
 
 use super::error::LoadError;
-use crate::chat::{ChatMessage, PromptError};
+use crate::chat::{ChatRequest, PromptError};
 use crate::text::Detokenize;
 
 /// Unicode noncharacters, never part of text; the first that no message contains is the mark.
@@ -83,26 +83,19 @@ impl TextCodec {
         encode(&self.tokenizer, text, true)
     }
 
-    /// Marks every control token spelled out in `messages`. The mark is `None` when there is none.
-    pub fn mark(
-        &self,
-        messages: &[ChatMessage],
-    ) -> Result<(Vec<ChatMessage>, Option<char>), PromptError> {
-        let spelled = |message: &ChatMessage| self.find(&message.content).is_some();
-        if !messages.iter().any(spelled) {
-            return Ok((messages.into(), None));
+    /// Marks every control token spelled out in `chat`. The mark is `None` when there is none.
+    pub fn mark(&self, chat: &ChatRequest) -> Result<(ChatRequest, Option<char>), PromptError> {
+        let mut spelled = false;
+        chat.each_text(&mut |text| spelled |= self.find(text).is_some());
+        if !spelled {
+            return Ok((chat.clone(), None));
         }
-        let unused = |mark: &char| !messages.iter().any(|message| message.content.contains(*mark));
-        let mark = MARKS.clone().find(unused).ok_or_else(|| PromptError::ControlToken {
+        let mut unused: Vec<char> = MARKS.clone().collect();
+        chat.each_text(&mut |text| unused.retain(|mark| !text.contains(*mark)));
+        let mark = *unused.first().ok_or_else(|| PromptError::ControlToken {
             token: self.controls.first().map(|control| control.text.clone()).unwrap_or_default(),
         })?;
-        let marked = messages
-            .iter()
-            .map(|message| {
-                Ok(ChatMessage::new(message.role, self.mark_text(&message.content, mark)?))
-            })
-            .collect::<Result<Vec<_>, PromptError>>()?;
-        Ok((marked, Some(mark)))
+        Ok((chat.with_texts(&|text| self.mark_text(text, mark))?, Some(mark)))
     }
 
     /// Puts the mark after the first character of every spelled control token, so that none is
