@@ -49,6 +49,7 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("candle-core", &["bulla-engine"]),
     ("tokenizers", &["bulla-engine"]),
     ("minijinja", &["bulla-engine"]),
+    ("llguidance", &["bulla-engine"]),
     ("hpke", &["bulla-attestation"]),
     ("bhttp", &["bulla-attestation"]),
     ("x509-parser", &["bulla-attestation"]),

@@ -10,10 +10,11 @@ use crate::chat::{ChatRequest, Prompt, PromptError};
 use crate::contract::{Engine, EngineInfo, Finish, Output, TokenLogprob, TokenLogprobs};
 use crate::counters::EngineCounters;
 use crate::decoder::{Arena, Machine, Room, Scratch, Span, Step, Wanted, page_bytes, pages_for};
+use crate::grammar::Grammar;
 use crate::manifest::Manifest;
 use crate::model::{Model, available_threads};
 use crate::request::{GenerateRequest, SequenceId, SubmitError};
-use crate::sampler::{LogSoftmax, Sampler};
+use crate::sampler::{Allowed, LogSoftmax, Sampler};
 use crate::serving::{Arrival, End, Overload, Part, Progress, Scheduler, SchedulerLimits, Secret};
 
 /// What an engine may hold at once.
@@ -77,6 +78,7 @@ struct Job {
     sampler: Sampler,
     logprobs: Option<u8>,
     reasoning: Option<Reasoning>,
+    grammar: Option<Grammar>,
 }
 
 /// Where an answer stands in its reasoning, for models that mark it with tokens.
@@ -252,9 +254,9 @@ impl Job {
 
     /// The next token, and what it does to the answer.
     fn choose(&mut self, model: &Model, logits: &[f32]) -> (Option<u32>, Output) {
-        let Some(token) = self.sampler.choose(logits, None) else {
-            let reason = "the model computed a number that is not finite";
-            return (None, self.answer.end(Finish::Error(reason.into())));
+        let token = match self.draw(logits) {
+            Ok(token) => token,
+            Err(reason) => return (None, self.answer.end(Finish::Error(reason))),
         };
         if model.stop_tokens().binary_search(&token).is_ok() {
             return (None, self.answer.stop(model.detokenizer()));
@@ -263,9 +265,26 @@ impl Job {
             self.answer.count_reasoning();
         }
         let mut output = self.answer.push(model.detokenizer(), token);
+        if self.grammar.as_ref().is_some_and(Grammar::is_complete) {
+            output = self.answer.close(model.detokenizer(), output);
+        }
         output.logprobs =
             self.logprobs.map(|count| Box::new(logprobs(model, logits, token, count)));
         (Some(token), output)
+    }
+
+    /// A token, within the grammar unless the model still reasons.
+    fn draw(&mut self, logits: &[f32]) -> Result<u32, String> {
+        let reasons = self.reasoning.as_ref().is_some_and(|reasoning| reasoning.inside);
+        let grammar = self.grammar.as_mut().filter(|_| !reasons);
+        let not_finite = || "the model computed a number that is not finite".to_owned();
+        let Some(grammar) = grammar else {
+            return self.sampler.choose(logits, None).ok_or_else(not_finite);
+        };
+        let allowed = grammar.allowed()?;
+        let token = self.sampler.choose(logits, Some(Allowed(&allowed))).ok_or_else(not_finite)?;
+        grammar.take(token)?;
+        Ok(token)
     }
 }
 
@@ -304,13 +323,15 @@ impl Engine for BatchEngine {
     fn submit(&mut self, id: SequenceId, request: GenerateRequest) -> Result<(), SubmitError> {
         self.check(id, &request)?;
         let answer = Answer::new(id, &request);
+        let grammar =
+            request.schema.as_deref().map(|schema| self.model.grammar(schema)).transpose()?;
         let GenerateRequest { prompt, sampling, tenant, prefix, run_ms, logprobs, .. } = request;
         let reasoning = Reasoning::of(&self.model, &prompt);
         let tokens = prompt.tokens().to_vec();
         let sampler = Sampler::new(sampling, &tokens);
         let late = |run_ms: u64| (self.clock)().saturating_add(run_ms.saturating_mul(1000));
         let late_at_us = run_ms.map(late);
-        let cargo = Job { answer, sampler, logprobs, reasoning };
+        let cargo = Job { answer, sampler, logprobs, reasoning, grammar };
         let arrival = Arrival { id, tenant, prefix, tokens, late_at_us, cargo };
         self.scheduler.submit(arrival).map_err(|overload| match overload {
             Overload::Queue => SubmitError::QueueFull { limit: self.limits.queued },

@@ -34,8 +34,9 @@
 //!   4 bits when asked. Types may differ from tensor to tensor; stacked experts are taken apart.
 //! - Where attention slides over a window, the context served ends with the window: within it all
 //!   attention is whole, and the numbers are the model's.
-//! - Chat templates as transformers runs them, for system, user and assistant text. Control
-//!   tokens spelled out in a message stay text.
+//! - Chat templates as transformers runs them, with tools and their calls. Control tokens spelled
+//!   out in a message or a tool stay text. Reasoning between `<think>` and `</think>` is counted.
+//! - Answers kept to JSON of a schema, token by token ([`GenerateRequest::schema`]).
 //! - Temperature, top-k, top-p, min-p, repetition, presence and frequency penalties, logit bias,
 //!   seed, log probabilities, stop tokens, stop strings, a ceiling on tokens, a deadline.
 //! - Several sequences at once: a step is one pass for all of them, in which a token of every
@@ -60,8 +61,8 @@
 //! Embedding models, GLM-4, Phi-3, Gemma and DeepSeek; packed weights kept on disk; weights pinned in
 //! memory; several models in one enclave.
 //!
-//! Accelerators, tools, reasoning counts and constrained decoding. Added tokens that a tokenizer does
-//! not call special (such as `<think>`) are recognised in messages, as transformers does.
+//! Accelerators. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised
+//! in messages, as transformers does.
 //!
 //! Logs and `Debug` never carry content: prompts and texts print as their sizes.
 #![forbid(unsafe_code)]
@@ -72,6 +73,7 @@ mod chat;
 mod contract;
 mod counters;
 mod decoder;
+mod grammar;
 mod manifest;
 mod model;
 mod request;
@@ -87,6 +89,7 @@ pub use chat::{
 };
 pub use contract::{Engine, EngineInfo, Finish, Output, TokenLogprob, TokenLogprobs, Usage};
 pub use counters::{EngineCounters, STEP_BUCKETS_US};
+pub use grammar::{GrammarError, MAX_SCHEMA_BYTES};
 pub use manifest::{FileRole, MANIFEST_LABEL, Manifest, ManifestFile};
 pub use model::{
     LoadError, LoadProgress, LogitsError, MAX_CONTEXT, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::chat::Prompt;
+use crate::grammar::GrammarError;
 use crate::sampling::Sampling;
 
 /// Stop strings per request. The OpenAI protocol allows 4.
@@ -77,6 +78,9 @@ pub struct GenerateRequest {
     pub run_ms: Option<u64>,
     /// Report each token's log probability, and those of so many likeliest tokens beside it.
     pub logprobs: Option<u8>,
+    /// The answer, after any reasoning the prompt has opened, is JSON of this schema. The scripted
+    /// engine keeps to its script.
+    pub schema: Option<String>,
 }
 
 impl GenerateRequest {
@@ -91,6 +95,7 @@ impl GenerateRequest {
             prefix: None,
             run_ms: None,
             logprobs: None,
+            schema: None,
         }
     }
 
@@ -192,6 +197,9 @@ pub enum SubmitError {
         /// Rows of the vocabulary.
         vocab: usize,
     },
+    /// The answer cannot be kept to the schema.
+    #[error(transparent)]
+    Schema(#[from] GrammarError),
     /// The queue is full.
     #[error("the engine's queue of {limit} requests is full; try again later")]
     QueueFull {

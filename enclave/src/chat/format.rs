@@ -1,12 +1,10 @@
 //! What an answer must look like: text, any JSON object, JSON of a schema.
 
+use bulla_engine::MAX_SCHEMA_BYTES;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ChatError;
-
-/// Longest JSON schema, in bytes as written (ours; compiling one costs time).
-pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
 /// What the answer must look like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +31,15 @@ struct NamedSchema {
 }
 
 impl AnswerFormat {
+    /// As a JSON schema; `None` for text.
+    pub fn schema(&self) -> Option<String> {
+        match self {
+            AnswerFormat::Text => None,
+            AnswerFormat::Json => Some(r#"{"type":"object"}"#.to_owned()),
+            AnswerFormat::Schema(schema) => Some(schema.clone()),
+        }
+    }
+
     pub(super) fn read(format: Option<ResponseFormat>) -> Result<AnswerFormat, ChatError> {
         let invalid = |message: String| Err(ChatError::invalid("response_format", message));
         let Some(format) = format else { return Ok(AnswerFormat::Text) };

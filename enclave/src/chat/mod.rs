@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use error::ChatError;
-pub use format::{AnswerFormat, MAX_SCHEMA_BYTES};
+pub use format::AnswerFormat;
 pub use tools::ToolChoice;
 
 /// The only path served inside an envelope.
@@ -48,6 +48,13 @@ pub struct ChatOrder {
     pub stream: bool,
     /// Put usage into the stream.
     pub include_usage: bool,
+}
+
+impl ChatOrder {
+    /// The schema the answer is kept to: that of a call which must be made, or the format's.
+    pub fn schema(&self) -> Option<String> {
+        self.tool_choice.schema(&self.chat.tools).or_else(|| self.format.schema())
+    }
 }
 
 #[derive(Deserialize)]

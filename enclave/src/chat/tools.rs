@@ -1,6 +1,6 @@
 //! Tools the model may call.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ChatError;
 
@@ -22,6 +22,31 @@ pub enum ToolChoice {
 }
 
 impl ToolChoice {
+    /// Schema of an answer that is one call of one of `tools`, where it must be one. The call is
+    /// written as Llama models do, whatever the model's own way.
+    pub fn schema(&self, tools: &[Value]) -> Option<String> {
+        let may_be = |tool: &&Value| match self {
+            ToolChoice::None | ToolChoice::Auto => false,
+            ToolChoice::Required => true,
+            ToolChoice::Named(name) => name_of(tool) == Some(name),
+        };
+        let call = |tool: &Value| {
+            let parameters = tool.pointer("/function/parameters").filter(|p| p.is_object());
+            let any = json!({"type": "object"});
+            json!({
+                "type": "object",
+                "properties": {
+                    "name": {"const": name_of(tool)},
+                    "arguments": parameters.unwrap_or(&any),
+                },
+                "required": ["name", "arguments"],
+                "additionalProperties": false,
+            })
+        };
+        let calls: Vec<Value> = tools.iter().filter(may_be).map(call).collect();
+        (!calls.is_empty()).then(|| json!({"anyOf": calls}).to_string())
+    }
+
     /// From the request's `tool_choice`; without one tools may be called where there are any.
     pub(super) fn read(
         choice: Option<Value>,

@@ -245,6 +245,7 @@ fn submit_error(error: &SubmitError) -> ChatError {
         }
         SubmitError::LogitBias { .. } => ChatError::invalid("logit_bias", message),
         SubmitError::TopLogprobs { .. } => ChatError::invalid("top_logprobs", message),
+        SubmitError::Schema(_) => ChatError::invalid("response_format", message),
         SubmitError::Context { .. } | SubmitError::CacheBytes { .. } => {
             ChatError::too_long(message)
         }
@@ -293,6 +294,7 @@ fn requests_for(
     // Choices of one request share its prompt, whatever else is kept.
     let own = Prefix { scope: session.commit_request.0, keep: false };
     let request = GenerateRequest {
+        schema: asked.schema(),
         stop: asked.stop,
         tenant: Tenant { id: TenantId(session.order.account().0), ..Tenant::default() },
         prefix: session.prefix.or((choices > 1).then_some(own)),

@@ -27,6 +27,7 @@ pub use files::LoadProgress;
 
 use crate::chat::{ChatRequest, Prompt, PromptError};
 use crate::decoder::{Arena, Decoder, Machine, Room, Span, Step, Wanted, page_bytes, pages_for};
+use crate::grammar::{Grammar, GrammarError, Grammars, Vocabulary};
 use crate::manifest::{Manifest, ManifestFile, Statement};
 use crate::text::Detokenize;
 use config::Config;
@@ -134,7 +135,8 @@ impl Model {
             files,
         });
         let context_tokens = config.context_tokens;
-        Ok(Model { manifest, context_tokens, stop_tokens, codec, template, decoder })
+        let grammars = Grammars::default();
+        Ok(Model { manifest, context_tokens, stop_tokens, codec, template, decoder, grammars })
     }
 
     /// Which model this is, to the byte.
@@ -223,6 +225,14 @@ impl Model {
 
     pub(crate) fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+
+    /// What keeps an answer to JSON of `schema`.
+    pub(crate) fn grammar(&self, schema: &str) -> Result<Grammar, GrammarError> {
+        self.grammars.of_schema(schema, || Vocabulary {
+            tokenizer: self.codec.to_json(),
+            stop_tokens: &self.stop_tokens,
+        })
     }
 
     /// The tokens that open and close reasoning, where the vocabulary has them.

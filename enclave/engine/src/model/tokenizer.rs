@@ -68,6 +68,11 @@ impl TextCodec {
         Ok(TextCodec { tokenizer, plain: OnceLock::new(), controls, longest_token_bytes })
     }
 
+    /// As tokenizer.json has it; null where that cannot be written.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.tokenizer).unwrap_or_default()
+    }
+
     /// The id of a token by its text.
     pub fn id(&self, text: &str) -> Option<u32> {
         self.tokenizer.token_to_id(text)
