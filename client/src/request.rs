@@ -57,6 +57,8 @@ struct Shape {
     max_tokens: Option<u64>,
     #[serde(default)]
     max_completion_tokens: Option<u64>,
+    #[serde(default)]
+    n: Option<u64>,
 }
 
 impl ChatRequest {
@@ -77,7 +79,10 @@ impl ChatRequest {
             body: body.to_vec(),
             model: shape.model,
             stream: shape.stream.unwrap_or(false),
-            max_output: shape.max_completion_tokens.or(shape.max_tokens).map(TokenCount),
+            max_output: shape
+                .max_completion_tokens
+                .or(shape.max_tokens)
+                .map(|each| TokenCount(each.saturating_mul(shape.n.unwrap_or(1).max(1)))),
             message_count: shape.messages.len(),
         })
     }
@@ -97,7 +102,7 @@ impl ChatRequest {
         self.stream
     }
 
-    /// `max_completion_tokens`, else `max_tokens`.
+    /// `max_completion_tokens`, else `max_tokens`, for all choices (`n`) together.
     pub fn max_output(&self) -> Option<TokenCount> {
         self.max_output
     }
@@ -136,6 +141,8 @@ mod tests {
         assert_eq!((request.model(), request.message_count()), ("m", 2));
         assert!(request.is_stream());
         assert_eq!(request.max_output(), Some(TokenCount(4)));
+        let several = br#"{"model":"m","messages":[],"max_tokens":9,"n":3}"#;
+        assert_eq!(ChatRequest::read(several).unwrap().max_output(), Some(TokenCount(27)));
     }
 
     #[test]

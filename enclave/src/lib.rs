@@ -25,6 +25,7 @@ pub mod errand;
 pub mod identity;
 pub mod io;
 pub mod meter;
+pub mod metrics;
 pub mod outbox;
 pub mod reader;
 pub mod replay;

@@ -189,6 +189,7 @@ RECEIPT_SHAPE = {
     -70044: is_text, -70045: is_uint, -70046: is_usage, -70047: is_uint, -70048: below(6),
     -70049: is_uint, -70050: is_uint, (-70051, True): fixed(32), (-70052, True): fixed(32),
     -70053: fixed(32), -70054: below(2), -70055: below(2), (-70056, True): is_uint,
+    (-70057, True): lambda v: isinstance(v, str) and len(v.encode()) <= 64,
 }
 OPEN_SHAPE = {1: is_instance, 6: is_uint, -70004: fixed(32), -70040: fixed(16),
               -70053: fixed(32), -70060: is_bytes, -70061: fixed(32)}

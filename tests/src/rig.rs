@@ -118,6 +118,7 @@ impl Rig {
             model,
             context_tokens: info.context_tokens,
             accelerator: info.accel,
+            kernel_path: info.kernel_path,
             configuration: Digest([8; 32]),
             evidence: labelled(labels::EVIDENCE, &passport.to_json()),
             limits,

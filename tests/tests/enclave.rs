@@ -385,6 +385,70 @@ fn customer_errors_are_sealed_and_name_what_is_wrong() {
     }
 }
 
+/// The choices of an answer that was asked for with these members.
+fn choices_of(case: &mut Case, members: &str) -> (serde_json::Value, UsageReceipt) {
+    let body =
+        format!(r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"x"}}],{members}}}"#);
+    let mut sent = case.sent_body(body.into_bytes());
+    let conn = case.rig.submit(&case.customer, &sent);
+    case.rig.run();
+    let (status, body, receipt) = opened(&mut sent, &case.rig.heard[&conn]);
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    (answer, case.receipt(&receipt))
+}
+
+#[test]
+fn several_choices_pay_the_prompt_once_and_every_answer() {
+    let scripts = vec![Script::say("one"), Script::say("twelve"), Script::babble(500)];
+    let engine = ScriptedEngine::new(MODEL, 1).in_turn(scripts);
+    let mut case = case_with(engine, Limits::default());
+    let (answer, receipt) = choices_of(&mut case, r#""n":3"#);
+    let of = |at: usize| answer["choices"][at]["message"]["content"].as_str().unwrap().to_owned();
+    assert_eq!((of(0), of(1)), ("one".into(), "twelve".into()));
+    assert_eq!(answer["choices"][2]["finish_reason"], "length");
+    // A third of the order's ceiling of 200 for each.
+    assert_eq!(receipt.usage.output, TokenCount(1 + 2 + 66));
+    assert_eq!(receipt.outcome, Outcome::Length);
+    let alone = choices_of(&mut case, r#""temperature":0"#).1;
+    assert_eq!(receipt.usage.input, alone.usage.input);
+    assert_eq!(receipt.kernel_path.as_deref(), Some("none"));
+}
+
+#[test]
+fn reasoning_and_calls_are_told_apart_from_text() {
+    let say = "<think>hm</think>\n\nSure.\n<tool_call>\n\
+               {\"name\": \"add\", \"arguments\": {\"a\": 1}}\n</tool_call>";
+    let engine = ScriptedEngine::new(MODEL, 1).in_turn(vec![Script::say(say)]);
+    let mut case = case_with(engine, Limits::default());
+    let tools = r#""tools":[{"type":"function","function":{"name":"add","parameters":{}}}]"#;
+    let (answer, _) = choices_of(&mut case, tools);
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    assert_eq!(choice["message"]["reasoning_content"], "hm");
+    assert_eq!(choice["message"]["content"], "Sure.\n");
+    let call = &choice["message"]["tool_calls"][0];
+    assert_eq!((&call["type"], &call["function"]["name"]), (&"function".into(), &"add".into()));
+    assert_eq!(call["function"]["arguments"], r#"{"a":1}"#);
+    let (answer, _) = choices_of(&mut case, r#""temperature":0"#);
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop", "no tools, no calls");
+}
+
+#[test]
+fn a_request_without_a_seed_has_the_one_its_owner_can_compute() {
+    let engine = ScriptedEngine::new(MODEL, 1).in_turn(vec![Script::babble(20)]);
+    let mut case = case_with(engine, Limits::default());
+    let text = |answer: &serde_json::Value| answer["choices"][0]["message"]["content"].clone();
+    let first = text(&choices_of(&mut case, r#""temperature":1"#).0);
+    let second = text(&choices_of(&mut case, r#""temperature":1"#).0);
+    assert_ne!(first, second, "other salts, other seeds");
+    let named = r#""temperature":1,"seed":5"#;
+    assert_eq!(
+        choices_of(&mut case, named).0["choices"],
+        choices_of(&mut case, named).0["choices"]
+    );
+}
+
 #[test]
 fn a_reader_who_leaves_pays_for_what_was_generated() {
     let engine = ScriptedEngine::new(MODEL, 1).in_turn(vec![Script::babble(150)]);

@@ -50,6 +50,8 @@ pub const PATH_CHECKPOINT: &str = "/v1/log/checkpoint";
 pub const PATH_TILES: &str = "/v1/log/tile";
 /// `GET` on a broker: an audit bundle.
 pub const PATH_AUDIT_BUNDLE: &str = "/v1/audit/bundle";
+/// `GET`: the engine's counters, OpenMetrics text.
+pub const PATH_METRICS: &str = "/metrics";
 /// `GET`: liveness.
 pub const PATH_HEALTH: &str = "/healthz";
 

@@ -12,6 +12,8 @@ use crate::units::{MicroUnits, TokenCount, Unit, UnixSeconds};
 pub const MAX_RECEIPT_BYTES: usize = 2048;
 /// `eat_profile` (RFC 9711 §6) of version 1 of this receipt.
 pub const RECEIPT_PROFILE: &str = "urn:uuid:0c9b1f6e-58a4-4c7e-9d2b-6f1a3be77a01";
+/// Longest name of a kernel path, in bytes.
+pub const MAX_KERNEL_PATH_BYTES: usize = 64;
 /// Longest accelerator class name, in bytes.
 pub const MAX_CLASS_BYTES: usize = 64;
 
@@ -206,6 +208,9 @@ cbor_map! {
         -70055 => mode: OrderMode,
         /// Index of an interim receipt of a long stream; absent on the final one.
         -70056 => interim: Option<u64>,
+        /// Which arithmetic ran, such as `avx512-vnni`: with model, request and seed it fixes every
+        /// token. At most [`MAX_KERNEL_PATH_BYTES`].
+        -70057 => kernel_path: Option<String>,
     }
 }
 

@@ -205,6 +205,7 @@ impl Enclave {
             security: SecurityMode::Simulated,
             mode: OrderMode::Ordered,
             interim: None,
+            kernel_path: None,
         }
     }
 }

@@ -165,6 +165,7 @@ impl Enclave {
         let mut nonce = [0u8; 32];
         self.rng.fill_bytes(&mut nonce);
         let (security, accelerator) = (self.identity.security, self.settings.accelerator.clone());
+        let kernel_path = self.settings.kernel_path.clone();
         let receipt = self.chain.receipt(now.seconds(), |link: Link| UsageReceipt {
             issuer: link.issuer,
             issued_at: link.issued_at,
@@ -195,6 +196,7 @@ impl Enclave {
             security,
             mode: OrderMode::Ordered,
             interim: None,
+            kernel_path: Some(kernel_path),
         })?;
         let entry = record(self.identity.epoch, receipt.seq, receipt.bytes());
         self.outbox.push_reserved(entry.clone());

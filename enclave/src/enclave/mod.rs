@@ -184,6 +184,8 @@ pub struct EnclaveSettings {
     pub context_tokens: u32,
     /// Accelerator class.
     pub accelerator: String,
+    /// Which arithmetic runs.
+    pub kernel_path: String,
     /// Digest of the measured configuration.
     pub configuration: Digest,
     /// Digest of the attestation report published for this keyset.

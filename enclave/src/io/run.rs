@@ -26,7 +26,7 @@ use super::outbox_file::{OutboxFile, OutboxFileError};
 use super::server::{self, routes};
 use super::shell::{Shell, keep_outbox};
 use super::tls;
-use super::worker::{Command, work};
+use super::worker::{Board, Command, work};
 use crate::config::{ConfigError, EnclaveConfig, TeeChoice};
 use crate::identity::{EpochKeys, Identity, IdentityFacts};
 use crate::{Enclave, EnclaveSettings, Event};
@@ -200,6 +200,7 @@ fn boot(
         model,
         context_tokens: info.context_tokens,
         accelerator: info.accel,
+        kernel_path: info.kernel_path,
         configuration: config.measured_digest(&model),
         evidence: labelled(labels::EVIDENCE, &passport),
         limits: config.limits(),
@@ -244,8 +245,10 @@ async fn serve(
     let outbox = boot.outbox;
     std::thread::spawn(move || keep_outbox(&for_outbox, outbox, &persist_queue));
     let for_worker = Arc::clone(&shell);
+    let board = Arc::new(Board::new(&*engine));
+    let for_engine = Arc::clone(&board);
     let worker = std::thread::spawn(move || {
-        work(engine, &command_queue, |event| for_worker.dispatch(event))
+        work(engine, &command_queue, &for_engine, |event| for_worker.dispatch(event))
     });
 
     let served = Arc::new(server::Served {
@@ -253,6 +256,7 @@ async fn serve(
         attester: boot.attester,
         passport: boot.passport,
         info: info.clone(),
+        board,
     });
     let handle = Handle::new();
     let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(boot.tls.server))

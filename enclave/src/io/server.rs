@@ -13,8 +13,8 @@ use bulla_engine::EngineInfo;
 use bulla_wire::grant::{MAX_DELEGATION_BYTES, MAX_GRANT_BYTES};
 use bulla_wire::http::{
     HEADER_DELEGATION, HEADER_GRANT, HEADER_ORDER, MAX_SEALED_REQUEST_BYTES, MEDIA_CBOR,
-    MEDIA_COSE, MEDIA_SEALED_RESPONSE, PATH_ATTESTATION, PATH_EPOCH, PATH_HEALTH, PATH_MODELS,
-    PATH_OUTBOX, PATH_SEALED, TRAILER_RECEIPT,
+    MEDIA_COSE, MEDIA_SEALED_RESPONSE, PATH_ATTESTATION, PATH_EPOCH, PATH_HEALTH, PATH_METRICS,
+    PATH_MODELS, PATH_OUTBOX, PATH_SEALED, TRAILER_RECEIPT,
 };
 use bulla_wire::order::MAX_ORDER_BYTES;
 use bulla_wire::problem::Problem;
@@ -29,6 +29,8 @@ use tokio::sync::mpsc::Receiver;
 
 use super::attester::Attester;
 use super::shell::{Part, Shell};
+use super::worker::Board;
+use crate::metrics::{MEDIA_OPENMETRICS, openmetrics};
 use crate::{ConnId, Event};
 
 /// What the handlers share.
@@ -37,6 +39,7 @@ pub struct Served {
     pub attester: Arc<dyn Attester>,
     pub passport: Vec<u8>,
     pub info: EngineInfo,
+    pub board: Arc<Board>,
 }
 
 type Shared = State<Arc<Served>>;
@@ -50,6 +53,7 @@ pub fn routes(served: Arc<Served>) -> Router {
         .route(PATH_SEALED, post(sealed))
         .route(&format!("{PATH_SEALED}/{{hold}}"), get(refetch))
         .route(PATH_OUTBOX, post(outbox))
+        .route(PATH_METRICS, get(metrics))
         .route(PATH_HEALTH, get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(MAX_SEALED_REQUEST_BYTES))
         .with_state(served)
@@ -85,6 +89,11 @@ async fn attestation(State(served): Shared, Query(query): Query<AttestationQuery
     }
 }
 
+async fn metrics(State(served): Shared) -> Response {
+    let text = openmetrics(&served.info, &served.board.read());
+    typed(MEDIA_OPENMETRICS, text.into_bytes())
+}
+
 async fn models(State(served): Shared) -> Response {
     let info = &served.info;
     let security = served.shell.look(|core| core.identity().security);
@@ -100,6 +109,8 @@ async fn models(State(served): Shared) -> Response {
                 "manifest": manifest,
                 "context_tokens": info.context_tokens,
                 "accelerator": info.accel,
+                "quantisation": info.quantisation,
+                "kernel_path": info.kernel_path,
                 "security": security,
             },
         }],

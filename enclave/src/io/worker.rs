@@ -1,10 +1,41 @@
 //! The engine's thread: takes commands between steps, hands outputs back.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use bulla_engine::{ChatRequest, Engine, GenerateRequest, SequenceId};
+use bulla_engine::{ChatRequest, Engine, EngineCounters, GenerateRequest, SequenceId};
 
 use crate::Event;
+
+/// How often the counters are shown. Coarse on purpose: whoever could read them after every step
+/// would learn when each token was made.
+const SHOWN_EVERY: Duration = Duration::from_secs(10);
+
+/// Where the engine's counters are shown.
+pub struct Board {
+    shown: Mutex<(EngineCounters, Option<Instant>)>,
+}
+
+impl Board {
+    /// Nothing counted yet.
+    pub fn new(engine: &dyn Engine) -> Board {
+        Board { shown: Mutex::new((engine.counters(), None)) }
+    }
+
+    /// What was shown last.
+    pub fn read(&self) -> EngineCounters {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn show(&self, engine: &dyn Engine) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = shown.1.is_none_or(|at| at.elapsed() >= SHOWN_EVERY);
+        if due {
+            *shown = (engine.counters(), Some(Instant::now()));
+        }
+    }
+}
 
 /// What the shell asks of the engine.
 pub enum Command {
@@ -22,6 +53,7 @@ pub enum Command {
 pub fn work(
     mut engine: Box<dyn Engine>,
     commands: &Receiver<Command>,
+    board: &Board,
     report: impl Fn(Event),
 ) -> Box<dyn Engine> {
     // What an earlier epoch kept of its prompts ends with it.
@@ -45,6 +77,7 @@ pub fn work(
         for output in engine.step() {
             report(Event::Output(output));
         }
+        board.show(&*engine);
     }
 }
 

@@ -154,6 +154,7 @@ impl EnclaveHost {
             model: Digest(info.manifest_digest),
             context_tokens: info.context_tokens,
             accelerator: info.accel,
+            kernel_path: info.kernel_path,
             configuration: Digest([8; 32]),
             evidence: labelled(labels::EVIDENCE, &self.passport),
             limits: Limits { sessions: 3, run_ms: 20_000, refetch_ms: 60_000, ..Limits::default() },

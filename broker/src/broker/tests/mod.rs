@@ -116,6 +116,7 @@ impl Enclave {
             security: SecurityMode::Simulated,
             mode: OrderMode::Ordered,
             interim: None,
+            kernel_path: None,
         };
         alter(&mut receipt);
         let signed = self.key.sign(receipt);

@@ -400,6 +400,7 @@ impl Teller<'_> {
             security: SecurityMode::Simulated,
             mode: OrderMode::Ordered,
             interim,
+            kernel_path: Some("portable".to_owned()),
         };
         (self.lie.receipt)(number, &mut receipt);
         let (epoch, seq, prev, charge) = (receipt.epoch, receipt.seq, receipt.prev, receipt.charge);

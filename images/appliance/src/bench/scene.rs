@@ -213,6 +213,7 @@ impl Desk {
             security: SecurityMode::Simulated,
             mode: OrderMode::Ordered,
             interim: None,
+            kernel_path: None,
         })
     }
 }
