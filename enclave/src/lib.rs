@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod reader;
 pub mod replay;
+pub mod rerun;
 mod session;
 pub mod simulated_tee;
 

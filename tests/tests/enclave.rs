@@ -4,6 +4,7 @@ use bulla_attestation::hash::{Commitment, labelled};
 use bulla_attestation::seal::AnswerEvent;
 use bulla_attestation::sign::{SigningKey, verify};
 use bulla_enclave::admission::CLOCK_TOLERANCE_S;
+use bulla_enclave::rerun::{Difference, Opening, RerunError, rerun};
 use bulla_enclave::{ConnId, Event, Limits};
 use bulla_engine::{Script, ScriptedEngine};
 use bulla_tests::chip;
@@ -447,6 +448,55 @@ fn a_request_without_a_seed_has_the_one_its_owner_can_compute() {
         choices_of(&mut case, named).0["choices"],
         choices_of(&mut case, named).0["choices"]
     );
+}
+
+#[test]
+fn an_answer_is_run_again_from_its_receipt() {
+    for members in [
+        r#""temperature":1"#,
+        r#""temperature":1,"stream":true"#,
+        r#""temperature":1,"n":3,"seed":4"#,
+        r#""temperature":1,"stream":true,"n":2,"stop":"…""#,
+        r#""temperature":1,"max_tokens":5"#,
+    ] {
+        let engine = || ScriptedEngine::new(MODEL, 1).in_turn(vec![Script::babble(30)]);
+        let mut case = case_with(engine(), Limits::default());
+        let request = format!(
+            r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"x"}}],{members}}}"#
+        );
+        let mut sent = case.sent_body(request.clone().into_bytes());
+        let conn = case.rig.submit(&case.customer, &sent);
+        case.rig.run();
+        let (_, answer, receipt) = opened(&mut sent, &case.rig.heard[&conn]);
+        let receipt = case.receipt(&receipt);
+        let again = |engine: ScriptedEngine, receipt: &UsageReceipt, request: &[u8], answer: &[u8]| {
+            let opening = Opening { salt: &sent.salt, request, answer };
+            rerun(&mut { engine }, receipt, &sent.order, &opening)
+        };
+        let found = again(engine(), &receipt, request.as_bytes(), &answer).unwrap();
+        assert_eq!(found.differences, [], "{members}");
+        assert!(found.same_kernel_path && found.output_tokens == receipt.usage.output.0);
+
+        // Another engine says something else, and one more token is noticed too.
+        let other = ScriptedEngine::new(MODEL, 2).in_turn(vec![Script::babble(30)]);
+        let found = again(other, &receipt, request.as_bytes(), &answer).unwrap();
+        assert!(matches!(found.differences[..], [.., Difference::Text { .. }]), "{members}");
+        let mut more = receipt.clone();
+        more.usage.output.0 += 1;
+        if receipt.outcome == Outcome::Complete {
+            let found = again(engine(), &more, request.as_bytes(), &answer).unwrap();
+            let what = "output tokens";
+            let (receipt, again) = (more.usage.output.0, receipt.usage.output.0);
+            assert_eq!(found.differences, [Difference::Count { what, receipt, again }]);
+        }
+        let refused = again(engine(), &receipt, b"{}", &answer);
+        assert_eq!(refused, Err(RerunError::RequestCommitment));
+        let refused = again(engine(), &receipt, request.as_bytes(), b"{}");
+        assert_eq!(refused, Err(RerunError::AnswerCommitment));
+        let foreign = ScriptedEngine::new("another", 1);
+        let refused = again(foreign, &receipt, request.as_bytes(), &answer);
+        assert!(matches!(refused, Err(RerunError::Model { .. })));
+    }
 }
 
 #[test]

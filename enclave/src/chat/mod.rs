@@ -11,7 +11,7 @@ mod sampling;
 mod tests;
 mod tools;
 
-use bulla_engine::{ChatRequest, MAX_TOP_LOGPROBS, Sampling};
+use bulla_engine::{ChatRequest, GenerateRequest, MAX_TOP_LOGPROBS, Prompt, Sampling};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -51,6 +51,22 @@ pub struct ChatOrder {
 }
 
 impl ChatOrder {
+    /// The engine's request for the first choice. Deadline, tenant and prefix are the caller's.
+    pub(crate) fn generate_request(&self, prompt: Prompt, max_tokens: u32) -> GenerateRequest {
+        GenerateRequest {
+            schema: self.schema(),
+            stop: self.stop.clone(),
+            logprobs: self.logprobs,
+            ..GenerateRequest::new(prompt, self.sampling.clone(), max_tokens)
+        }
+    }
+
+    /// The same for another choice: with a seed of its own.
+    pub(crate) fn choice(&self, first: &GenerateRequest, at: u64) -> GenerateRequest {
+        let seed = self.sampling.seed().wrapping_add(at);
+        GenerateRequest { sampling: self.sampling.clone().with_seed(seed), ..first.clone() }
+    }
+
     /// The schema the answer is kept to: that of a call which must be made, or the format's.
     pub fn schema(&self) -> Option<String> {
         self.tool_choice.schema(&self.chat.tools).or_else(|| self.format.schema())

@@ -7,6 +7,7 @@ use bulla_engine::{
 };
 use bulla_wire::cbor;
 use bulla_wire::http::HEADER_TERMS;
+use bulla_wire::ids::Digest;
 use bulla_wire::labels;
 use bulla_wire::problem::Problem;
 use bulla_wire::receipt::Outcome;
@@ -106,7 +107,7 @@ impl Enclave {
         commitment.update(&opened.request.body);
         let commit_response = Commitment::new(labels::COMMIT_RESPONSE, &terms.salt);
         let stream = AnswerStream::new(opened.answer, commit_response);
-        let parsed = self.read_chat(&opened.request, drawn_seed(terms, &opened.request.body));
+        let parsed = self.read_chat(&opened.request, drawn_seed(&terms.salt, &opened.request.body));
         let (asked, failed) = match parsed {
             Ok(asked) => (Some(asked), None),
             Err(error) => (None, Some(error)),
@@ -255,8 +256,8 @@ fn submit_error(error: &SubmitError) -> ChatError {
 
 /// The seed of a request that names none: whoever can open its commitment can compute it, and we
 /// have no choice in it.
-pub fn drawn_seed(terms: &SealedTerms, body: &[u8]) -> u64 {
-    let mut commitment = Commitment::new(labels::SEED, &terms.salt);
+pub(crate) fn drawn_seed(salt: &Digest, body: &[u8]) -> u64 {
+    let mut commitment = Commitment::new(labels::SEED, salt);
     commitment.update(body);
     let [a, b, c, d, e, f, g, h, ..] = commitment.finish().0;
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
@@ -294,20 +295,12 @@ fn requests_for(
     // Choices of one request share its prompt, whatever else is kept.
     let own = Prefix { scope: session.commit_request.0, keep: false };
     let request = GenerateRequest {
-        schema: asked.schema(),
-        stop: asked.stop,
         tenant: Tenant { id: TenantId(session.order.account().0), ..Tenant::default() },
         prefix: session.prefix.or((choices > 1).then_some(own)),
         run_ms: Some(run_ms),
-        logprobs: asked.logprobs,
-        ..GenerateRequest::new(prompt, asked.sampling, max_tokens)
+        ..asked.generate_request(prompt, max_tokens)
     };
-    let seed = request.sampling.seed();
-    let with_seed = |at| {
-        let sampling = request.sampling.clone().with_seed(seed.wrapping_add(at));
-        GenerateRequest { sampling, ..request.clone() }
-    };
-    Ok((0..u64::from(choices)).map(with_seed).collect())
+    Ok((0..u64::from(choices)).map(|at| asked.choice(&request, at)).collect())
 }
 
 /// The tenant's own prefix cache, where the customer named one. Its scope is a hash over account and

@@ -5,6 +5,8 @@ mod finish;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use admit::drawn_seed;
+
 use std::collections::BTreeMap;
 
 use bulla_attestation::seal::SealingKey;
