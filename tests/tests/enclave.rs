@@ -469,12 +469,13 @@ fn an_answer_is_run_again_from_its_receipt() {
         case.rig.run();
         let (_, answer, receipt) = opened(&mut sent, &case.rig.heard[&conn]);
         let receipt = case.receipt(&receipt);
-        let again = |engine: ScriptedEngine, receipt: &UsageReceipt, request: &[u8], answer: &[u8]| {
-            let opening = Opening { salt: &sent.salt, request, answer };
-            rerun(&mut { engine }, receipt, &sent.order, &opening)
-        };
+        let again =
+            |engine: ScriptedEngine, receipt: &UsageReceipt, request: &[u8], answer: &[u8]| {
+                let opening = Opening { salt: &sent.salt, request, answer };
+                rerun(&mut { engine }, receipt, &sent.order, &opening)
+            };
         let found = again(engine(), &receipt, request.as_bytes(), &answer).unwrap();
-        assert_eq!(found.differences, [], "{members}");
+        assert!(found.differences.is_empty(), "{members}: {:?}", found.differences);
         assert!(found.same_kernel_path && found.output_tokens == receipt.usage.output.0);
 
         // Another engine says something else, and one more token is noticed too.

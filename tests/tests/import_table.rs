@@ -45,7 +45,7 @@ const EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Outside packages with few homes: package, crates that may name it.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("candle-core", &["bulla-engine"]),
     ("tokenizers", &["bulla-engine"]),
     ("minijinja", &["bulla-engine"]),
