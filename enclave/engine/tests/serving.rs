@@ -15,6 +15,12 @@ use common::{GOLDEN, Told, collect, engine, greedy, model, run, told};
 /// and values of four bytes.
 const PAGE: u64 = 16 * 2 * 2 * 8 * 2 * 4;
 
+/// Bytes of a page of any model, as the engine counts pages.
+fn page_bytes(model: &Arc<Model>) -> u64 {
+    let limits = EngineLimits { cache_bytes: 1 << 20, ..EngineLimits::default() };
+    (1 << 20) / BatchEngine::new(Arc::clone(model), limits).counters().pages
+}
+
 fn alone(model: &Arc<Model>, request: GenerateRequest) -> Told {
     let mut engine = engine(model);
     engine.submit(SequenceId(1), request).unwrap();
@@ -51,9 +57,8 @@ fn prefixes_and_preemption_change_no_answer() {
         let expected: Vec<Told> =
             requests(&model).into_iter().map(|request| alone(&model, request)).collect();
         for (pages, prompt_tokens) in [(14, 64), (14, 7), (40, 33)] {
-            let page = 16 * 2 * 2 * 8 * 2 * 4;
             let limits = EngineLimits {
-                cache_bytes: pages * page,
+                cache_bytes: pages * page_bytes(&model),
                 prompt_tokens,
                 prompt_tokens_alone: prompt_tokens,
                 ..EngineLimits::default()
