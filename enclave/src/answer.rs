@@ -178,7 +178,7 @@ fn logprobs_object(said: &Said) -> Value {
     let token = |told: &TokenLogprob| {
         // The bytes of a part of a character are not known here.
         let whole = !told.text.contains('\u{FFFD}');
-        let bytes = whole.then(|| told.text.as_bytes());
+        let bytes = whole.then_some(told.text.as_bytes());
         json!({"token": told.text, "logprob": told.logprob, "bytes": bytes})
     };
     let entry = |told: &TokenLogprobs| {

@@ -243,11 +243,14 @@ fn canonical<'a>(
     format!("{reasoning}\u{0}{content}{calls}")
 }
 
+/// Of one choice: reasoning, text, and calls by name and arguments.
+type Kept = (String, String, Vec<(String, String)>);
+
 /// What each choice of a kept answer says: one JSON object, or events.
 fn kept_choices(answer: &[u8]) -> Result<Vec<String>, RerunError> {
     let unreadable = |error: serde_json::Error| RerunError::Answer(error.to_string());
     let text = std::str::from_utf8(answer).map_err(|e| RerunError::Answer(e.to_string()))?;
-    let mut kept: Vec<(String, String, Vec<(String, String)>)> = Vec::new();
+    let mut kept: Vec<Kept> = Vec::new();
     let events: Vec<&str> = match text.starts_with("data:") {
         true => text.lines().filter_map(|line| line.strip_prefix("data: ")).collect(),
         false => vec![text],

@@ -223,6 +223,7 @@ impl BatchEngine {
 }
 
 /// The same memory for spans of another life.
+#[allow(clippy::unnecessary_filter_map, reason = "the spans' lifetime changes")]
 fn emptied<'b>(mut spans: Vec<Span<'_>>) -> Vec<Span<'b>> {
     spans.clear();
     spans.into_iter().filter_map(|_| None).collect()
