@@ -35,6 +35,24 @@ pub enum RequestError {
     /// No model, or a name above the limit.
     #[error("model must be a name of 1 to {MAX_MODEL_NAME_BYTES} bytes")]
     ModelName,
+    /// A ceiling or a count of choices that is no whole number from 0 on.
+    #[error("{param} must be a whole number, 1 or more")]
+    Count {
+        /// The member's name.
+        param: &'static str,
+    },
+}
+
+impl RequestError {
+    /// The member at fault, where it is one.
+    pub fn param(&self) -> Option<&'static str> {
+        match self {
+            RequestError::ModelName => Some("model"),
+            RequestError::TooManyMessages { .. } => Some("messages"),
+            RequestError::Count { param } => Some(param),
+            RequestError::TooLong { .. } | RequestError::Malformed { .. } => None,
+        }
+    }
 }
 
 /// A chat request and the few facts an order needs.
@@ -54,11 +72,11 @@ struct Shape {
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
-    max_tokens: Option<u64>,
+    max_tokens: Option<serde_json::Number>,
     #[serde(default)]
-    max_completion_tokens: Option<u64>,
+    max_completion_tokens: Option<serde_json::Number>,
     #[serde(default)]
-    n: Option<u64>,
+    n: Option<serde_json::Number>,
 }
 
 impl ChatRequest {
@@ -75,14 +93,14 @@ impl ChatRequest {
         if shape.model.is_empty() || shape.model.len() > MAX_MODEL_NAME_BYTES {
             return Err(RequestError::ModelName);
         }
+        let most = count("max_completion_tokens", shape.max_completion_tokens.as_ref())?;
+        let max_tokens = count("max_tokens", shape.max_tokens.as_ref())?;
+        let choices = count("n", shape.n.as_ref())?.unwrap_or(1).max(1);
         Ok(ChatRequest {
             body: body.to_vec(),
             model: shape.model,
             stream: shape.stream.unwrap_or(false),
-            max_output: shape
-                .max_completion_tokens
-                .or(shape.max_tokens)
-                .map(|each| TokenCount(each.saturating_mul(shape.n.unwrap_or(1).max(1)))),
+            max_output: most.or(max_tokens).map(|each| TokenCount(each.saturating_mul(choices))),
             message_count: shape.messages.len(),
         })
     }
@@ -110,6 +128,18 @@ impl ChatRequest {
     /// How many messages.
     pub fn message_count(&self) -> usize {
         self.message_count
+    }
+}
+
+/// A number from 0 on; that 0 is too few is the enclave's to say.
+fn count(
+    param: &'static str,
+    number: Option<&serde_json::Number>,
+) -> Result<Option<u64>, RequestError> {
+    match number.map(serde_json::Number::as_u64) {
+        None => Ok(None),
+        Some(Some(count)) => Ok(Some(count)),
+        Some(None) => Err(RequestError::Count { param }),
     }
 }
 
@@ -151,6 +181,12 @@ mod tests {
         assert!(matches!(read("{}"), RequestError::Malformed { .. }));
         assert!(matches!(read(r#"{"model":7,"messages":[]}"#), RequestError::Malformed { .. }));
         assert_eq!(read(r#"{"model":"","messages":[]}"#), RequestError::ModelName);
+        for param in ["max_tokens", "max_completion_tokens", "n"] {
+            for number in ["-1", "1.5"] {
+                let error = read(&format!(r#"{{"model":"m","messages":[],"{param}":{number}}}"#));
+                assert_eq!((error.param(), error), (Some(param), RequestError::Count { param }));
+            }
+        }
         let long = format!(r#"{{"model":"m","messages":[{}]}}"#, vec!["1"; 10_001].join(","));
         assert_eq!(read(&long), RequestError::TooManyMessages { got: 10_001 });
         let big = " ".repeat(MAX_REQUEST_BYTES + 1);

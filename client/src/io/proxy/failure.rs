@@ -94,7 +94,12 @@ impl From<&PlanError> for Failure {
 impl From<&RequestError> for Failure {
     fn from(error: &RequestError) -> Failure {
         let status = if matches!(error, RequestError::TooLong { .. }) { 413 } else { 400 };
-        Failure::new(status, "invalid_request_error", "bad_request").saying(error.to_string())
+        let failure =
+            Failure::new(status, "invalid_request_error", "bad_request").saying(error.to_string());
+        match error.param() {
+            Some(param) => failure.param(param),
+            None => failure,
+        }
     }
 }
 
