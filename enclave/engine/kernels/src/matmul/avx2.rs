@@ -11,8 +11,8 @@
 
 use std::arch::x86_64::*;
 
+use super::part::Part;
 use super::{Rows, Task};
-use crate::activation::{Activations, BLOCK};
 use crate::weights::{LANES, SUPER, TILE, Tiles};
 
 /// Bytes ahead that weights are asked for when few rows use them.
@@ -83,64 +83,6 @@ unsafe fn step<const M: usize>(task: &Task<'_>, column: usize, row: usize) {
             _mm256_storeu_ps(lanes.as_mut_ptr().add(8), high);
         }
         task.target.put(row + m, column, &lanes, task.into);
-    }
-}
-
-/// Rows of activations from some row on.
-#[derive(Clone, Copy)]
-struct Part {
-    quants: *const i8,
-    scales: *const f32,
-    offsets: *const crate::activation::Offsets,
-    totals: *const f32,
-    width: usize,
-    blocks: usize,
-}
-
-impl Part {
-    #[inline(always)]
-    unsafe fn of(rows: &Activations, row: usize) -> Part {
-        let (width, blocks) = (rows.width(), rows.blocks());
-        // SAFETY: `row` is below the rows filled.
-        unsafe {
-            Part {
-                quants: rows.quants.as_ptr().add(row * width),
-                scales: rows.scales.as_ptr().add(row * blocks),
-                offsets: rows.offsets.as_ptr().add(row * blocks),
-                totals: rows.totals.as_ptr().add(row * blocks),
-                width,
-                blocks,
-            }
-        }
-    }
-
-    /// Four quants of row `m`, in every lane.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn four(&self, m: usize, block: usize, group: usize) -> __m256i {
-        // SAFETY: inside row m.
-        unsafe {
-            let at = self.quants.add(m * self.width + block * BLOCK + group * 4);
-            _mm256_set1_epi32(at.cast::<i32>().read_unaligned())
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scale(&self, m: usize, block: usize) -> f32 {
-        // SAFETY: inside row m.
-        unsafe { *self.scales.add(m * self.blocks + block) }
-    }
-
-    #[inline(always)]
-    unsafe fn total(&self, m: usize, block: usize) -> f32 {
-        // SAFETY: inside row m.
-        unsafe { *self.totals.add(m * self.blocks + block) }
-    }
-
-    #[inline(always)]
-    unsafe fn offsets(&self, m: usize, block: usize) -> crate::activation::Offsets {
-        // SAFETY: inside row m.
-        unsafe { *self.offsets.add(m * self.blocks + block) }
     }
 }
 
@@ -230,7 +172,7 @@ unsafe fn q8<const M: usize>(
                     let signed = _mm256_xor_si256(stored, flip);
                     let magnitude = _mm256_abs_epi8(signed);
                     for m in 0..M {
-                        let four = _mm256_sign_epi8(rows.four(m, b, g), signed);
+                        let four = _mm256_sign_epi8(_mm256_set1_epi32(rows.four(m, b, g)), signed);
                         let pairs = _mm256_maddubs_epi16(magnitude, four);
                         let sum = _mm256_madd_epi16(pairs, ones);
                         dots[m][half] = _mm256_add_epi32(dots[m][half], sum);
@@ -263,8 +205,10 @@ unsafe fn nibble_dots<const M: usize>(at: *const u8, rows: &Part, b: usize) -> [
                 let even = _mm256_and_si256(stored, low);
                 let odd = _mm256_and_si256(_mm256_srli_epi16::<4>(stored), low);
                 for m in 0..M {
-                    let first = _mm256_maddubs_epi16(even, rows.four(m, b, pair * 2));
-                    let second = _mm256_maddubs_epi16(odd, rows.four(m, b, pair * 2 + 1));
+                    let first =
+                        _mm256_maddubs_epi16(even, _mm256_set1_epi32(rows.four(m, b, pair * 2)));
+                    let second =
+                        _mm256_maddubs_epi16(odd, _mm256_set1_epi32(rows.four(m, b, pair * 2 + 1)));
                     let both = _mm256_add_epi16(first, second);
                     short[m][half] = _mm256_add_epi16(short[m][half], both);
                 }
@@ -373,7 +317,7 @@ unsafe fn q6k<const M: usize>(
                             _mm256_and_si256(high, high_bits),
                         );
                         for m in 0..M {
-                            let four = rows.four(m, b, part * 4 + g);
+                            let four = _mm256_set1_epi32(rows.four(m, b, part * 4 + g));
                             let pairs = _mm256_maddubs_epi16(weights, four);
                             let sum = _mm256_madd_epi16(pairs, ones);
                             dots[m][half] = _mm256_add_epi32(dots[m][half], sum);

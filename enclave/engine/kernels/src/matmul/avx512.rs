@@ -8,8 +8,8 @@
 
 use std::arch::x86_64::*;
 
+use super::part::Part;
 use super::{Rows, Task};
-use crate::activation::{Activations, BLOCK, Offsets};
 use crate::weights::{LANES, SUPER, TILE, Tiles};
 
 /// Lines ahead that weights are asked for when few rows use them: 8 KiB.
@@ -95,66 +95,6 @@ unsafe fn step<const M: usize, const N: usize>(task: &Task<'_>, column: usize, r
     }
 }
 
-/// Rows of activations from some row on.
-#[derive(Clone, Copy)]
-struct Part {
-    quants: *const i8,
-    scales: *const f32,
-    offsets: *const Offsets,
-    totals: *const f32,
-    width: usize,
-    blocks: usize,
-}
-
-impl Part {
-    #[inline(always)]
-    unsafe fn of(rows: &Activations, row: usize) -> Part {
-        let (width, blocks) = (rows.width(), rows.blocks());
-        // SAFETY: `row` is below the rows filled.
-        unsafe {
-            Part {
-                quants: rows.quants.as_ptr().add(row * width),
-                scales: rows.scales.as_ptr().add(row * blocks),
-                offsets: rows.offsets.as_ptr().add(row * blocks),
-                totals: rows.totals.as_ptr().add(row * blocks),
-                width,
-                blocks,
-            }
-        }
-    }
-
-    /// Four quants of row `m`, in every lane.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn four(&self, m: usize, block: usize, group: usize) -> __m512i {
-        // SAFETY: inside row m.
-        unsafe {
-            let at = self.quants.add(m * self.width + block * BLOCK + group * 4);
-            _mm512_set1_epi32(at.cast::<i32>().read_unaligned())
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn scale(&self, m: usize, block: usize) -> __m512 {
-        // SAFETY: inside row m.
-        unsafe { _mm512_set1_ps(*self.scales.add(m * self.blocks + block)) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn total(&self, m: usize, block: usize) -> __m512 {
-        // SAFETY: inside row m.
-        unsafe { _mm512_set1_ps(*self.totals.add(m * self.blocks + block)) }
-    }
-
-    #[inline(always)]
-    unsafe fn offsets(&self, m: usize, block: usize) -> *const Offsets {
-        // SAFETY: inside row m.
-        unsafe { self.offsets.add(m * self.blocks + block) }
-    }
-}
-
 /// Asks for the bytes that will be needed some tiles later.
 #[inline(always)]
 unsafe fn prefetch(at: *const u8) {
@@ -184,7 +124,7 @@ unsafe fn q8<const M: usize, const N: usize>(
         unsafe {
             let mut dots = [[_mm512_setzero_si512(); N]; M];
             for m in 0..M {
-                dots[m] = [_mm512_set1_epi32((*rows.offsets(m, b)).times_128); N];
+                dots[m] = [_mm512_set1_epi32(rows.offsets(m, b).times_128); N];
             }
             let at: [*const u8; N] =
                 std::array::from_fn(|n| quants.as_ptr().add((tiles[n] + b) * TILE));
@@ -197,7 +137,7 @@ unsafe fn q8<const M: usize, const N: usize>(
                     }
                 }
                 for m in 0..M {
-                    let four = rows.four(m, b, g);
+                    let four = _mm512_set1_epi32(rows.four(m, b, g));
                     for n in 0..N {
                         dots[m][n] = _mm512_dpbusd_epi32(dots[m][n], weights[n], four);
                     }
@@ -206,7 +146,7 @@ unsafe fn q8<const M: usize, const N: usize>(
             for n in 0..N {
                 let scale = halves(scales.as_ptr().add((tiles[n] + b) * LANES));
                 for m in 0..M {
-                    let both = _mm512_mul_ps(scale, rows.scale(m, b));
+                    let both = _mm512_mul_ps(scale, _mm512_set1_ps(rows.scale(m, b)));
                     let dot = _mm512_cvtepi32_ps(dots[m][n]);
                     sums[m][n] = _mm512_fmadd_ps(dot, both, sums[m][n]);
                 }
@@ -242,7 +182,7 @@ unsafe fn nibble_dots<const M: usize, const N: usize>(
             }
             for side in 0..2 {
                 for m in 0..M {
-                    let four = rows.four(m, b, pair * 2 + side);
+                    let four = _mm512_set1_epi32(rows.four(m, b, pair * 2 + side));
                     for n in 0..N {
                         dots[m][n] = _mm512_dpbusd_epi32(dots[m][n], weights[n][side], four);
                     }
@@ -266,14 +206,14 @@ unsafe fn q4<const M: usize, const N: usize>(
         unsafe {
             let mut dots = [[_mm512_setzero_si512(); N]; M];
             for m in 0..M {
-                dots[m] = [_mm512_set1_epi32((*rows.offsets(m, b)).times_8); N];
+                dots[m] = [_mm512_set1_epi32(rows.offsets(m, b).times_8); N];
             }
             let at = std::array::from_fn(|n| quants.as_ptr().add((tiles[n] + b) * TILE / 2));
             nibble_dots(&mut dots, at, &rows, b);
             for n in 0..N {
                 let scale = halves(scales.as_ptr().add((tiles[n] + b) * LANES));
                 for m in 0..M {
-                    let both = _mm512_mul_ps(scale, rows.scale(m, b));
+                    let both = _mm512_mul_ps(scale, _mm512_set1_ps(rows.scale(m, b)));
                     let dot = _mm512_cvtepi32_ps(dots[m][n]);
                     sums[m][n] = _mm512_fmadd_ps(dot, both, sums[m][n]);
                 }
@@ -322,10 +262,10 @@ unsafe fn q4k<const M: usize, const N: usize>(
                 let scale = _mm512_mul_ps(halves(both), bytes(step));
                 let minimum = _mm512_mul_ps(halves(both.add(LANES)), bytes(step.add(LANES)));
                 for m in 0..M {
-                    let scale = _mm512_mul_ps(scale, rows.scale(m, b));
+                    let scale = _mm512_mul_ps(scale, _mm512_set1_ps(rows.scale(m, b)));
                     let dot = _mm512_cvtepi32_ps(dots[m][n]);
                     let sum = _mm512_fmadd_ps(dot, scale, sums[m][n]);
-                    sums[m][n] = _mm512_fnmadd_ps(minimum, rows.total(m, b), sum);
+                    sums[m][n] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(rows.total(m, b)), sum);
                 }
             }
         }
@@ -350,7 +290,7 @@ unsafe fn q6k<const M: usize, const N: usize>(
             unsafe {
                 let mut dots = [[_mm512_setzero_si512(); N]; M];
                 for m in 0..M {
-                    dots[m] = [_mm512_set1_epi32((*rows.offsets(m, b)).times_32[half]); N];
+                    dots[m] = [_mm512_set1_epi32(rows.offsets(m, b).times_32[half]); N];
                 }
                 for g in 0..4 {
                     let mut weights = [_mm512_setzero_si512(); N];
@@ -376,7 +316,7 @@ unsafe fn q6k<const M: usize, const N: usize>(
                         );
                     }
                     for m in 0..M {
-                        let four = rows.four(m, b, half * 4 + g);
+                        let four = _mm512_set1_epi32(rows.four(m, b, half * 4 + g));
                         for n in 0..N {
                             dots[m][n] = _mm512_dpbusd_epi32(dots[m][n], weights[n], four);
                         }
@@ -388,7 +328,7 @@ unsafe fn q6k<const M: usize, const N: usize>(
                     let step = signed_bytes(steps.as_ptr().add((tile * 2 + half) * LANES));
                     let scale = _mm512_mul_ps(scale, step);
                     for m in 0..M {
-                        let scale = _mm512_mul_ps(scale, rows.scale(m, b));
+                        let scale = _mm512_mul_ps(scale, _mm512_set1_ps(rows.scale(m, b)));
                         let dot = _mm512_cvtepi32_ps(dots[m][n]);
                         sums[m][n] = _mm512_fmadd_ps(dot, scale, sums[m][n]);
                     }
