@@ -1,4 +1,5 @@
-//! How fast a model runs here: reading a prompt of 512 words, and decoding alone and in company.
+//! How fast a model runs here: reading a prompt of 512 digits (one token each in Qwen's
+//! vocabularies), and decoding alone and in company.
 //!
 //! `cargo run --release -p bulla-engine --example throughput -- MODEL [none|q8_0|q4_0]`
 
@@ -40,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Seconds until `streams` sequences have read `prompt` words and generated `answer` tokens each.
+/// Seconds until `streams` sequences have read `prompt` digits and generated `answer` tokens each.
 fn run(
     engine: &mut BatchEngine,
     streams: u64,
@@ -48,7 +49,7 @@ fn run(
     answer: u32,
 ) -> Result<f64, Box<dyn std::error::Error>> {
     for id in 0..streams {
-        let prompt = engine.model().prompt_text(&" x".repeat(prompt))?;
+        let prompt = engine.model().prompt_text(&"7".repeat(prompt))?;
         let sampling = Sampling::greedy();
         let request = GenerateRequest::new(prompt, sampling, answer);
         engine.submit(SequenceId(id), request)?;
