@@ -124,16 +124,26 @@ impl Anchor {
         command
     }
 
-    /// Starts `llama-server` with a slot for each stream.
-    pub fn serve(&self, file: &Path, streams: usize, tokens: usize) -> anyhow::Result<Server> {
+    /// Starts `llama-server` with a slot for each stream; once more without repacking where it dies
+    /// of a signal.
+    pub fn serve(&mut self, file: &Path, streams: usize, tokens: usize) -> anyhow::Result<Server> {
+        loop {
+            if let Some(server) = self.start(file, streams, tokens)?.wait_until_ready()? {
+                return Ok(server);
+            }
+            ensure!(self.repack, "llama-server died while it loaded the model");
+            self.repack = false;
+        }
+    }
+
+    fn start(&self, file: &Path, streams: usize, tokens: usize) -> anyhow::Result<Server> {
         let address = free_address()?;
         let mut command = self.command("llama-server", &["--no-repack"]);
         command.arg("-m").arg(file).args(["--host", "127.0.0.1", "--log-disable"]);
         command.args(["--port", &address.port().to_string()]);
         command.args(["-np", &streams.to_string(), "-c", &(streams * tokens).to_string()]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let server = Server { child: command.spawn().context("starting llama-server")?, address };
-        server.wait_until_ready()
+        Ok(Server { child: command.spawn().context("starting llama-server")?, address })
     }
 }
 
@@ -145,16 +155,19 @@ pub struct Server {
 }
 
 impl Server {
-    fn wait_until_ready(mut self) -> anyhow::Result<Server> {
+    /// `None` where it died of a signal.
+    fn wait_until_ready(mut self) -> anyhow::Result<Option<Server>> {
         let started = Instant::now();
         while !healthy(self.address) {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("llama-server ended with {status} while it loaded the model");
+            match self.child.try_wait()? {
+                Some(status) if status.code().is_none() => return Ok(None),
+                Some(status) => bail!("llama-server ended with {status} as it loaded the model"),
+                None => {}
             }
             ensure!(started.elapsed() < READY_WITHIN, "llama-server was not ready in time");
             std::thread::sleep(Duration::from_millis(100));
         }
-        Ok(self)
+        Ok(Some(self))
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn measure(bench: &mut Bench, folder: &Path) -> anyhow::Result<Vec<Row
     let file = bench.file(&QWEN2_5_0_5B, Format::Q8_0)?;
     let engine = Candidate::load(&file, bench.threads)?.into_engine();
     let mut prompts = Prompts::new(&engine)?;
-    let peer = match &bench.anchor {
+    let peer = match &mut bench.anchor {
         Some(anchor) => {
             let room = PROMPT_TOKENS + ANSWER_TOKENS as usize + 16;
             Some(anchor.serve(&file, CLIENTS, room)?)
