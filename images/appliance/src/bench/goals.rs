@@ -18,6 +18,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::ledger::{BATCHES, disk};
+use super::markdown;
 use super::stopwatch::quantile;
 
 /// Pairs per second a ledger in this market claims, on SQLite doubled.
@@ -132,19 +133,9 @@ fn print(goals: &[Goal], json: bool) {
         anstream::println!("{}", Value::Array(goals.iter().map(Goal::to_json).collect()));
         return;
     }
-    let mut rows = vec![["work", "per second", "99 % within", "goal", "met"].map(str::to_owned)];
-    rows.extend(goals.iter().map(Goal::cells));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 5] = std::array::from_fn(|column| width(column).unwrap_or_default());
-    for (number, row) in rows.iter().enumerate() {
-        let padded: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        anstream::println!("| {} |", padded.join(" | "));
-        if number == 0 {
-            let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-            anstream::println!("| {} |", rule.join(" | "));
-        }
-    }
+    let headings = ["work", "per second", "99 % within", "goal", "met"];
+    let table = markdown::table(headings, goals.iter().map(Goal::cells));
+    table.iter().for_each(|line| anstream::println!("{line}"));
 }
 
 /// What the disk itself does.

@@ -7,6 +7,7 @@ mod engine;
 mod folder;
 mod goals;
 mod ledger;
+mod markdown;
 mod path;
 mod records;
 mod row;

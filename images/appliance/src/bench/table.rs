@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::markdown;
 use super::row::Line;
 
 const HEADINGS: [&str; 8] =
@@ -23,24 +24,8 @@ pub fn print(lines: &[Line], json: bool) {
     }
 }
 
-/// A Markdown table, its columns aligned.
 fn render(lines: &[Line]) -> Vec<String> {
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    rows.extend(lines.iter().map(Line::cells));
-    let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    };
-    let widths: [usize; 8] = std::array::from_fn(width);
-    let mut text: Vec<String> = rows.iter().map(|row| render_row(row, &widths)).collect();
-    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-    text.insert(1, format!("| {} |", rule.join(" | ")));
-    text
-}
-
-fn render_row(cells: &[String; 8], widths: &[usize; 8]) -> String {
-    let padded: Vec<String> =
-        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-    format!("| {} |", padded.join(" | "))
+    markdown::table(HEADINGS, lines.iter().map(Line::cells))
 }
 
 fn notes() -> Vec<String> {

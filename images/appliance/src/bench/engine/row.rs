@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::markdown;
 use super::super::stopwatch::quantile;
 
 /// What a row must reach.
@@ -145,22 +146,7 @@ const HEADINGS: [&str; 7] = ["work", "beside", "anchor", "ours", "ratio", "goal"
 
 /// A Markdown table, its columns aligned.
 pub fn table(rows: &[Row]) -> Vec<String> {
-    let mut cells = vec![HEADINGS.map(str::to_owned)];
-    cells.extend(rows.iter().map(Row::cells));
-    let widths: [usize; 7] = std::array::from_fn(|column| {
-        cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    });
-    let mut lines: Vec<String> = cells
-        .iter()
-        .map(|row| {
-            let padded: Vec<String> =
-                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            format!("| {} |", padded.join(" | "))
-        })
-        .collect();
-    let rule: Vec<String> = widths.iter().map(|width| "-".repeat((*width).max(3))).collect();
-    lines.insert(1, format!("| {} |", rule.join(" | ")));
-    lines
+    markdown::table(HEADINGS, rows.iter().map(Row::cells))
 }
 
 #[cfg(test)]
