@@ -45,7 +45,7 @@ const EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Outside packages with few homes: package, crates that may name it.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 19] = [
     ("candle-core", &["bulla-engine"]),
     ("tokenizers", &["bulla-engine"]),
     ("minijinja", &["bulla-engine"]),
@@ -54,6 +54,12 @@ const HOMES: [(&str, &[&str]); 13] = [
     ("bhttp", &["bulla-attestation"]),
     ("x509-parser", &["bulla-attestation"]),
     ("regorus", &["bulla-attestation"]),
+    ("ed25519-dalek", &["bulla-attestation"]),
+    ("ml-dsa", &["bulla-tlog"]),
+    ("maud", &["bulla-broker", "bulla-client"]),
+    ("utoipa", &["bulla-broker"]),
+    ("argon2", &["bulla-broker"]),
+    ("openidconnect", &["bulla-broker"]),
     ("rusqlite", &["bulla-broker"]),
     ("tokio-postgres", &["bulla-broker"]),
     ("rsa", &["bulla-enclave"]),
