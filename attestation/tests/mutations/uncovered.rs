@@ -48,8 +48,8 @@ pub const UNCOVERED: &[Uncovered] = &[
     },
     Uncovered {
         what: "certificates inside a quote",
-        why: "the PCK chain is text outside the signed part of the quote. A certificate counts by \
-              its issuer's signature; one that is spoiled is not believed, and the verdict holds \
+        why: "the PCK chain is text outside the signed part of the quote, as is the type that calls \
+              it a chain or a leaf. A certificate counts by its issuer's signature; one that is spoiled is not believed, and the verdict holds \
               only where another copy, or the pinned root, completes the chain",
         covers: |case| {
             case.kind == TeeKind::Tdx && case.is_evidence && is_quote_with_other_chain(case)
@@ -164,9 +164,14 @@ fn is_quote_with_other_chain(case: &Accepted<'_>) -> bool {
     let (Ok(before), Ok(mut after)) = (Quote::parse(case.before), Quote::parse(case.after)) else {
         return false;
     };
-    let chains = (before.certification.data, after.certification.data);
-    after.certification.data = before.certification.data;
-    before == after && is_spoiled_at_most(chains.0, chains.1)
+    let (Some(chain), Some(other)) =
+        (before.certification.certificates(), after.certification.certificates())
+    else {
+        return false;
+    };
+    // The type says "chain" or "leaf alone"; either is read as certificates, which speak for themselves.
+    after.certification = before.certification;
+    before == after && is_spoiled_at_most(chain, other)
 }
 
 fn is_rim_with_other_chain(case: &Accepted<'_>) -> bool {

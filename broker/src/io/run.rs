@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
 use bulla_attestation::policy::Policy;
 use bulla_wire::ids::Digest;
@@ -155,7 +156,7 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, RunError> {
 }
 
 async fn serve_on(
-    mut server: axum_server::Server<SocketAddr, axum_server::tls_rustls::RustlsAcceptor>,
+    mut server: axum_server::Server<SocketAddr, RustlsAcceptor<NoDelayAcceptor>>,
     service: Service,
 ) -> std::io::Result<()> {
     let builder = server.http_builder();
@@ -180,7 +181,10 @@ fn serve(
     handle: axum_server::Handle<SocketAddr>,
 ) -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
     let tls = RustlsConfig::from_config(Arc::new(tls));
-    let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+    let server = axum_server::from_tcp_rustls(listener, tls)?
+        // What the enclave streams is passed on at once, however small.
+        .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
+        .handle(handle);
     Ok(serve_on(server, service))
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
 use bulla_attestation::hash::labelled;
 use bulla_engine::Engine;
@@ -261,6 +262,8 @@ async fn serve(
     let handle = Handle::new();
     let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(boot.tls.server))
         .map_err(system("starting the listener"))?
+        // A sealed chunk leaves when it is written, not when the last one was acknowledged.
+        .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
         .handle(handle.clone());
     let serving = tokio::spawn(server.serve(routes(served).into_make_service()));
     if let Some(ready) = ready {

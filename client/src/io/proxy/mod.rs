@@ -20,6 +20,7 @@ use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use axum::{Json, Router, middleware};
 use bulla_wire::http::{PATH_HEALTH, PATH_MODELS};
 use tokio::net::TcpListener;
@@ -69,6 +70,8 @@ pub async fn serve(
     let guard = Arc::new(Guard::new(bound.port(), credential));
     // Nobody has to listen for readiness.
     let _ = ready.send(bound);
+    // Tokens reach the application when they are here; a socket that cannot be told so still works.
+    let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
     axum::serve(listener, router(client, guard))
         .with_graceful_shutdown(shutdown)
         .await

@@ -84,10 +84,16 @@ impl Anchor {
 
     /// Peak memory of reading and decoding, in bytes.
     pub fn peak_bytes(&mut self, file: &Path, prompt: usize, answer: usize) -> anyhow::Result<u64> {
-        let mut command = self.command("llama-bench", &["--repack", "0"]);
-        command.arg("-m").arg(file).args(["-r", "1", "-o", "json"]);
-        command.args(["-p", &prompt.to_string(), "-n", &answer.to_string()]);
-        memory::peak_of(command)
+        loop {
+            let mut command = self.command("llama-bench", &["--repack", "0"]);
+            command.arg("-m").arg(file).args(["-o", "json"]);
+            numbers(&mut command, &[("-r", 1), ("-p", prompt), ("-n", answer)]);
+            if let Some(peak) = memory::peak_of(command)? {
+                return Ok(peak);
+            }
+            ensure!(self.repack, "llama-bench dies of a signal, with and without repacking");
+            self.repack = false;
+        }
     }
 
     /// Runs a tool; once more without repacking where it dies of a signal.

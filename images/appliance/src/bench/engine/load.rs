@@ -42,6 +42,7 @@ pub struct Question {
 /// What one client heard.
 struct Heard {
     first: Duration,
+    first_text: Duration,
     gaps: Vec<Duration>,
     tokens: u64,
 }
@@ -52,6 +53,9 @@ pub struct Load {
     pub tokens_per_second: f64,
     /// Times to the first token, in seconds.
     pub first: Vec<f64>,
+    /// Times to the first text, in seconds: a token may end in the middle of a character, and the
+    /// sealed path sends nothing before there is something to say.
+    pub first_text: Vec<f64>,
     /// Times between tokens, in seconds.
     pub gaps: Vec<f64>,
 }
@@ -60,6 +64,11 @@ impl Load {
     /// Median time to the first token, in milliseconds.
     pub fn median_first_ms(&self) -> f64 {
         1e3 * quantile(&mut self.first.clone(), 0.5).unwrap_or_default()
+    }
+
+    /// Median time to the first text, in milliseconds.
+    pub fn median_first_text_ms(&self) -> f64 {
+        1e3 * quantile(&mut self.first_text.clone(), 0.5).unwrap_or_default()
     }
 
     /// The longest time between tokens over the median one.
@@ -99,6 +108,7 @@ pub async fn run(
     Ok(Load {
         tokens_per_second: tokens as f64 / seconds,
         first: all.iter().map(|heard| heard.first.as_secs_f64()).collect(),
+        first_text: all.iter().map(|heard| heard.first_text.as_secs_f64()).collect(),
         gaps: all.iter().flat_map(|heard| heard.gaps.iter().map(Duration::as_secs_f64)).collect(),
     })
 }
@@ -111,21 +121,37 @@ async fn one(service: &Service, question: Question, max_tokens: u32) -> anyhow::
                 "temperature": 0, "ignore_eos": true, "cache_prompt": false,
                 "return_tokens": true,
             });
-            over_http(*address, "/completion", body, peer_tokens).await
+            over_http(*address, "/completion", body, peer_event).await
         }
         Service::Plain(address) => {
             let body = json!({ "prompt": question.text, "max_tokens": max_tokens });
-            over_http(*address, "/", body, |event| event["tokens"].as_u64().unwrap_or(0)).await
+            over_http(*address, "/", body, plain_event).await
         }
         Service::Sealed(client, model) => sealed(client, model, &question.text, max_tokens).await,
     }
 }
 
-/// Tokens of an event of `llama-server`; its last one repeats none.
-fn peer_tokens(event: &Value) -> u64 {
-    match event["stop"].as_bool() {
+/// What an event brought.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    tokens: u64,
+    has_text: bool,
+}
+
+/// An event of `llama-server`; its last one repeats no token.
+fn peer_event(event: &Value) -> Said {
+    let tokens = match event["stop"].as_bool() {
         Some(true) => 0,
         _ => event["tokens"].as_array().map_or(1, |tokens| tokens.len().max(1) as u64),
+    };
+    Said { tokens, has_text: event["content"].as_str().is_some_and(|text| !text.is_empty()) }
+}
+
+/// An event of our plain server.
+fn plain_event(event: &Value) -> Said {
+    Said {
+        tokens: event["tokens"].as_u64().unwrap_or(0),
+        has_text: event["text"].as_str().is_some_and(|text| !text.is_empty()),
     }
 }
 
@@ -133,25 +159,32 @@ fn peer_tokens(event: &Value) -> u64 {
 struct Clock {
     asked: Instant,
     times: Vec<Duration>,
+    first_text: Option<Duration>,
     tokens: u64,
 }
 
 impl Clock {
     fn start() -> Clock {
-        Clock { asked: Instant::now(), times: Vec::new(), tokens: 0 }
+        Clock { asked: Instant::now(), times: Vec::new(), first_text: None, tokens: 0 }
     }
 
-    fn hear(&mut self, tokens: u64) {
-        if tokens > 0 {
-            self.times.push(self.asked.elapsed());
-            self.tokens += tokens;
+    fn hear(&mut self, said: Said) {
+        let now = self.asked.elapsed();
+        if said.tokens > 0 {
+            self.times.push(now);
+            self.tokens += said.tokens;
+        }
+        if said.has_text {
+            self.first_text.get_or_insert(now);
         }
     }
 
     fn heard(self) -> anyhow::Result<Heard> {
         let first = *self.times.first().context("an answer without a token")?;
         let gaps = self.times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        Ok(Heard { first, gaps, tokens: self.tokens })
+        // An answer of characters cut in half has no text at all.
+        let first_text = self.first_text.unwrap_or(first);
+        Ok(Heard { first, first_text, gaps, tokens: self.tokens })
     }
 }
 
@@ -159,7 +192,7 @@ async fn over_http(
     address: SocketAddr,
     path: &str,
     body: Value,
-    tokens: impl Fn(&Value) -> u64,
+    said: impl Fn(&Value) -> Said,
 ) -> anyhow::Result<Heard> {
     let mut clock = Clock::start();
     let stream = TcpStream::connect(address).await?;
@@ -182,7 +215,9 @@ async fn over_http(
                 continue;
             }
             if let Some(event) = line.strip_prefix(b"data: ") {
-                clock.hear(serde_json::from_slice(event).map_or(0, |event| tokens(&event)));
+                if let Ok(event) = serde_json::from_slice(event) {
+                    clock.hear(said(&event));
+                }
             }
             line.clear();
         }
@@ -211,7 +246,8 @@ async fn sealed(
                 ensure!(status == 200, "the enclave answered {status}");
             }
             Progress::Answer(Piece::Body(bytes)) => {
-                clock.hear(events.push(&bytes).len() as u64);
+                let bytes = events.push(&bytes).len();
+                clock.hear(Said { tokens: bytes as u64, has_text: bytes > 0 });
             }
             Progress::Done(settled) => {
                 // A text may hold several tokens: the receipt counts.
@@ -230,15 +266,24 @@ mod tests {
 
     #[test]
     fn the_worst_gap_is_held_against_the_median() {
-        let load =
-            Load { tokens_per_second: 1.0, first: vec![0.2, 0.1, 0.3], gaps: vec![0.1, 0.2, 0.1] };
+        let load = Load {
+            tokens_per_second: 1.0,
+            first: vec![0.2, 0.1, 0.3],
+            first_text: vec![0.3, 0.2, 0.4],
+            gaps: vec![0.1, 0.2, 0.1],
+        };
         assert_eq!(load.median_first_ms(), 200.0);
+        assert_eq!(load.median_first_text_ms(), 300.0);
         assert!((load.worst_gap_ratio() - 2.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_peers_last_event_counts_nothing() {
-        assert_eq!(peer_tokens(&json!({"tokens": [1, 2], "stop": false})), 2);
-        assert_eq!(peer_tokens(&json!({"tokens": [], "stop": true})), 0);
+        let said = |tokens, has_text| Said { tokens, has_text };
+        assert_eq!(
+            peer_event(&json!({"tokens": [1, 2], "content": "", "stop": false})),
+            said(2, false)
+        );
+        assert_eq!(peer_event(&json!({"tokens": [], "content": "a", "stop": true})), said(0, true));
     }
 }

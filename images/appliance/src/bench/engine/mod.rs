@@ -136,7 +136,8 @@ impl Bench {
             .with_goal(Goal::RatioAtMost(1.1));
         let mut ours = Command::new(std::env::current_exe().context("finding this program")?);
         ours.args(["bench", "engine", "--threads", &self.threads.to_string(), "--once"]).arg(&file);
-        row.candidate.push(memory::peak_of(ours)? as f64 / 1e6);
+        let peak = memory::peak_of(ours)?.context("our own process died of a signal")?;
+        row.candidate.push(peak as f64 / 1e6);
         if let Some(anchor) = &mut self.anchor {
             let (prompt, answer) = MEMORY_TOKENS;
             row.anchor.push(anchor.peak_bytes(&file, prompt, answer)? as f64 / 1e6);

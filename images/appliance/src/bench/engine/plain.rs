@@ -13,6 +13,7 @@ use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::serve::ListenerExt;
 use bulla_engine::{
     BatchEngine, ChatRequest, Engine, GenerateRequest, Output, Sampling, SequenceId,
 };
@@ -54,6 +55,7 @@ impl Plain {
         let router = Router::new().route("/", post(answer)).with_state(questions);
         let server = tokio::spawn(async move {
             // Ends with this task only.
+            let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
             let _ = axum::serve(listener, router).await;
         });
         Ok(Plain { address, server })
