@@ -120,9 +120,15 @@ impl Anchor {
         }
     }
 
-    fn command(&self, tool: &str, no_repack: &[&str]) -> Command {
-        let mut command = Command::new(self.tools.join(tool));
+    /// One of the tools, with where its libraries are.
+    pub fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(self.tools.join(name));
         command.env("LD_LIBRARY_PATH", &self.tools).stdin(Stdio::null());
+        command
+    }
+
+    fn command(&self, tool: &str, no_repack: &[&str]) -> Command {
+        let mut command = self.tool(tool);
         command.arg("-t").arg(self.threads.to_string());
         if !self.repack {
             command.args(no_repack);

@@ -11,10 +11,12 @@ use bulla_client::request::ChatRequest;
 use bulla_client::session::Piece;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::super::stopwatch::quantile;
 use crate::up::story::SseText;
@@ -188,13 +190,19 @@ impl Clock {
     }
 }
 
-async fn over_http(
+/// Posts JSON and reads a whole answer of JSON.
+pub async fn post(address: SocketAddr, path: &str, body: &Value) -> anyhow::Result<Value> {
+    let (answer, driver) = send(address, path, body).await?;
+    let bytes = answer.into_body().collect().await?.to_bytes();
+    driver.abort();
+    serde_json::from_slice(&bytes).with_context(|| format!("the answer of {address}"))
+}
+
+async fn send(
     address: SocketAddr,
     path: &str,
-    body: Value,
-    said: impl Fn(&Value) -> Said,
-) -> anyhow::Result<Heard> {
-    let mut clock = Clock::start();
+    body: &Value,
+) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) =
@@ -206,6 +214,17 @@ async fn over_http(
         .body(Full::new(Bytes::from(body.to_string())))?;
     let answer = sender.send_request(request).await?;
     ensure!(answer.status().is_success(), "{address} answered {}", answer.status());
+    Ok((answer, driver))
+}
+
+async fn over_http(
+    address: SocketAddr,
+    path: &str,
+    body: Value,
+    said: impl Fn(&Value) -> Said,
+) -> anyhow::Result<Heard> {
+    let mut clock = Clock::start();
+    let (answer, driver) = send(address, path, &body).await?;
     let (mut body, mut line) = (answer.into_body(), Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
@@ -214,10 +233,10 @@ async fn over_http(
                 line.push(byte);
                 continue;
             }
-            if let Some(event) = line.strip_prefix(b"data: ") {
-                if let Ok(event) = serde_json::from_slice(event) {
-                    clock.hear(said(&event));
-                }
+            if let Some(event) = line.strip_prefix(b"data: ")
+                && let Ok(event) = serde_json::from_slice(event)
+            {
+                clock.hear(said(&event));
             }
             line.clear();
         }

@@ -1,8 +1,10 @@
 //! `bulla bench engine`: the engine beside llama.cpp on the same files, run by run in turn.
 
+mod accuracy;
 mod anchor;
 mod bandwidth;
 mod candidate;
+mod gguf;
 mod load;
 mod memory;
 mod plain;
@@ -11,6 +13,7 @@ mod serving;
 mod shape;
 mod speed;
 mod synthetic;
+mod trained;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -61,6 +64,8 @@ enum Work {
     Formats,
     /// 16 clients over HTTP, and through the whole sealed path
     Serving,
+    /// What quantisation costs in accuracy, on the demo model
+    Accuracy,
     /// Peak memory
     Memory,
 }
@@ -112,6 +117,7 @@ impl Bench {
                 Ok(rows)
             }
             Work::Serving => serving::measure(self, folder).await,
+            Work::Accuracy => accuracy::measure(self).await,
             Work::Memory => self.memory(),
         }
     }
@@ -163,7 +169,7 @@ fn print(rows: &[Row], bench: &Bench, json: bool) {
     anstream::println!();
     anstream::println!(
         "medians of {} runs of each side, in turn; {} threads each; weights are noise in the shape \
-         of the model named, the same file for both",
+         of the model named (accuracy: trained ones), the same file for both",
         bench.runs,
         bench.threads,
     );

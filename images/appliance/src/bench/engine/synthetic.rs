@@ -2,16 +2,14 @@
 //!
 //! Weights are drawn as stored blocks, with scales that give them the spread of a fresh model. The
 //! vocabulary is byte-level, its merged tokens are of letters, and a digit is one token.
-//! Source: GGUF version 3 (ggml, `docs/gguf.md`).
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use super::gguf::{self, ALIGNMENT, Metadata};
 use super::shape::{Format, Kind, Shape, Tensor};
 
-/// Where tensor data begins and how tensors are aligned, in bytes.
-const ALIGNMENT: usize = 32;
 /// Text, the end of it, and the two marks of a turn; the numbers Qwen gives them.
 const CONTROL: [(usize, &str); 3] =
     [(151_643, "<|endoftext|>"), (151_644, "<|im_start|>"), (151_645, "<|im_end|>")];
@@ -29,8 +27,7 @@ pub fn write(
     let partial = path.with_extension("partial");
     let mut out = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
     let tensors = shape.tensors(format);
-    let mut head = header(shape, format, &tensors);
-    head.resize(head.len().next_multiple_of(ALIGNMENT), 0);
+    let head = header(shape, format, &tensors);
     out.write_all(&head)?;
     let mut done = head.len() as u64;
     for (index, tensor) in tensors.iter().enumerate() {
@@ -63,23 +60,7 @@ fn header(shape: &Shape, format: Format, tensors: &[Tensor]) -> Vec<u8> {
     metadata.float(&key("attention.layer_norm_rms_epsilon"), 1e-6);
     metadata.number(&key("vocab_size"), shape.vocabulary as u32);
     tokenizer(shape.vocabulary, &mut metadata);
-    let mut bytes = b"GGUF".to_vec();
-    bytes.extend(3u32.to_le_bytes());
-    bytes.extend((tensors.len() as u64).to_le_bytes());
-    bytes.extend(metadata.count.to_le_bytes());
-    bytes.extend(metadata.bytes);
-    let mut offset = 0;
-    for tensor in tensors {
-        put_text(&mut bytes, &tensor.name);
-        bytes.extend((tensor.dimensions.len() as u32).to_le_bytes());
-        for dimension in &tensor.dimensions {
-            bytes.extend((*dimension as u64).to_le_bytes());
-        }
-        bytes.extend((tensor.kind as u32).to_le_bytes());
-        bytes.extend((offset as u64).to_le_bytes());
-        offset += tensor.bytes().next_multiple_of(ALIGNMENT);
-    }
-    bytes
+    gguf::header(&metadata, tensors)
 }
 
 /// A byte-level vocabulary of `size` tokens.
@@ -133,62 +114,6 @@ fn byte_letter(byte: u8) -> char {
             char::from_u32(256 + before).unwrap_or(char::REPLACEMENT_CHARACTER)
         }
     }
-}
-
-/// Metadata of a file, as it is written.
-#[derive(Default)]
-struct Metadata {
-    count: u64,
-    bytes: Vec<u8>,
-}
-
-impl Metadata {
-    fn entry(&mut self, key: &str, kind: u32) {
-        self.count += 1;
-        put_text(&mut self.bytes, key);
-        self.bytes.extend(kind.to_le_bytes());
-    }
-
-    fn number(&mut self, key: &str, value: u32) {
-        self.entry(key, 4);
-        self.bytes.extend(value.to_le_bytes());
-    }
-
-    fn float(&mut self, key: &str, value: f32) {
-        self.entry(key, 6);
-        self.bytes.extend(value.to_le_bytes());
-    }
-
-    fn flag(&mut self, key: &str, value: bool) {
-        self.entry(key, 7);
-        self.bytes.push(u8::from(value));
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.entry(key, 8);
-        put_text(&mut self.bytes, value);
-    }
-
-    fn list(&mut self, key: &str, kind: u32, count: usize) {
-        self.entry(key, 9);
-        self.bytes.extend(kind.to_le_bytes());
-        self.bytes.extend((count as u64).to_le_bytes());
-    }
-
-    fn texts(&mut self, key: &str, values: &[String]) {
-        self.list(key, 8, values.len());
-        values.iter().for_each(|value| put_text(&mut self.bytes, value));
-    }
-
-    fn integers(&mut self, key: &str, values: &[i32]) {
-        self.list(key, 5, values.len());
-        values.iter().for_each(|value| self.bytes.extend(value.to_le_bytes()));
-    }
-}
-
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend((text.len() as u64).to_le_bytes());
-    bytes.extend(text.as_bytes());
 }
 
 /// The data of a tensor: always the same for a place in a file.
