@@ -14,6 +14,7 @@ use bulla_wire::order::{MAX_ORDER_BYTES, Order, OrderKeyRegistration};
 use bulla_wire::price::{MAX_PRICE_BOOK_BYTES, PriceBook};
 use bulla_wire::pull::{MAX_PULL_BYTES, Pull};
 use bulla_wire::receipt::{MAX_RECEIPT_BYTES, UsageReceipt};
+use bulla_wire::supply::{InvoiceDocument, MAX_INVOICE_BYTES, MAX_SUPPLY_BYTES, SupplyStatement};
 use bulla_wire::voucher::{AcceleratorVoucher, MAX_VOUCHER_BYTES};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use zeroize::Zeroizing;
@@ -50,6 +51,8 @@ signable! {
     EpochClose: TYP_EPOCH_CLOSE, MAX_EPOCH_RECORD_BYTES, RECORD;
     Pull: TYP_PULL, MAX_PULL_BYTES, RECORD;
     AcceleratorVoucher: TYP_VOUCHER, MAX_VOUCHER_BYTES, RECORD;
+    SupplyStatement: TYP_SUPPLY, MAX_SUPPLY_BYTES, RECORD;
+    InvoiceDocument: TYP_INVOICE, MAX_INVOICE_BYTES, RECORD;
     PriceBook: TYP_PRICE_BOOK, MAX_PRICE_BOOK_BYTES, PRICE_BOOK;
 }
 

@@ -9,6 +9,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::ledger::{AccountNumber, Queries, StoreError};
+use crate::project::Spender;
 
 /// What every credential begins with, so that leaked ones can be searched for.
 pub const CREDENTIAL_PREFIX: &str = "bulla_";
@@ -31,6 +32,8 @@ pub struct Account {
 pub struct Credential {
     /// Whose it is.
     pub account: AccountNumber,
+    /// The project it speaks for; the account as a whole where it is absent.
+    pub project: Option<u64>,
     /// What it is for.
     pub label: String,
     /// From then on it is refused.
@@ -112,12 +115,30 @@ pub fn credential_digest(text: &str) -> Result<Digest, CredentialError> {
     Ok(labelled(labels::CREDENTIAL, text.as_bytes()))
 }
 
+/// Who sends a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The account.
+    pub account: Account,
+    /// Project and credential.
+    pub spender: Spender,
+}
+
 /// The account a credential speaks for at `now`.
 pub fn authenticate(
     view: &dyn Queries,
     credential: Option<&str>,
     now: UnixSeconds,
 ) -> Result<Account, CredentialError> {
+    principal(view, credential, now).map(|principal| principal.account)
+}
+
+/// Account, project and credential that speak at `now`.
+pub fn principal(
+    view: &dyn Queries,
+    credential: Option<&str>,
+    now: UnixSeconds,
+) -> Result<Principal, CredentialError> {
     let digest = credential_digest(credential.ok_or(CredentialError::Missing)?)?;
     let known = view.credential(&digest)?.ok_or(CredentialError::Unknown)?;
     if let Some(on) = known.revoked_at {
@@ -126,5 +147,6 @@ pub fn authenticate(
     if let Some(on) = known.expires_at.filter(|end| *end <= now) {
         return Err(CredentialError::Expired { on });
     }
-    view.account(known.account)?.ok_or(CredentialError::Unknown)
+    let account = view.account(known.account)?.ok_or(CredentialError::Unknown)?;
+    Ok(Principal { account, spender: Spender { project: known.project, credential: Some(digest) } })
 }

@@ -240,9 +240,12 @@ impl Export<'_> {
 fn tally(sum: &mut Sums, transfer: &Transfer) {
     let amount = transfer.amount.0;
     match transfer.kind {
-        TransferKind::Settle => sum.charged = sum.charged.saturating_add(amount),
-        TransferKind::Refund => sum.refunded = sum.refunded.saturating_add(amount),
-        TransferKind::Issue | TransferKind::Hold | TransferKind::Release | TransferKind::Expire => {
+        TransferKind::Settle | TransferKind::Purchase | TransferKind::Payout => {
+            sum.charged = sum.charged.saturating_add(amount);
         }
+        TransferKind::Refund | TransferKind::Uphold => {
+            sum.refunded = sum.refunded.saturating_add(amount);
+        }
+        _ => {}
     }
 }

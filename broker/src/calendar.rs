@@ -70,6 +70,51 @@ pub fn boundary(
     u64::try_from(to.timestamp().as_second()).map(UnixSeconds).map_err(|_| range())
 }
 
+/// The period of the calendar that holds `now`: begin and end. Days, weeks (from Monday), months and
+/// years of the named time zone.
+pub fn window(
+    now: UnixSeconds,
+    period: Period,
+    zone: &str,
+) -> Result<(UnixSeconds, UnixSeconds), CalendarError> {
+    let range = || CalendarError::Range { anchor: now, round: 0 };
+    let local = civil(now, zone)?;
+    let day = local.date();
+    let first = match period {
+        Period::Day => day,
+        Period::Week => {
+            let back = i64::from(day.weekday().to_monday_zero_offset());
+            let back = Span::new().try_days(back).map_err(|_| range())?;
+            day.checked_sub(back).map_err(|_| range())?
+        }
+        Period::Month => day.first_of_month(),
+        Period::Year => day.first_of_year(),
+    };
+    let last = match period {
+        Period::Day => first.tomorrow(),
+        Period::Week => first.checked_add(Span::new().days(7)),
+        Period::Month => first.checked_add(Span::new().months(1)),
+        Period::Year => first.checked_add(Span::new().years(1)),
+    };
+    let begin = |date: jiff::civil::Date| {
+        let zoned = date.to_zoned(local.time_zone().clone()).map_err(|_| range())?;
+        u64::try_from(zoned.timestamp().as_second()).map(UnixSeconds).map_err(|_| range())
+    };
+    Ok((begin(first)?, begin(last.map_err(|_| range())?)?))
+}
+
+/// The local time of an instant.
+pub fn civil(now: UnixSeconds, zone: &str) -> Result<jiff::Zoned, CalendarError> {
+    let unknown = || CalendarError::Zone { zone: zone.chars().take(MAX_ZONE_BYTES).collect() };
+    if zone.len() > MAX_ZONE_BYTES {
+        return Err(unknown());
+    }
+    let zone = TimeZone::get(zone).map_err(|_| unknown())?;
+    let range = || CalendarError::Range { anchor: now, round: 0 };
+    let seconds = i64::try_from(now.0).map_err(|_| range())?;
+    Ok(Timestamp::from_second(seconds).map_err(|_| range())?.to_zoned(zone))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +174,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn windows_meet_without_gap_or_overlap_where_clocks_change_too() {
+        for zone in ["UTC", "Asia/Hong_Kong", "America/New_York", "America/Sao_Paulo"] {
+            for period in [Period::Day, Period::Week, Period::Month, Period::Year] {
+                let mut now = at("2026-01-01T00:00:00Z");
+                for _ in 0..500 {
+                    let (from, until) = window(now, period, zone).unwrap();
+                    assert!(from <= now && now < until, "{zone} {period:?} {now}");
+                    assert_eq!(window(from, period, zone).unwrap(), (from, until));
+                    let (next, _) = window(until, period, zone).unwrap();
+                    assert_eq!(next, until, "{zone} {period:?}: the next begins where one ends");
+                    now = UnixSeconds(now.0 + 3 * 3600 + 17);
+                }
+            }
+        }
+        let (from, until) =
+            window(at("2026-11-21T09:00:00Z"), Period::Month, "Asia/Hong_Kong").unwrap();
+        assert_eq!(from, at("2026-11-01T00:00:00+08:00"));
+        assert_eq!(until, at("2026-12-01T00:00:00+08:00"));
+        let (monday, _) = window(at("2026-11-21T09:00:00Z"), Period::Week, "UTC").unwrap();
+        assert_eq!(monday, at("2026-11-16T00:00:00Z"));
     }
 
     #[test]

@@ -7,28 +7,42 @@
 //! * [`ledger`]: commands, outcomes, rejections and questions; [`ledger::batch`] decides them in
 //!   memory, [`io::store`] loads and writes the rows: SQLite or PostgreSQL.
 //! * [`account`], [`package`], [`price`], [`hold`], [`settlement`], [`record`]: the rules.
+//! * [`project`], [`budget`], [`limit`], [`reservation`]: who may spend how much, how fast.
+//! * [`payable`], [`supply`], [`invoice`], [`availability`], [`why`]: what of a charge is owed to
+//!   whom, where all value is, what is invoiced, credited and explained.
+//! * [`register`]: how what is few beside transfers is kept.
 //! * [`catalogue`]: which appraised enclave serves which model. [`log`]: the transparency log.
 //!
-//! Left out so far, to come with the money issue: reservations, budgets below the account, web pages.
+//! Left out so far: web pages.
 
 #![forbid(unsafe_code)]
 
 pub mod account;
 pub mod audit;
+pub mod availability;
 pub mod broker;
+pub mod budget;
 pub mod calendar;
 pub mod catalogue;
 pub mod commands;
 pub mod config;
 pub mod hold;
+pub mod invoice;
 pub mod io;
 pub mod keys;
 pub mod ledger;
+pub mod limit;
 pub mod log;
 pub mod package;
+pub mod payable;
 pub mod price;
+pub mod project;
 pub mod record;
+pub mod register;
+pub mod reservation;
 pub mod settlement;
+pub mod supply;
+pub mod why;
 
 pub use io::run::{Ready, RunError, run};
 pub use io::setup::{BOOK_NOTICE_SECONDS, Setup, SetupError};

@@ -19,7 +19,7 @@ pub struct Package {
     pub number: PackageNumber,
     /// Unit of account.
     pub unit: Unit,
-    /// Issued.
+    /// Issued, less what was sent to other accounts.
     pub granted: MicroUnits,
     /// Free.
     pub available: MicroUnits,
@@ -58,6 +58,29 @@ pub struct PackageTerms {
     /// When it lapses, the next one is issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Renewal>,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Purpose::is_spending")]
+    pub purpose: Purpose,
+}
+
+/// What a package is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// To be spent on orders.
+    #[default]
+    Spending,
+    /// What a party of charges is owed ([`crate::payable`]): no order burns it, and it is no part of
+    /// the supply.
+    Payable,
+    /// An overdraft line: burns last, and what is spent of it is owed.
+    Overdraft,
+}
+
+impl Purpose {
+    fn is_spending(&self) -> bool {
+        *self == Purpose::Spending
+    }
 }
 
 /// A package that comes again: each ends when the next begins.
@@ -111,13 +134,13 @@ impl PackageTerms {
 }
 
 impl Package {
-    /// As it stands when it is issued.
+    /// As it stands before its value enters it.
     pub fn issued(number: PackageNumber, issue: &IssuePackage) -> Package {
         Package {
             number,
             unit: issue.unit.clone(),
-            granted: issue.amount,
-            available: issue.amount,
+            granted: MicroUnits(0),
+            available: MicroUnits(0),
             held: MicroUnits(0),
             spent: MicroUnits(0),
             expired: MicroUnits(0),
@@ -166,16 +189,19 @@ impl Package {
     /// True when holds may use it at `now`.
     pub fn is_usable(&self, now: UnixSeconds) -> bool {
         self.available > MicroUnits(0)
+            && self.terms.purpose != Purpose::Payable
             && self.effective_from <= now
             && self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Burn order: gifts first, then priority, then the earliest expiry, then creation.
+    /// Burn order: gifts first, then priority, then the earliest expiry, then creation; overdraft
+    /// lines after everything else.
     pub fn burns_before(&self, other: &Package) -> Ordering {
         let expiry = |p: &Package| p.expires_at.unwrap_or(UnixSeconds(u64::MAX));
-        other
-            .promotional
-            .cmp(&self.promotional)
+        let borrowed = |p: &Package| p.terms.purpose == Purpose::Overdraft;
+        borrowed(self)
+            .cmp(&borrowed(other))
+            .then(other.promotional.cmp(&self.promotional))
             .then(self.priority.cmp(&other.priority))
             .then(expiry(self).cmp(&expiry(other)))
             .then(self.number.cmp(&other.number))
@@ -363,7 +389,11 @@ impl PackageOffer {
             effective_from: now,
             expires_at: period_end.or(self.days.map(lapses)),
             memo: self.memo.clone(),
-            terms: PackageTerms { models: self.models.clone(), renewal },
+            terms: PackageTerms {
+                models: self.models.clone(),
+                renewal,
+                purpose: Purpose::Spending,
+            },
         }
     }
 }
@@ -418,6 +448,18 @@ mod tests {
         ];
         let all = [(5, 10), (2, 10), (4, 10), (3, 10), (1, 10), (6, 5)];
         assert_eq!(order(&packages, 55), all);
+    }
+
+    #[test]
+    fn an_overdraft_line_burns_last_and_what_is_owed_to_a_party_never() {
+        let mut line = package(1, 0, Some(60), true);
+        line.terms.purpose = Purpose::Overdraft;
+        let mut owed = package(2, 0, None, true);
+        owed.terms.purpose = Purpose::Payable;
+        let packages = vec![line, owed, package(3, 255, None, false)];
+        assert_eq!(order(&packages, 15), [(3, 10), (1, 5)]);
+        let short = split(packages.iter(), MicroUnits(21), UnixSeconds(50));
+        assert_eq!(short, Err(MicroUnits(20)));
     }
 
     #[test]

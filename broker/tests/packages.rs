@@ -50,7 +50,7 @@ fn monthly(load: &Workload, rollover: u64) -> IssuePackage {
         effective_from: JANUARY,
         expires_at: Some(ENDS[0]),
         memo: "monthly".into(),
-        terms: PackageTerms { models: vec![], renewal: Some(renewal) },
+        terms: PackageTerms { renewal: Some(renewal), ..PackageTerms::default() },
     }
 }
 
@@ -75,7 +75,7 @@ fn sides(store: &dyn Store, load: &Workload) -> Vec<[u64; 4]> {
 fn a_package_pays_for_its_models_only(store: &mut dyn Store) {
     let load = prepared(store);
     let mut package = monthly(&load, 0);
-    package.terms = PackageTerms { models: vec!["other".into()], renewal: None };
+    package.terms = PackageTerms { models: vec!["other".into()], ..PackageTerms::default() };
     one(store, Command::IssuePackage(package.clone()), JANUARY).unwrap();
     let short = one(store, hold(&load, 1, 50, "HKD", JANUARY), JANUARY).unwrap_err();
     let (needed, available) = (MicroUnits(50), MicroUnits(0));

@@ -101,17 +101,53 @@ pub enum TransferKind {
     Expire,
     /// A correction in the customer's favour, by name.
     Refund,
+    /// Value leaves a package for another account's: its grant shrinks by as much.
+    Send,
+    /// Value that another account sent enters a package.
+    Receive,
+    /// What is left of a package is taken back by name; it was never spent.
+    Void,
+    /// Something other than an answer is bought: a reservation.
+    Purchase,
+    /// A settled charge is frozen: spent no longer, and not yet given back.
+    Dispute,
+    /// A dispute is decided for the customer: what was frozen is free again.
+    Uphold,
+    /// A dispute is decided against the customer: what was frozen is spent again.
+    Dismiss,
+    /// A party's part of a settled charge is owed to it.
+    Earn,
+    /// A party's part goes back, because the charge did.
+    Reverse,
+    /// A party's part of a disputed charge waits for the decision.
+    Freeze,
+    /// The decision came: what was frozen is owed again.
+    Thaw,
+    /// What was owed is paid.
+    Payout,
 }
 
 impl TransferKind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [TransferKind; 6] = [
+    pub const ALL: [TransferKind; 18] = [
         TransferKind::Issue,
         TransferKind::Hold,
         TransferKind::Settle,
         TransferKind::Release,
         TransferKind::Expire,
         TransferKind::Refund,
+        TransferKind::Send,
+        TransferKind::Receive,
+        TransferKind::Void,
+        TransferKind::Purchase,
+        TransferKind::Dispute,
+        TransferKind::Uphold,
+        TransferKind::Dismiss,
+        TransferKind::Earn,
+        TransferKind::Reverse,
+        TransferKind::Freeze,
+        TransferKind::Thaw,
+        TransferKind::Payout,
     ];
 }
 

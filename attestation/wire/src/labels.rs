@@ -55,6 +55,10 @@ pub const TYP_PULL: &str = "application/bulla-outbox-pull+cose";
 pub const TYP_EPOCH_OFFER: &str = "application/bulla-epoch-offer+cose";
 /// `typ` of a price book.
 pub const TYP_PRICE_BOOK: &str = "application/bulla-price-book+cose";
+/// `typ` of an invoice or credit note.
+pub const TYP_INVOICE: &str = "application/bulla-invoice+cose";
+/// `typ` of a supply statement.
+pub const TYP_SUPPLY: &str = "application/bulla-supply+cose";
 /// `typ` of a customer's registration of an order key.
 pub const TYP_REGISTRATION: &str = "application/bulla-order-key+cose";
 /// `typ` of a guest's word on its accelerators.

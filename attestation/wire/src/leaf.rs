@@ -51,6 +51,11 @@ pub enum Leaf {
         /// The delegation.
         delegation: Bytes,
     },
+    /// A signed statement of all value there is (COSE_Sign1, [`crate::supply`]).
+    Supply {
+        /// The statement.
+        statement: Bytes,
+    },
 }
 
 const RECEIPT: u8 = 0;
@@ -59,6 +64,7 @@ const EPOCH_CLOSE: u8 = 2;
 const KEYSET: u8 = 3;
 const PRICE_BOOK: u8 = 4;
 const DELEGATION: u8 = 5;
+const SUPPLY: u8 = 6;
 
 impl Leaf {
     /// The bytes that are hashed into the tree.
@@ -98,6 +104,9 @@ impl<C> Encode<C> for Leaf {
             Leaf::Delegation { delegation } => {
                 e.array(2)?.u8(DELEGATION)?.bytes(&delegation.0)?;
             }
+            Leaf::Supply { statement } => {
+                e.array(2)?.u8(SUPPLY)?.bytes(&statement.0)?;
+            }
         }
         Ok(())
     }
@@ -122,6 +131,7 @@ impl<'b, C> Decode<'b, C> for Leaf {
             }),
             (PRICE_BOOK, 2) => Ok(Leaf::PriceBook { book: Bytes::decode(d, ctx)? }),
             (DELEGATION, 2) => Ok(Leaf::Delegation { delegation: Bytes::decode(d, ctx)? }),
+            (SUPPLY, 2) => Ok(Leaf::Supply { statement: Bytes::decode(d, ctx)? }),
             (kind, items) => {
                 Err(Error::message(format!("unknown leaf kind {kind} with {items} items")))
             }
@@ -143,7 +153,8 @@ mod tests {
             Leaf::EpochClose { record: bytes.clone() },
             Leaf::Keyset { keyset: bytes.clone(), evidence: digest },
             Leaf::PriceBook { book: bytes.clone() },
-            Leaf::Delegation { delegation: bytes },
+            Leaf::Delegation { delegation: bytes.clone() },
+            Leaf::Supply { statement: bytes },
         ];
         for leaf in leaves {
             assert_eq!(Leaf::from_slice(&leaf.to_vec()).unwrap(), leaf);

@@ -35,6 +35,7 @@ pub mod problem;
 pub mod pull;
 pub mod receipt;
 pub mod statement;
+pub mod supply;
 pub mod terms;
 pub mod units;
 pub mod voucher;

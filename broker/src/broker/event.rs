@@ -10,6 +10,7 @@ use crate::catalogue::Appraised;
 use crate::hold::HoldRefusal;
 use crate::ledger::batch::Results;
 use crate::ledger::{AccountNumber, Command, HoldState, Settlement};
+use crate::project::Spender;
 
 /// One request at the door, by the shell's own number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,8 @@ pub enum Event {
         request: RequestId,
         /// Whose credential it came with.
         account: AccountNumber,
+        /// The credential, and its project.
+        spender: Spender,
         /// The enclave it is sealed to.
         instance: InstanceId,
         /// The order as sent.
@@ -192,6 +195,7 @@ pub(super) enum Purpose {
     Keyset { instance: InstanceId },
     Delegation(Box<Signed<Delegation>>),
     PriceBook { bytes: Vec<u8> },
+    Supply,
     Expiry,
     Housekeeping,
 }

@@ -3,6 +3,7 @@
 
 mod enclaves;
 mod event;
+mod market;
 mod orders;
 mod records;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::log::{Log, LogError};
 use crate::price::PriceShelf;
 use enclaves::Rounds;
 use event::{Flight, Purpose};
+use market::Market;
 use records::Recorded;
 
 /// A checkpoint is kept for audits when the log has grown and this much time has passed.
@@ -87,6 +89,7 @@ pub struct Broker {
     distrusted: BTreeSet<EpochId>,
     flights: BTreeMap<BatchId, Flight>,
     next_batch: u64,
+    market: Market,
 }
 
 impl Broker {
@@ -114,6 +117,7 @@ impl Broker {
             catalogue: Catalogue::new(instances),
             flights: BTreeMap::new(),
             next_batch: 0,
+            market: Market::default(),
             settings,
             keys,
         })
@@ -128,8 +132,9 @@ impl Broker {
     ) -> Result<Vec<Effect>, BrokerError> {
         let mut effects = Vec::new();
         match event {
-            Event::OrderReceived { request, account, instance, order } => {
-                effects.push(self.order(request, account, &instance, &order, view, now)?);
+            Event::OrderReceived { request, account, spender, instance, order } => {
+                let from = (account, spender);
+                effects.push(self.order(request, from, &instance, &order, view, now)?);
             }
             Event::OrderKeyOffered { request, account, registration } => {
                 effects.push(self.order_key(request, account, &registration, now));
@@ -208,6 +213,7 @@ impl Broker {
             effects.push(self.commit_one(Command::ExpireDue, Purpose::Expiry));
         }
         effects.extend(self.keep_checkpoint(now));
+        effects.extend(self.tend_market(view, now.seconds())?);
         effects.extend(self.look_after_enclaves(now));
         Ok(effects)
     }
@@ -342,6 +348,10 @@ impl Broker {
                 self.expiring = false;
                 Vec::new()
             }
+            Purpose::Supply => {
+                self.supply_stated();
+                Vec::new()
+            }
             Purpose::Housekeeping => Vec::new(),
         }
     }
@@ -361,6 +371,7 @@ impl Broker {
                 }
                 Purpose::Delegation(_) => self.delegating = false,
                 Purpose::Expiry => self.expiring = false,
+                Purpose::Supply => self.supply_stated(),
                 // Asked for again at a later tick.
                 Purpose::Keyset { instance } => self.failed(&instance, false, now),
                 Purpose::Record { .. } | Purpose::PriceBook { .. } | Purpose::Housekeeping => {}

@@ -13,12 +13,13 @@ use crate::hold::{HoldRefusal, MAX_CLOCK_SKEW_SECONDS, Terms, plan};
 use crate::ledger::{
     AccountNumber, Command, Hold, HoldState, Outcome, Queries, Rejection, StoredHold,
 };
+use crate::project::Spender;
 
 impl Broker {
     pub(super) fn order(
         &mut self,
         request: RequestId,
-        account: AccountNumber,
+        (account, spender): (AccountNumber, Spender),
         instance: &InstanceId,
         bytes: &[u8],
         view: &dyn Queries,
@@ -52,6 +53,7 @@ impl Broker {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Effect::refuse_hold(request, &refusal)),
         };
+        let split = self.split(&plan.model, &order.unit);
         let settle_by = plan.grant.settle_by;
         let grant = self.keys.grant().sign(plan.grant);
         let hold = Hold {
@@ -66,6 +68,8 @@ impl Broker {
             grant: grant.bytes().to_vec(),
             delegation: delegation.bytes().to_vec(),
             instance: instance.clone(),
+            spender,
+            split,
         };
         let purpose = Purpose::Hold {
             request,
@@ -92,7 +96,9 @@ impl Broker {
             Ok(_) => Effect::refuse(request, Problem::Internal, "the ledger answered amiss"),
             Err(no) => {
                 let problem = match no {
-                    Rejection::InsufficientBalance { .. } => Problem::InsufficientBalance,
+                    Rejection::InsufficientBalance { .. } | Rejection::OverBudget { .. } => {
+                        Problem::InsufficientBalance
+                    }
                     Rejection::HoldConflict { .. } => Problem::HoldConflict,
                     _ => Problem::InvalidOrder,
                 };

@@ -15,6 +15,7 @@ use super::store::Reader;
 use super::writer::Writer;
 use crate::broker::{Broker, Effect, Event, RequestId};
 use crate::ledger::{AccountNumber, HoldState, Queries, Settlement};
+use crate::project::Spender;
 
 /// A no to a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,10 +120,11 @@ impl Driver {
     pub async fn order(
         &self,
         account: AccountNumber,
+        spender: Spender,
         instance: InstanceId,
         order: Vec<u8>,
     ) -> Result<Granted, Refusal> {
-        let event = |request| Event::OrderReceived { request, account, instance, order };
+        let event = |request| Event::OrderReceived { request, account, spender, instance, order };
         self.wait(Waiting::Grant, event).await.unwrap_or_else(|| Err(Refusal::stopping()))
     }
 

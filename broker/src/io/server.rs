@@ -220,7 +220,7 @@ async fn sealed(State(service): State<Service>, headers: HeaderMap, body: Body) 
         .and_then(|text| text.parse::<InstanceId>().ok())
         .ok_or_else(|| missing(HEADER_INSTANCE))?;
     check_length(&headers)?;
-    let granted = service.driver.order(account.number, instance, order).await?;
+    let granted = service.driver.order(account.number, Default::default(), instance, order).await?;
     let pieces = service.relay.serve(granted, body, permit).await?;
     Ok(streamed(MEDIA_SEALED_RESPONSE, pieces))
 }

@@ -159,16 +159,27 @@ impl Setup {
         Ok((account, true))
     }
 
-    /// A new credential. This is the only time it can be seen.
+    /// A new credential of the account as a whole. This is the only time it can be seen.
     pub fn add_credential(
         &mut self,
         account: AccountNumber,
         label: &str,
         expires_at: Option<UnixSeconds>,
     ) -> Result<CredentialSecret, SetupError> {
+        self.add_project_credential(account, None, label, expires_at)
+    }
+
+    /// A new credential of a project. This is the only time it can be seen.
+    pub fn add_project_credential(
+        &mut self,
+        account: AccountNumber,
+        project: Option<u64>,
+        label: &str,
+        expires_at: Option<UnixSeconds>,
+    ) -> Result<CredentialSecret, SetupError> {
         let secret = CredentialSecret::generate(&mut self.rng);
         let (digest, label) = (secret.digest(), label.to_owned());
-        self.execute(Command::AddCredential { account, digest, label, expires_at })?;
+        self.execute(Command::AddCredential { account, project, digest, label, expires_at })?;
         Ok(secret)
     }
 

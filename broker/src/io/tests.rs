@@ -296,7 +296,7 @@ impl Street {
 
     async fn grant(&self, order: &Signed<Order>) -> Granted {
         let bytes = order.bytes().to_vec();
-        self.driver.order(self.account, instance(), bytes).await.unwrap()
+        self.driver.order(self.account, Default::default(), instance(), bytes).await.unwrap()
     }
 
     async fn serve(

@@ -143,6 +143,8 @@ impl Workload {
             grant: vec![self.salt; 250],
             delegation: vec![self.salt; 200],
             instance: self.instance.clone(),
+            spender: Default::default(),
+            split: Vec::new(),
         }))
     }
 

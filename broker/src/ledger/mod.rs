@@ -17,7 +17,12 @@ pub use view::{
 use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId, InstanceId, PublicKey};
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 
+use crate::calendar::Period;
+use crate::limit::Limits;
 use crate::package::PackageTerms;
+use crate::payable::{Part, SplitTerms};
+use crate::project::{Scope, Spender};
+use crate::reservation::Booking;
 
 /// Largest amount the ledger moves at once, in micro-units: what a signed 64-bit integer holds.
 pub const MAX_AMOUNT: MicroUnits = MicroUnits(i64::MAX as u64);
@@ -29,7 +34,18 @@ pub const MAX_EXPIRED_HOLDS: usize = 1000;
 macro_rules! number {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[derive(
+            Debug,
+            Clone,
+            Copy,
+            PartialEq,
+            Eq,
+            PartialOrd,
+            Ord,
+            Hash,
+            serde::Serialize,
+            serde::Deserialize,
+        )]
         #[serde(transparent)]
         pub struct $name(pub u64);
 
@@ -65,6 +81,8 @@ pub enum Command {
         account: AccountNumber,
         /// Labelled digest of the secret, the only form that is kept.
         digest: Digest,
+        /// The project it speaks for; the account as a whole where it is absent.
+        project: Option<u64>,
         /// What it is for.
         label: String,
         /// From then on it is refused.
@@ -84,8 +102,112 @@ pub enum Command {
         /// Its handle.
         handle: AccountHandle,
     },
+    /// Opens a project of an account; a second one of the same name is the first.
+    OpenProject {
+        /// The account.
+        account: AccountNumber,
+        /// Its name.
+        name: String,
+    },
+    /// Sets a budget, or changes its limits; what is used of it stays.
+    SetBudget(SetBudget),
+    /// Sets limits on requests, tokens and concurrency.
+    SetLimits {
+        /// The account.
+        account: AccountNumber,
+        /// Of all of it, a project or a credential.
+        scope: Scope,
+        /// The limits.
+        limits: Limits,
+    },
+    /// Does something once under an idempotency key: the same key with another request is an error,
+    /// the same request again changes nothing and has the outcome of the first time.
+    Once {
+        /// Whose key it is.
+        account: AccountNumber,
+        /// Digest of the key.
+        key: Digest,
+        /// Digest of the request.
+        request: Digest,
+        /// What is done.
+        command: Box<Command>,
+    },
     /// Issues a package.
     IssuePackage(IssuePackage),
+    /// Sends free value of a package to another account, where it is a package of its own.
+    Send {
+        /// Idempotency key.
+        key: [u8; 16],
+        /// The package.
+        package: PackageNumber,
+        /// To whom.
+        to: AccountNumber,
+        /// How much.
+        amount: MicroUnits,
+        /// Why.
+        memo: String,
+    },
+    /// Takes back free value of a package that should not have been issued.
+    Void {
+        /// Idempotency key.
+        key: [u8; 16],
+        /// The package.
+        package: PackageNumber,
+        /// How much.
+        amount: MicroUnits,
+        /// Why.
+        memo: String,
+    },
+    /// Gives back part of a settled charge, or all of it, to the packages it was spent from.
+    RefundHold(Correction),
+    /// Freezes part of a settled charge, or all of it, until it is decided.
+    Dispute(Correction),
+    /// Decides a dispute: for the customer or against.
+    Decide {
+        /// The hold in dispute.
+        hold: HoldId,
+        /// For the customer.
+        upheld: bool,
+        /// Why.
+        memo: String,
+    },
+    /// Says who earns what of a model's charges from now on.
+    SetSplit(SplitTerms),
+    /// Books that a party was paid.
+    Payout {
+        /// Idempotency key.
+        key: [u8; 16],
+        /// The party.
+        account: AccountNumber,
+        /// Unit of account.
+        unit: Unit,
+        /// How much.
+        amount: MicroUnits,
+        /// How: the reference of the bank's transfer, for instance.
+        memo: String,
+    },
+    /// Books guaranteed throughput, paid at once.
+    Reserve(Booking),
+    /// Keeps a day's supply statement and logs it; a day has one.
+    PutSupply {
+        /// The day's begin, 00:00 UTC.
+        day: UnixSeconds,
+        /// The signed statement.
+        statement: Vec<u8>,
+        /// Its leaf.
+        leaf: Vec<u8>,
+    },
+    /// Keeps an invoice or credit note.
+    PutInvoice {
+        /// Its number: one more than the last.
+        number: u64,
+        /// The account.
+        account: AccountNumber,
+        /// What it is for, once only: unit and period, or the correction.
+        key: Vec<u8>,
+        /// The signed document.
+        document: Vec<u8>,
+    },
     /// Sets an order's highest charge aside and keeps order, grant and delegation.
     Hold(Box<Hold>),
     /// Takes in a signed record of an epoch, settles with it where it says so, and logs what is
@@ -169,6 +291,38 @@ pub struct IssuePackage {
     pub terms: PackageTerms,
 }
 
+/// A budget to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetBudget {
+    /// The account.
+    pub account: AccountNumber,
+    /// Of all of it, a project or a credential.
+    pub scope: Scope,
+    /// Unit of account.
+    pub unit: Unit,
+    /// Begins anew every day, week, month or year; never when absent.
+    pub every: Option<Period>,
+    /// The time zone its windows are counted in (IANA).
+    pub zone: String,
+    /// From here on it is told of.
+    pub soft: Option<MicroUnits>,
+    /// Beyond it nothing is held.
+    pub hard: Option<MicroUnits>,
+}
+
+/// A settled charge that is given back or disputed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// Idempotency key.
+    pub key: [u8; 16],
+    /// The hold that was charged.
+    pub hold: HoldId,
+    /// How much of the charge.
+    pub amount: MicroUnits,
+    /// Why.
+    pub memo: String,
+}
+
 /// What a hold needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
@@ -194,6 +348,10 @@ pub struct Hold {
     pub delegation: Vec<u8>,
     /// The enclave it is sent to.
     pub instance: InstanceId,
+    /// Who in the account spends.
+    pub spender: Spender,
+    /// Who earns what of the charge; nobody is named where it is empty.
+    pub split: Vec<Part>,
 }
 
 /// What a record is.

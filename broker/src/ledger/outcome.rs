@@ -65,6 +65,16 @@ pub enum Outcome {
         /// Its number.
         account: AccountNumber,
     },
+    /// A project was opened, now or before under the same name.
+    ProjectOpened {
+        /// Its number.
+        project: u64,
+    },
+    /// An entry was made, now or before.
+    Entered {
+        /// Its number among its kind.
+        number: u64,
+    },
     /// A package was issued, now or before with the same key and parameters.
     PackageIssued {
         /// Its number.
@@ -165,6 +175,83 @@ pub enum Rejection {
     PackageTerms {
         /// What is wrong.
         what: String,
+    },
+    /// No such project in the account.
+    #[error("account {account} has no project {project}")]
+    UnknownProject {
+        /// The account.
+        account: AccountNumber,
+        /// The number given.
+        project: u64,
+    },
+    /// More of a kind than an account may have.
+    #[error("account {account} has {most} {what} already: close some")]
+    TooMany {
+        /// The account.
+        account: AccountNumber,
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A budget, limits, a split or a booking that cannot be kept.
+    #[error("{what}")]
+    Terms {
+        /// What is wrong.
+        what: String,
+    },
+    /// A budget does not cover the hold.
+    #[error(
+        "budget {budget} allows {left} micro-{unit} more until {until}, {needed} are needed: raise \
+         it, or wait"
+    )]
+    OverBudget {
+        /// The budget.
+        budget: u64,
+        /// Unit of account.
+        unit: Unit,
+        /// What the order may cost.
+        needed: MicroUnits,
+        /// What is left of the budget.
+        left: MicroUnits,
+        /// When its window ends, in Unix seconds; the largest number for one that never does.
+        until: bulla_wire::units::UnixSeconds,
+    },
+    /// More than the charge, or than is left of it.
+    #[error("hold {hold}: {asked} micro-units are asked for, {left} of its charge are left")]
+    ExceedsCharge {
+        /// The hold.
+        hold: HoldId,
+        /// Asked for.
+        asked: MicroUnits,
+        /// Left of the charge.
+        left: MicroUnits,
+    },
+    /// The hold is in dispute, or is not where it would have to be.
+    #[error("hold {hold} {what}")]
+    Dispute {
+        /// The hold.
+        hold: HoldId,
+        /// Why not.
+        what: &'static str,
+    },
+    /// A package has less than is moved.
+    #[error("package {package} has {available} micro-units free, {asked} are asked for")]
+    NotEnough {
+        /// The package.
+        package: PackageNumber,
+        /// Asked for.
+        asked: MicroUnits,
+        /// Free.
+        available: MicroUnits,
+    },
+    /// An invoice out of order: another one was made meanwhile.
+    #[error("invoice {expected} is next, got {got}: make it again")]
+    InvoiceNumber {
+        /// Number wanted.
+        expected: u64,
+        /// Number given.
+        got: u64,
     },
     /// The idempotency key was used with other parameters.
     #[error("this id was used before with other parameters: use a new one")]

@@ -137,7 +137,7 @@ impl Work {
                     TransferKind::Hold => &mut ends.held,
                     TransferKind::Settle => &mut ends.settled,
                     TransferKind::Release => &mut ends.released,
-                    TransferKind::Issue | TransferKind::Expire | TransferKind::Refund => continue,
+                    _ => continue,
                 };
                 *side = side.saturating_add(transfer.amount.0);
             }

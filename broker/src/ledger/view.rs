@@ -7,6 +7,9 @@ use bulla_wire::units::{MicroUnits, Unit, UnixMillis, UnixSeconds};
 use super::{AccountNumber, HoldState, RecordKind};
 use crate::account::{Account, Credential};
 use crate::package::Package;
+use crate::payable::Part;
+use crate::project::Spender;
+use crate::register::{Entry, EntryKind};
 
 /// Why a store cannot answer. Nothing of the batch happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +70,16 @@ pub struct StoredHold {
     pub delegation: Vec<u8>,
     /// The enclave it was sent to.
     pub instance: InstanceId,
+    /// Name of the model; empty for holds of old ledgers.
+    pub model: String,
+    /// Who in the account spent.
+    pub spender: Spender,
+    /// Who earns what of the charge.
+    pub split: Vec<Part>,
+    /// Given back of the charge.
+    pub credited: MicroUnits,
+    /// Frozen of the charge until a dispute is decided.
+    pub disputed: MicroUnits,
 }
 
 /// An appraised keyset with its evidence, as archived.
@@ -229,8 +242,27 @@ pub trait Queries {
     fn newest_price_book(&self) -> Answer<u64>;
     /// Kept checkpoints, oldest first.
     fn checkpoints(&self) -> Answer<Vec<Vec<u8>>>;
+    /// Entries of a kind after number `after`, by number; one account's or all.
+    fn entries(
+        &self,
+        kind: EntryKind,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<Entry>>;
+    /// The entry of a kind under a key.
+    fn entry(&self, kind: EntryKind, key: &[u8]) -> Answer<Option<Entry>>;
+    /// Number of the newest entry of a kind; 0 before the first.
+    fn newest_entry(&self, kind: EntryKind) -> Answer<u64>;
+    /// An account's credentials: digest and what is kept of each, oldest first.
+    fn credentials(&self, account: AccountNumber) -> Answer<Vec<(Digest, Credential)>>;
+    /// Where all value is, by unit, with the number of the last transfer behind it (0 before the
+    /// first): one and the same durable state. What is owed to parties is not counted.
+    fn supply(&self) -> Answer<(u64, Vec<(Unit, Totals)>)>;
     /// Where all value is, by unit.
-    fn totals(&self) -> Answer<Vec<(Unit, Totals)>>;
+    fn totals(&self) -> Answer<Vec<(Unit, Totals)>> {
+        self.supply().map(|(_, totals)| totals)
+    }
     /// How many messages were kept as not believed.
     fn anomalies(&self) -> Answer<u64>;
     /// When the earliest active hold or usable package ends, if any does.

@@ -59,6 +59,8 @@ struct Package {
     unit: Unit,
     available: u64,
     spent: u64,
+    /// Held without an order: in dispute, or a party's part of what is.
+    frozen: u64,
     lapsed: bool,
 }
 
@@ -69,6 +71,10 @@ struct Sums {
     refunded: u128,
     charged: u128,
     lapsed: u128,
+    /// Sent to another account, or taken back from a party.
+    sent: u128,
+    /// Charged, frozen and not decided yet.
+    disputed: u128,
     available: u128,
     held: u128,
 }
@@ -96,10 +102,23 @@ impl Ledger {
             return;
         }
         match transfer.kind {
-            TransferKind::Issue | TransferKind::Refund => self.enter(sheet, transfer),
+            TransferKind::Issue
+            | TransferKind::Refund
+            | TransferKind::Receive
+            | TransferKind::Earn => self.enter(sheet, transfer),
             TransferKind::Hold => self.hold(sheet, transfer),
             TransferKind::Settle | TransferKind::Release => self.post(sheet, transfer),
             TransferKind::Expire => self.expire(sheet, transfer),
+            TransferKind::Send
+            | TransferKind::Reverse
+            | TransferKind::Void
+            | TransferKind::Purchase
+            | TransferKind::Payout => self.leave(sheet, transfer),
+            TransferKind::Dispute
+            | TransferKind::Uphold
+            | TransferKind::Dismiss
+            | TransferKind::Freeze
+            | TransferKind::Thaw => self.freeze(sheet, transfer),
         }
     }
 
@@ -123,12 +142,13 @@ impl Ledger {
     /// Whether the package is the one it was; opens it at its first issue.
     fn package(&mut self, sheet: &mut Sheet, transfer: &Transfer) -> bool {
         let Transfer { number, account_number, package_number, kind, .. } = *transfer;
-        if kind == TransferKind::Issue {
+        if matches!(kind, TransferKind::Issue | TransferKind::Receive | TransferKind::Earn) {
             self.packages.entry(package_number).or_insert_with(|| Package {
                 account: account_number,
                 unit: transfer.unit.clone(),
                 available: 0,
                 spent: 0,
+                frozen: 0,
                 lapsed: false,
             });
         }
@@ -188,6 +208,62 @@ impl Ledger {
             }
             _ => self.sums(transfer).issued += amount,
         }
+    }
+
+    /// Value that leaves for good, or is spent without an order.
+    fn leave(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
+        self.take(sheet, transfer);
+        let amount = transfer.amount.0;
+        match transfer.kind {
+            TransferKind::Purchase | TransferKind::Payout => {
+                if let Some(package) = self.packages.get_mut(&transfer.package_number) {
+                    package.spent = package.spent.saturating_add(amount);
+                }
+                self.sums(transfer).charged += u128::from(amount);
+            }
+            TransferKind::Void => self.sums(transfer).lapsed += u128::from(amount),
+            _ => self.sums(transfer).sent += u128::from(amount),
+        }
+    }
+
+    /// A dispute is opened or decided.
+    fn freeze(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
+        let Transfer { number, kind, package_number, amount, .. } = *transfer;
+        let wide = u128::from(amount.0);
+        match kind {
+            TransferKind::Freeze => {
+                self.take(sheet, transfer);
+            }
+            TransferKind::Dispute => {
+                self.unspend(sheet, transfer);
+                self.sums(transfer).disputed += wide;
+            }
+            TransferKind::Uphold | TransferKind::Thaw => self.add(sheet, transfer),
+            _ => {}
+        }
+        if matches!(kind, TransferKind::Uphold | TransferKind::Dismiss) {
+            let sums = self.sums(transfer);
+            sums.disputed = sums.disputed.saturating_sub(wide);
+            if kind == TransferKind::Uphold {
+                sums.refunded += wide;
+            }
+        }
+        let Some(package) = self.packages.get_mut(&package_number) else { return };
+        if matches!(kind, TransferKind::Freeze | TransferKind::Dispute) {
+            package.frozen = package.frozen.saturating_add(amount.0);
+            return;
+        }
+        if kind == TransferKind::Dismiss {
+            package.spent = package.spent.saturating_add(amount.0);
+        }
+        let before = package.frozen;
+        package.frozen = before.saturating_sub(amount.0);
+        sheet.judge(
+            CheckName::LedgerPackage,
+            amount.0 <= before,
+            || Record::Transfer { number },
+            || format!("decides {amount} of {before} frozen in package {package_number}"),
+        );
     }
 
     /// No more comes back than was spent.
@@ -354,7 +430,9 @@ impl Ledger {
     fn sum_up(&mut self) {
         for package in self.packages.values() {
             let key = (package.account, package.unit.clone());
-            self.sums.entry(key).or_default().available += u128::from(package.available);
+            let sums = self.sums.entry(key).or_default();
+            sums.available += u128::from(package.available);
+            sums.held += u128::from(package.frozen);
         }
         for hold in self.holds.values() {
             let key = (hold.account, hold.unit.clone());
@@ -365,9 +443,9 @@ impl Ledger {
     fn balance(&self, sheet: &mut Sheet) {
         for ((account, unit), sums) in &self.sums {
             let Some(invoice) = self.invoices.get(&(*account, unit.clone())) else { continue };
-            let entered = sums.issued + sums.refunded;
+            let entered = sums.issued + sums.refunded + sums.disputed;
             let kept = u128::from(invoice.available.0) + u128::from(invoice.held.0);
-            let gone = u128::from(invoice.charged.0) + sums.lapsed;
+            let gone = u128::from(invoice.charged.0) + sums.lapsed + sums.sent;
             let record = || Record::Invoice { account: *account, unit: unit.clone() };
             sheet.judge(CheckName::LedgerBalance, entered == kept + gone, record, || {
                 format!(
@@ -389,17 +467,25 @@ impl Ledger {
 }
 
 fn judge_fields(sheet: &mut Sheet, transfer: &Transfer) {
+    use TransferKind::*;
     let Transfer { number, kind, hold, receipt, memo, .. } = transfer;
-    let of_hold = matches!(kind, TransferKind::Hold | TransferKind::Settle | TransferKind::Release);
+    let of_hold = match kind {
+        Hold | Settle | Release | Dispute | Uphold | Dismiss | Earn | Reverse | Freeze | Thaw => {
+            true
+        }
+        // A refund may correct one charge, or what a package was spent on.
+        Refund => hold.is_some(),
+        _ => false,
+    };
     let settled = match kind {
-        TransferKind::Settle => receipt.is_some(),
-        TransferKind::Release => true,
+        Settle => receipt.is_some(),
+        Release | Refund | Dispute | Uphold | Dismiss | Earn => true,
         _ => receipt.is_none(),
     };
     let explained = match kind {
-        TransferKind::Refund => memo.as_ref().is_some_and(|memo| !memo.is_empty()),
-        TransferKind::Issue => true,
-        _ => memo.is_none(),
+        Hold | Settle | Release | Expire => memo.is_none(),
+        Issue | Receive | Earn => true,
+        _ => memo.as_ref().is_some_and(|memo| !memo.is_empty()),
     };
     let holds = hold.is_some() == of_hold && settled && explained;
     sheet.judge(
@@ -409,8 +495,8 @@ fn judge_fields(sheet: &mut Sheet, transfer: &Transfer) {
         || {
             format!(
                 "{kind:?} with hold {}, receipt {}, memo {}: \
-             hold, settle and release name a hold; settle names a receipt, release may; \
-             refund has a memo, issue may",
+             hold, settle, release, disputes and what parties earn name a hold, refund may; \
+             settle names a receipt; what is done by name has a memo",
                 hold.is_some(),
                 receipt.is_some(),
                 memo.is_some()

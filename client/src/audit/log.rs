@@ -58,7 +58,10 @@ impl Log {
             Leaf::Receipt { epoch, seq, prev, receipt } => {
                 self.link(sheet, (epoch, seq, prev), receipt, index);
             }
-            Leaf::Keyset { .. } | Leaf::PriceBook { .. } | Leaf::Delegation { .. } => {}
+            Leaf::Keyset { .. }
+            | Leaf::PriceBook { .. }
+            | Leaf::Delegation { .. }
+            | Leaf::Supply { .. } => {}
         }
     }
 

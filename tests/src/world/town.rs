@@ -254,7 +254,13 @@ impl Town {
     pub fn broker_holds(&mut self, order: &Signed<Order>) -> Granted {
         let (account, order) = (self.account, order.bytes().to_vec());
         let (request, instance) = (REQUEST, instance());
-        self.happen(Event::OrderReceived { request, account, instance, order });
+        self.happen(Event::OrderReceived {
+            request,
+            account,
+            spender: Default::default(),
+            instance,
+            order,
+        });
         self.take(|effect| match effect {
             Effect::Forward { order, grant, delegation, again: None, .. } => Some(Granted {
                 order: order.clone(),

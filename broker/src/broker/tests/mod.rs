@@ -293,7 +293,13 @@ impl Town {
     fn send(&mut self, order: &Signed<Order>) {
         let (account, order) = (self.account, order.bytes().to_vec());
         let instance = instance();
-        self.happen(Event::OrderReceived { request: REQUEST, account, instance, order });
+        self.happen(Event::OrderReceived {
+            request: REQUEST,
+            account,
+            spender: Default::default(),
+            instance,
+            order,
+        });
     }
 
     /// Sends an order that is granted.

@@ -107,6 +107,7 @@ fn a_crash_between_any_two_effects_loses_and_doubles_nothing() {
                     let event = Event::OrderReceived {
                         request: REQUEST,
                         account: town.account,
+                        spender: Default::default(),
                         instance: instance(),
                         order: order.bytes().to_vec(),
                     };

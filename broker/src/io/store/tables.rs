@@ -27,7 +27,7 @@ pub(super) fn columns(table: &Table) -> String {
 }
 
 /// All of them.
-pub(super) const TABLES: [Table; 15] = [
+pub(super) const TABLES: [Table; 16] = [
     ("accounts", &[("number", Int), ("name", Text), ("operator", Bool), ("opened_ms", Int)]),
     (
         "credentials",
@@ -37,6 +37,7 @@ pub(super) const TABLES: [Table; 15] = [
             ("label", Text),
             ("expires_at", Int),
             ("revoked_at", Int),
+            ("project", Int),
         ],
     ),
     (
@@ -62,6 +63,7 @@ pub(super) const TABLES: [Table; 15] = [
             ("expired", Int),
             ("terms", Text),
             ("renews", Bool),
+            ("purpose", Small),
         ],
     ),
     (
@@ -79,6 +81,13 @@ pub(super) const TABLES: [Table; 15] = [
             ("order_digest", Bytes),
             ("instance", Text),
             ("shares", Text),
+            ("model", Text),
+            ("project", Int),
+            ("credential", Bytes),
+            ("counts", Text),
+            ("split", Text),
+            ("credited", Int),
+            ("disputed", Int),
         ],
     ),
     (
@@ -108,6 +117,10 @@ pub(super) const TABLES: [Table; 15] = [
     (
         "refunds",
         &[("key", Bytes), ("account", Int), ("package", Int), ("amount", Int), ("memo", Text)],
+    ),
+    (
+        "register",
+        &[("kind", Small), ("number", Int), ("account", Int), ("key", Bytes), ("body", Text)],
     ),
     ("leaves", &[("place", Int), ("leaf", Bytes)]),
     (

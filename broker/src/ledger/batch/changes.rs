@@ -8,10 +8,12 @@ use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId, PublicKey};
 use bulla_wire::units::{MicroUnits, UnixSeconds};
 
 use super::rows::{Heads, Key, PackageRow, RefundRow};
+use crate::budget::Count;
 use crate::ledger::{
     AccountNumber, ArchivedReport, EpochState, Hold, HoldState, PackageNumber, Record,
 };
 use crate::package::Share;
+use crate::register::{Entry, EntryKind};
 
 /// One movement of value, numbered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct NewTransfer {
 pub struct Moved {
     /// Whose package.
     pub account: AccountNumber,
+    /// Granted.
+    pub granted: i64,
     /// Free.
     pub available: i64,
     /// Set aside.
@@ -66,6 +70,34 @@ pub struct Ended {
     pub receipt: Option<Digest>,
 }
 
+/// A credential to be added.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCredential<'a> {
+    /// Labelled digest of the secret.
+    pub digest: Digest,
+    /// The account.
+    pub account: AccountNumber,
+    /// The project it speaks for.
+    pub project: Option<u64>,
+    /// What it is for.
+    pub label: &'a str,
+    /// From then on it is refused.
+    pub expires_at: Option<UnixSeconds>,
+}
+
+/// What of a settled charge was given back or is frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Corrected {
+    /// The hold.
+    pub hold: HoldId,
+    /// Who paid.
+    pub account: AccountNumber,
+    /// Given back, all in all.
+    pub credited: MicroUnits,
+    /// Frozen.
+    pub disputed: MicroUnits,
+}
+
 /// A hold to be added, with its end if that came in the same batch.
 #[derive(Debug, Clone)]
 pub struct NewHold<'a> {
@@ -75,6 +107,8 @@ pub struct NewHold<'a> {
     pub hold: &'a Hold,
     /// What it burns.
     pub shares: Vec<Share>,
+    /// The budgets it counts in.
+    pub counts: Vec<Count>,
 }
 
 /// A record to be added.
@@ -123,8 +157,8 @@ pub struct Changes<'a> {
     pub heads: Heads,
     /// Accounts: number, name, operator.
     pub accounts: Vec<(AccountNumber, &'a str, bool)>,
-    /// Credentials: digest, account, label, expiry.
-    pub credentials: Vec<(Digest, AccountNumber, &'a str, Option<UnixSeconds>)>,
+    /// Credentials.
+    pub credentials: Vec<NewCredential<'a>>,
     /// Credentials that are refused from now on.
     pub revoked: BTreeSet<Digest>,
     /// Order keys: handle, key, account.
@@ -141,6 +175,10 @@ pub struct Changes<'a> {
     pub holds: Vec<NewHold<'a>>,
     /// Holds that ended, by number: new ones and others.
     pub ended: BTreeMap<u64, Ended>,
+    /// Holds whose charge was corrected, by number: new ones and others.
+    pub corrected: BTreeMap<u64, Corrected>,
+    /// Entries of the register, new ones and others, as they stand.
+    pub entries: BTreeMap<(EntryKind, u64), Entry>,
     /// New records.
     pub records: Vec<NewRecord<'a>>,
     /// Where records stand, by number: new ones and others.

@@ -6,8 +6,12 @@
 //! A command checks first and changes afterwards: a rejected one leaves no trace.
 
 mod changes;
+mod correction;
+mod market;
 mod money;
+mod organisation;
 mod records;
+mod register;
 mod registry;
 mod rows;
 
@@ -15,7 +19,11 @@ use std::collections::BTreeMap;
 
 use bulla_wire::units::{MicroUnits, UnixMillis};
 
-pub use changes::{Changes, Ended, Moved, NewBook, NewHold, NewRecord, NewTransfer, Placed};
+pub use changes::{
+    Changes, Corrected, Ended, Moved, NewBook, NewCredential, NewHold, NewRecord, NewTransfer,
+    Placed,
+};
+use money::Movement;
 pub use rows::{
     Due, Heads, HoldRow, Key, Keys, MAX_WAITING_RECORDS, PackageRow, Papers, RecordRow, RefundRow,
     Rows,
@@ -65,7 +73,8 @@ pub fn decide<'a>(
         purses.entry(row.account).or_default().push(*number);
     }
     let (changes, before) = (Changes::default(), BTreeMap::new());
-    let mut batch = Batch { rows, changes, purses, before, now };
+    let budgets = BTreeMap::new();
+    let mut batch = Batch { rows, changes, purses, before, budgets, now };
     let mut results = Vec::with_capacity(commands.len());
     for command in commands {
         results.push(match batch.apply(command) {
@@ -83,8 +92,10 @@ struct Batch<'a> {
     changes: Changes<'a>,
     /// Packages by owner.
     purses: BTreeMap<AccountNumber, Vec<PackageNumber>>,
-    /// Sides of packages before the batch: available, held, spent, expired.
-    before: BTreeMap<PackageNumber, [u64; 4]>,
+    /// Sides of packages before the batch: available, held, spent, expired, granted.
+    before: BTreeMap<PackageNumber, [u64; 5]>,
+    /// Budgets that were looked at.
+    budgets: BTreeMap<u64, crate::budget::Budget>,
     now: UnixMillis,
 }
 
@@ -92,12 +103,37 @@ impl<'a> Batch<'a> {
     fn apply(&mut self, command: &'a Command) -> Result<Outcome, Fault> {
         match command {
             Command::OpenAccount { name, operator } => self.open_account(name, *operator),
-            Command::AddCredential { account, digest, label, expires_at } => {
-                self.add_credential(*account, digest, label, *expires_at)
+            Command::AddCredential { account, project, digest, label, expires_at } => {
+                self.add_credential(*account, *project, digest, label, *expires_at)
             }
             Command::RevokeCredential { digest } => self.revoke_credential(digest),
             Command::RegisterOrderKey { account, order_key, handle } => {
                 self.register_order_key(*account, order_key, handle)
+            }
+            Command::OpenProject { account, name } => self.open_project(*account, name),
+            Command::SetBudget(set) => self.set_budget(set),
+            Command::SetLimits { account, scope, limits } => {
+                self.set_limits(*account, *scope, *limits)
+            }
+            Command::Once { account, key, request, command } => {
+                let request = request.to_string();
+                self.once(*account, &key.0, request, |batch| batch.apply(command))
+            }
+            Command::Send { key, package, to, amount, memo } => {
+                self.send(key, *package, *to, *amount, memo)
+            }
+            Command::Void { key, package, amount, memo } => self.void(key, *package, *amount, memo),
+            Command::RefundHold(asked) => self.refund_hold(asked),
+            Command::Dispute(asked) => self.dispute(asked),
+            Command::Decide { hold, upheld, memo } => self.decide_dispute(hold, *upheld, memo),
+            Command::SetSplit(terms) => self.set_split(terms),
+            Command::Payout { key, account, unit, amount, memo } => {
+                self.payout(key, *account, unit, *amount, memo)
+            }
+            Command::Reserve(booking) => self.reserve(booking),
+            Command::PutSupply { day, statement, leaf } => self.put_supply(*day, statement, leaf),
+            Command::PutInvoice { number, account, key, document } => {
+                self.put_invoice(*number, *account, key, document)
             }
             Command::IssuePackage(package) => self.issue(package),
             Command::Hold(hold) => self.hold(hold),
@@ -131,6 +167,7 @@ impl<'a> Batch<'a> {
     }
 
     fn finish(mut self) -> Result<Changes<'a>, StoreError> {
+        self.write_budgets();
         self.changes.heads = self.rows.heads;
         for (number, before) in std::mem::take(&mut self.before) {
             let row = self.package(number)?;
@@ -142,6 +179,7 @@ impl<'a> Batch<'a> {
                 held: change(1),
                 spent: change(2),
                 expired: change(3),
+                granted: change(4),
                 renews: row.package.renews,
             };
             self.changes.moved.insert(number, moved);
@@ -159,8 +197,9 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn sides(package: &crate::package::Package) -> [u64; 4] {
-    [package.available.0, package.held.0, package.spent.0, package.expired.0]
+fn sides(package: &crate::package::Package) -> [u64; 5] {
+    let crate::package::Package { available, held, spent, expired, granted, .. } = package;
+    [available.0, held.0, spent.0, expired.0, granted.0]
 }
 
 fn missing(what: String) -> StoreError {

@@ -2,32 +2,33 @@
 
 use bulla_wire::bundle::TransferKind;
 use bulla_wire::ids::{Digest, HoldId};
-use bulla_wire::units::MicroUnits;
+use bulla_wire::units::{MicroUnits, Unit};
 
 use super::{
     Batch, Ended, Fault, HoldRow, Key, NewHold, NewTransfer, PackageRow, Papers, RefundRow,
     check_amount, check_text, missing, next, sides,
 };
 use crate::ledger::{
-    Hold, HoldState, IssuePackage, MAX_AMOUNT, MAX_TEXT_BYTES, Outcome, PackageNumber, Rejection,
-    Settlement, Side, StoreError, postings,
+    AccountNumber, Hold, HoldState, IssuePackage, MAX_AMOUNT, MAX_TEXT_BYTES, Outcome,
+    PackageNumber, Rejection, Settlement, Side, StoreError, postings,
 };
-use crate::package::{self, MAX_SCOPE, Package, PackageTerms};
+use crate::package::{self, MAX_SCOPE, Package, PackageTerms, Share};
+use crate::payable::divide;
 
 /// One movement about to be made.
-struct Movement<'m> {
-    kind: TransferKind,
-    package: PackageNumber,
-    amount: MicroUnits,
-    hold: Option<HoldId>,
-    receipt: Option<Digest>,
-    memo: Option<&'m str>,
+pub(super) struct Movement<'m> {
+    pub(super) kind: TransferKind,
+    pub(super) package: PackageNumber,
+    pub(super) amount: MicroUnits,
+    pub(super) hold: Option<HoldId>,
+    pub(super) receipt: Option<Digest>,
+    pub(super) memo: Option<&'m str>,
 }
 
 impl<'a> Batch<'a> {
     /// Moves value between two sides of a package and writes it down. Moving nothing writes
     /// nothing.
-    fn post(&mut self, movement: &Movement<'_>) -> Result<(), StoreError> {
+    pub(super) fn post(&mut self, movement: &Movement<'_>) -> Result<(), StoreError> {
         let Movement { kind, package: number, amount, .. } = *movement;
         if amount == MicroUnits(0) {
             return Ok(());
@@ -36,16 +37,18 @@ impl<'a> Batch<'a> {
         let row = row.ok_or_else(|| missing(format!("package {number}")))?;
         let account = row.account;
         let (from, to) = postings(kind);
-        if from != Side::Issued {
-            if !self.changes.issued.iter().any(|(issued, _)| *issued == number) {
-                self.before.entry(number).or_insert_with(|| sides(&row.package));
-            }
-            let damaged = || StoreError::Damaged { what: format!("balance of package {number}") };
-            let taken = side(&mut row.package, from).ok_or_else(damaged)?;
-            *taken = taken.checked_sub(amount).ok_or_else(damaged)?;
-            let given = side(&mut row.package, to).ok_or_else(damaged)?;
-            *given = given.checked_add(amount).ok_or_else(damaged)?;
+        if !self.changes.issued.iter().any(|(issued, _)| *issued == number) {
+            self.before.entry(number).or_insert_with(|| sides(&row.package));
         }
+        let damaged = || StoreError::Damaged { what: format!("balance of package {number}") };
+        // The issuer's side is the grant with its sign turned.
+        let out = |side: Side| side == Side::Issued;
+        let taken = side(&mut row.package, from);
+        let changed = if out(from) { taken.checked_add(amount) } else { taken.checked_sub(amount) };
+        *taken = changed.filter(|sum| *sum <= MAX_AMOUNT).ok_or_else(damaged)?;
+        let given = side(&mut row.package, to);
+        let changed = if out(to) { given.checked_sub(amount) } else { given.checked_add(amount) };
+        *given = changed.filter(|sum| *sum <= MAX_AMOUNT).ok_or_else(damaged)?;
         self.changes.transfers.push(NewTransfer {
             number: next(&mut self.rows.heads.transfers),
             kind,
@@ -73,23 +76,24 @@ impl<'a> Batch<'a> {
                 false => Err(Rejection::KeyConflict.into()),
             };
         }
-        let package_number = self.enter(package)?;
+        let package_number = self.enter(package, TransferKind::Issue)?;
         Ok(Outcome::PackageIssued { package: package_number })
     }
 
-    /// A package enters the ledger with its value.
-    fn enter(&mut self, package: &IssuePackage) -> Result<PackageNumber, StoreError> {
+    /// A package enters the ledger, and its value by a transfer of `kind`.
+    pub(super) fn enter(
+        &mut self,
+        package: &IssuePackage,
+        kind: TransferKind,
+    ) -> Result<PackageNumber, StoreError> {
         let number = PackageNumber(next(&mut self.rows.heads.packages));
-        let row = PackageRow {
-            account: package.account,
-            key: package.key,
-            package: Package::issued(number, package),
-        };
+        let (account, key) = (package.account, package.key);
+        let row = PackageRow { account, key, package: Package::issued(number, package) };
         self.changes.issued.push((number, row.clone()));
         self.rows.packages.insert(number, row);
         self.purses.entry(package.account).or_default().push(number);
         self.post(&Movement {
-            kind: TransferKind::Issue,
+            kind,
             package: number,
             amount: package.amount,
             hold: None,
@@ -146,15 +150,9 @@ impl<'a> Batch<'a> {
             return Err(Rejection::Amount { got: hold.amount }.into());
         }
         self.check_account(hold.account)?;
-        let purse = self.purses.get(&hold.account).into_iter().flatten();
-        let purse = purse.filter_map(|number| self.rows.packages.get(number));
-        let purse = purse.map(|row| &row.package).filter(|package| package.unit == hold.unit);
-        let purse = purse.filter(|package| package.terms.covers(&hold.model));
-        let shares =
-            package::split(purse, hold.amount, self.now.seconds()).map_err(|available| {
-                let (unit, needed) = (hold.unit.clone(), hold.amount);
-                Rejection::InsufficientBalance { unit, needed, available }
-            })?;
+        let shares = self.covering(hold.account, &hold.unit, &hold.model, hold.amount)?;
+        let counts = self.check_budgets(hold)?;
+        self.count_hold(&counts, hold.amount)?;
         for share in &shares {
             self.post(&Movement {
                 kind: TransferKind::Hold,
@@ -175,13 +173,36 @@ impl<'a> Batch<'a> {
             settle_by: hold.settle_by,
             order_digest: hold.order_digest,
             shares: shares.clone(),
+            charged: None,
+            counts: counts.clone(),
+            split: hold.split.clone(),
+            credited: MicroUnits(0),
+            disputed: MicroUnits(0),
         };
         let (grant, delegation) = (hold.grant.clone(), hold.delegation.clone());
         let papers = Papers { grant: grant.clone(), delegation: delegation.clone() };
         self.rows.holds.insert(hold.hold, row);
         self.rows.papers.insert(hold.hold, papers);
-        self.changes.holds.push(NewHold { number, hold, shares });
+        self.changes.holds.push(NewHold { number, hold, shares, counts });
         Ok(Outcome::Held { state: HoldState::Active, again: false, grant, delegation })
+    }
+
+    /// What of an account's packages covers `amount`, in burn order; `model` empty for what only
+    /// packages without a scope pay.
+    pub(super) fn covering(
+        &self,
+        account: AccountNumber,
+        unit: &Unit,
+        model: &str,
+        amount: MicroUnits,
+    ) -> Result<Vec<Share>, Rejection> {
+        let purse = self.purses.get(&account).into_iter().flatten();
+        let purse = purse.filter_map(|number| self.rows.packages.get(number));
+        let purse = purse.map(|row| &row.package).filter(|package| package.unit == *unit);
+        let purse = purse.filter(|package| package.terms.covers(model));
+        package::split(purse, amount, self.now.seconds()).map_err(|available| {
+            Rejection::InsufficientBalance { unit: unit.clone(), needed: amount, available }
+        })
     }
 
     /// Ends an active hold: spends the charge in burn order, returns the rest.
@@ -194,7 +215,10 @@ impl<'a> Batch<'a> {
     ) -> Result<(), StoreError> {
         let row = self.rows.holds.get_mut(id).ok_or_else(|| missing(format!("hold {id}")))?;
         (row.state, row.receipt) = (state, receipt);
-        let (number, account) = (row.number, row.account);
+        let charged = (state == HoldState::Settled).then_some(charge);
+        row.charged = charged;
+        let (number, account, held) = (row.number, row.account, row.amount);
+        let (counts, split) = (row.counts.clone(), row.split.clone());
         for (share, spent, returned) in package::spend(&row.shares.clone(), charge) {
             for (kind, amount) in [(TransferKind::Settle, spent), (TransferKind::Release, returned)]
             {
@@ -203,7 +227,11 @@ impl<'a> Batch<'a> {
                 self.post(&Movement { kind, package, amount, hold, receipt, memo: None })?;
             }
         }
-        let charged = (state == HoldState::Settled).then_some(charge);
+        self.count_end(&counts, held, charge)?;
+        for (package, amount) in divide(&split, charge) {
+            let (kind, hold) = (TransferKind::Earn, Some(*id));
+            self.post(&Movement { kind, package, amount, hold, receipt, memo: None })?;
+        }
         self.changes.ended.insert(number, Ended { hold: *id, account, state, charged, receipt });
         Ok(())
     }
@@ -310,14 +338,14 @@ impl<'a> Batch<'a> {
             return Ok(());
         };
         next.amount = next.amount.saturating_add(over).min(MAX_AMOUNT);
-        self.enter(&next).map(|_| ())
+        self.enter(&next, TransferKind::Issue).map(|_| ())
     }
 }
 
 /// Terms that can be kept for as long as the package comes again.
 fn check_terms(package: &IssuePackage) -> Result<(), Rejection> {
     let refused = |what: String| Err(Rejection::PackageTerms { what });
-    let PackageTerms { models, renewal } = &package.terms;
+    let PackageTerms { models, renewal, .. } = &package.terms;
     if models.len() > MAX_SCOPE || models.iter().any(|m| m.is_empty() || m.len() > MAX_TEXT_BYTES) {
         return refused(format!("at most {MAX_SCOPE} models, each by a name"));
     }
@@ -332,13 +360,13 @@ fn check_terms(package: &IssuePackage) -> Result<(), Rejection> {
     }
 }
 
-fn side(package: &mut Package, side: Side) -> Option<&mut MicroUnits> {
+fn side(package: &mut Package, side: Side) -> &mut MicroUnits {
     match side {
-        Side::Issued => None,
-        Side::Available => Some(&mut package.available),
-        Side::Held => Some(&mut package.held),
-        Side::Spent => Some(&mut package.spent),
-        Side::Expired => Some(&mut package.expired),
+        Side::Issued => &mut package.granted,
+        Side::Available => &mut package.available,
+        Side::Held => &mut package.held,
+        Side::Spent => &mut package.spent,
+        Side::Expired => &mut package.expired,
     }
 }
 

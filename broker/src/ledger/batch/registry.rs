@@ -3,7 +3,7 @@
 use bulla_wire::ids::{AccountHandle, Digest, PublicKey};
 use bulla_wire::units::UnixSeconds;
 
-use super::{Batch, Fault, NewBook, check_text, next};
+use super::{Batch, Fault, NewBook, NewCredential, check_text, next};
 use crate::ledger::{AccountNumber, ArchivedReport, Outcome, Rejection};
 
 impl<'a> Batch<'a> {
@@ -28,17 +28,26 @@ impl<'a> Batch<'a> {
     pub(super) fn add_credential(
         &mut self,
         account: AccountNumber,
+        project: Option<u64>,
         digest: &Digest,
         label: &'a str,
         expires_at: Option<UnixSeconds>,
     ) -> Result<Outcome, Fault> {
         check_text("label", label)?;
         self.check_account(account)?;
+        self.check_project(account, project)?;
         if self.rows.credentials.contains_key(digest) {
             return Err(Rejection::CredentialExists.into());
         }
         self.rows.credentials.insert(*digest, None);
-        self.changes.credentials.push((*digest, account, label, expires_at));
+        let digest = *digest;
+        self.changes.credentials.push(NewCredential {
+            digest,
+            account,
+            project,
+            label,
+            expires_at,
+        });
         Ok(Outcome::Done)
     }
 

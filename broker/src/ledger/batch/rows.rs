@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId};
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 
+use crate::budget::Count;
 use crate::ledger::{
     AccountNumber, Charge, Command, EpochState, HoldState, PackageNumber, RecordKind,
 };
 use crate::package::{Package, Share};
+use crate::payable::{Part, package_key};
+use crate::register::{Entry, EntryKey, EntryKind, NOBODY};
 
 /// Most waiting records of one epoch that are loaded with a batch, in records: an enclave that
 /// leaves a gap and goes on signing must not fill our memory. The rest follows with the next batch.
@@ -48,6 +51,10 @@ pub struct Keys {
     pub keysets: BTreeSet<Digest>,
     /// Whether price books are looked at.
     pub books: bool,
+    /// Entries of the register.
+    pub entries: BTreeSet<EntryKey>,
+    /// Kinds of entries that may be made: their newest number is needed.
+    pub entry_kinds: BTreeSet<EntryKind>,
 }
 
 impl Keys {
@@ -65,9 +72,12 @@ impl Keys {
             Command::OpenAccount { name, .. } => {
                 self.names.insert(name.clone());
             }
-            Command::AddCredential { account, digest, .. } => {
+            Command::AddCredential { account, project, digest, .. } => {
                 self.accounts.insert(*account);
                 self.credentials.insert(*digest);
+                if project.is_some() {
+                    self.entries.insert(EntryKey::Of(EntryKind::Project, *account));
+                }
             }
             Command::RevokeCredential { digest } => {
                 self.credentials.insert(*digest);
@@ -84,6 +94,7 @@ impl Keys {
                 self.accounts.insert(hold.account);
                 self.placed.insert(hold.hold);
                 self.purses.insert((hold.account, hold.unit.clone()));
+                self.entries.insert(EntryKey::Of(EntryKind::Budget, hold.account));
             }
             Command::Record(record) => {
                 self.epochs.insert(record.epoch);
@@ -101,6 +112,27 @@ impl Keys {
                 self.refunds.insert(*key);
                 self.packages.insert(*package);
             }
+            Command::Once { account, key, command, .. } => {
+                self.deed(*account, &key.0);
+                self.add(command);
+            }
+            Command::RefundHold(asked) | Command::Dispute(asked) => {
+                self.holds.insert(asked.hold);
+                self.deed(NOBODY, &asked.key);
+            }
+            Command::Decide { hold, .. } => {
+                self.holds.insert(*hold);
+            }
+            Command::OpenProject { .. }
+            | Command::SetBudget(_)
+            | Command::SetLimits { .. }
+            | Command::SetSplit(_)
+            | Command::Send { .. }
+            | Command::Void { .. }
+            | Command::Payout { .. }
+            | Command::Reserve(_)
+            | Command::PutSupply { .. }
+            | Command::PutInvoice { .. } => self.add_commercial(command),
             Command::PutPriceBook { .. } => self.books = true,
             Command::ArchiveEvidence(report) => {
                 self.keysets.insert(report.keyset.digest);
@@ -109,6 +141,78 @@ impl Keys {
             | Command::LogLeaf { .. }
             | Command::KeepCheckpoint { .. }
             | Command::KeepAnomaly { .. } => {}
+        }
+    }
+}
+
+impl Keys {
+    /// An idempotency key.
+    fn deed(&mut self, account: AccountNumber, key: &[u8]) {
+        let key = super::register::deed_key(account, key);
+        self.make(EntryKind::Deed, key);
+    }
+
+    /// An entry that is there, or may be made.
+    fn make(&mut self, kind: EntryKind, key: Vec<u8>) {
+        self.entries.insert(EntryKey::Under(kind, key));
+        self.entry_kinds.insert(kind);
+    }
+
+    /// All of an account's entries of a kind, and perhaps one more.
+    fn make_of(&mut self, kind: EntryKind, account: AccountNumber) {
+        self.accounts.insert(account);
+        self.entries.insert(EntryKey::Of(kind, account));
+        self.entry_kinds.insert(kind);
+    }
+
+    fn add_commercial(&mut self, command: &Command) {
+        match command {
+            Command::OpenProject { account, .. } => self.make_of(EntryKind::Project, *account),
+            Command::SetBudget(set) => {
+                self.make_of(EntryKind::Budget, set.account);
+                self.entries.insert(EntryKey::Of(EntryKind::Project, set.account));
+            }
+            Command::SetLimits { account, .. } => {
+                self.make_of(EntryKind::Limits, *account);
+                self.entries.insert(EntryKey::Of(EntryKind::Project, *account));
+            }
+            Command::SetSplit(terms) => {
+                self.make(EntryKind::Split, super::market::split_key(&terms.model, &terms.unit));
+                let parties = terms.parties.iter().map(|party| party.account);
+                for account in parties.chain([terms.platform]) {
+                    self.accounts.insert(account);
+                    self.issues.insert(package_key(account, &terms.unit));
+                }
+            }
+            Command::Send { key, package, to, .. } => {
+                self.deed(NOBODY, key);
+                self.packages.insert(*package);
+                self.accounts.insert(*to);
+                self.issues.insert(*key);
+            }
+            Command::Void { key, package, .. } => {
+                self.deed(NOBODY, key);
+                self.packages.insert(*package);
+            }
+            Command::Payout { key, account, unit, .. } => {
+                self.deed(NOBODY, key);
+                self.issues.insert(package_key(*account, unit));
+            }
+            Command::Reserve(booking) => {
+                self.accounts.insert(booking.account);
+                self.deed(booking.account, &booking.key);
+                self.purses.insert((booking.account, booking.unit.clone()));
+                self.entries.insert(EntryKey::All(EntryKind::Reservation));
+                self.entry_kinds.insert(EntryKind::Reservation);
+            }
+            Command::PutSupply { day, .. } => {
+                self.make(EntryKind::Supply, day.0.to_be_bytes().to_vec());
+            }
+            Command::PutInvoice { account, key, .. } => {
+                self.accounts.insert(*account);
+                self.make(EntryKind::Invoice, key.clone());
+            }
+            _ => {}
         }
     }
 }
@@ -163,6 +267,30 @@ pub struct HoldRow {
     pub order_digest: Digest,
     /// What it burns, in burn order.
     pub shares: Vec<Share>,
+    /// Its charge, once settled.
+    pub charged: Option<MicroUnits>,
+    /// The budgets it counts in.
+    pub counts: Vec<Count>,
+    /// Who earns what of the charge.
+    pub split: Vec<Part>,
+    /// Given back of the charge.
+    pub credited: MicroUnits,
+    /// Frozen of the charge.
+    pub disputed: MicroUnits,
+}
+
+impl HoldRow {
+    /// What of the charge was neither given back nor frozen.
+    pub fn left_of_charge(&self) -> MicroUnits {
+        let charged = self.charged.unwrap_or_default();
+        charged.saturating_sub(self.credited).saturating_sub(self.disputed)
+    }
+
+    /// The packages a change of it touches: what it burns, and what parties are owed of it.
+    pub fn touched(&self) -> impl Iterator<Item = PackageNumber> {
+        let shares = self.shares.iter().map(|share| share.package);
+        shares.chain(self.split.iter().map(|part| part.package))
+    }
 }
 
 /// What answers an order that is sent again.
@@ -246,4 +374,25 @@ pub struct Rows {
     pub book_version: u64,
     /// Holds past their settle-by.
     pub due: Vec<Due>,
+    /// Entries of the register.
+    pub entries: BTreeMap<(EntryKind, u64), Entry>,
+    /// Their numbers by key.
+    pub entry_keys: BTreeMap<(EntryKind, Vec<u8>), u64>,
+    /// Newest numbers of the kinds that may get more.
+    pub entry_heads: BTreeMap<EntryKind, u64>,
+}
+
+impl Rows {
+    /// Takes in an entry.
+    pub fn take(&mut self, entry: Entry) {
+        self.entry_keys.insert((entry.kind, entry.key.clone()), entry.number);
+        self.entries.insert((entry.kind, entry.number), entry);
+    }
+
+    /// Budgets that loaded holds count in and that are not loaded yet.
+    pub fn missing_budgets(&self) -> BTreeSet<u64> {
+        let counted = self.holds.values().flat_map(|hold| hold.counts.iter());
+        let numbers = counted.map(|count| count.budget);
+        numbers.filter(|n| !self.entries.contains_key(&(EntryKind::Budget, *n))).collect()
+    }
 }

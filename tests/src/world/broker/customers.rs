@@ -18,7 +18,16 @@ impl BrokerHost {
             }
             Message::Order { account, instance, order, sealed } => {
                 let request = self.wait(Waiting::Grant { client: conn, sealed });
-                self.happen(street, Event::OrderReceived { request, account, instance, order });
+                self.happen(
+                    street,
+                    Event::OrderReceived {
+                        request,
+                        account,
+                        spender: Default::default(),
+                        instance,
+                        order,
+                    },
+                );
             }
             Message::Again { account, hold } => self.refetch(street, conn, account, hold),
             _ => {}

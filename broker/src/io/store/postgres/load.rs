@@ -10,8 +10,11 @@ use tokio_postgres::Row;
 
 use super::session::{Fault, Param, Session};
 use super::{int, rows};
-use crate::ledger::batch::{Due, Heads, Key, Keys, MAX_WAITING_RECORDS, Papers, RefundRow, Rows};
+use crate::ledger::batch::{
+    Due, Heads, HoldRow, Key, Keys, MAX_WAITING_RECORDS, Papers, RefundRow, Rows,
+};
 use crate::ledger::{AccountNumber, Command, MAX_EXPIRED_HOLDS, PackageNumber, StoreError};
+use crate::register::{EntryKey, EntryKind};
 
 type Loaded = Result<Vec<Row>, Fault>;
 
@@ -31,6 +34,7 @@ pub(super) async fn load(
         _ => loader.by_key(&mut rows).await?,
     }
     loader.burnt(&mut rows).await?;
+    loader.counted(&mut rows).await?;
     Ok(rows)
 }
 
@@ -63,6 +67,8 @@ impl Loader<'_> {
             self.epochs(),
             self.records(),
             self.waiting(),
+            self.entries(),
+            self.entry_heads(),
         )?;
         let (named, found, secrets, owners, keysets, books, refunds, holds, ..) = &asked;
         for row in named {
@@ -94,7 +100,7 @@ impl Loader<'_> {
             let (id, hold) = rows::hold_row(row)?;
             into.holds.insert(id, hold);
         }
-        let (.., purses, issues, epochs, records, waiting) = &asked;
+        let (.., purses, issues, epochs, records, waiting, entries, entry_heads) = &asked;
         for row in purses.iter().chain(issues) {
             let row = rows::package_row(row)?;
             into.packages.insert(row.package.number, row);
@@ -107,7 +113,62 @@ impl Loader<'_> {
             let (place, record) = rows::record_row(row)?;
             into.records.insert(place, record);
         }
+        for row in entries {
+            into.take(rows::entry(row)?);
+        }
+        into.entry_heads.extend(self.keys.entry_kinds.iter().map(|kind| (*kind, 0)));
+        for row in entry_heads {
+            let kind = EntryKind::ALL.get(usize::from(rows::get::<i16>(row, "kind")? as u16));
+            let newest = rows::count(row, "newest")?;
+            into.entry_heads.extend(kind.map(|kind| (*kind, newest)));
+        }
         self.papers(into).await
+    }
+
+    /// Entries of the register: all of a kind, all that an account has of it, or those under keys.
+    async fn entries(&self) -> Loaded {
+        let (mut whole, mut kinds, mut accounts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut key_kinds, mut keys) = (Vec::new(), Vec::new());
+        for key in &self.keys.entries {
+            match key {
+                EntryKey::All(kind) => whole.push(*kind as i16),
+                EntryKey::Of(kind, account) => {
+                    kinds.push(*kind as i16);
+                    accounts.push(int(account.0));
+                }
+                EntryKey::Under(kind, key) => {
+                    key_kinds.push(*kind as i16);
+                    keys.push(&key[..]);
+                }
+            }
+        }
+        let sql = "SELECT r.* FROM register r WHERE r.kind = ANY($1)
+            UNION SELECT r.* FROM register r
+                JOIN unnest($2::SMALLINT[], $3::BIGINT[]) AS wanted(kind, account)
+                ON r.kind = wanted.kind AND r.account = wanted.account
+            UNION SELECT r.* FROM register r
+                JOIN unnest($4::SMALLINT[], $5::BYTEA[]) AS wanted(kind, key)
+                ON r.kind = wanted.kind AND r.key = wanted.key";
+        let wanted = !self.keys.entries.is_empty();
+        self.any(wanted, sql, &[&whole, &kinds, &accounts, &key_kinds, &keys]).await
+    }
+
+    async fn entry_heads(&self) -> Loaded {
+        let kinds: Vec<i16> = self.keys.entry_kinds.iter().map(|kind| *kind as i16).collect();
+        let sql = "SELECT kind, max(number) AS newest FROM register WHERE kind = ANY($1)
+            GROUP BY kind";
+        self.any(!kinds.is_empty(), sql, &[&kinds]).await
+    }
+
+    /// Budgets that loaded holds count in.
+    async fn counted(&self, into: &mut Rows) -> Result<(), Fault> {
+        let numbers: Vec<i64> = into.missing_budgets().into_iter().map(int).collect();
+        let sql = "SELECT * FROM register WHERE kind = $1 AND number = ANY($2)";
+        let kind = EntryKind::Budget as i16;
+        for row in self.any(!numbers.is_empty(), sql, &[&kind, &numbers]).await? {
+            into.take(rows::entry(&row)?);
+        }
+        Ok(())
     }
 
     async fn names(&self) -> Loaded {
@@ -154,7 +215,7 @@ impl Loader<'_> {
         let ids: Vec<[u8; 16]> =
             self.keys.placed.union(&self.keys.holds).map(|hold| hold.0).collect();
         let sql = "SELECT number, hold, account, amount, state, receipt, settle_by, order_digest,
-                       shares
+                       shares, charged, counts, split, credited, disputed
                    FROM holds WHERE hold = ANY($1)";
         self.any(!ids.is_empty(), sql, &[&ids]).await
     }
@@ -165,7 +226,7 @@ impl Loader<'_> {
         let sql = "SELECT p.* FROM packages p
                    JOIN unnest($1::BIGINT[], $2::TEXT[]) AS wanted(account, unit)
                        ON p.account = wanted.account AND p.unit = wanted.unit
-                   WHERE p.available > 0";
+                   WHERE p.available > 0 AND p.purpose <> 1";
         self.any(!accounts.is_empty(), sql, &[&accounts, &units]).await
     }
 
@@ -224,7 +285,7 @@ impl Loader<'_> {
 
     /// Packages that holds burn, and those that are named.
     async fn burnt(&self, into: &mut Rows) -> Result<(), Fault> {
-        let burnt = into.holds.values().flat_map(|hold| hold.shares.iter().map(|s| s.package));
+        let burnt = into.holds.values().flat_map(HoldRow::touched);
         let numbers: BTreeSet<PackageNumber> =
             self.keys.packages.iter().copied().chain(burnt).collect();
         let numbers: Vec<i64> = numbers.iter().map(|number| int(number.0)).collect();
@@ -240,7 +301,7 @@ impl Loader<'_> {
     async fn due(&self, now: UnixSeconds, into: &mut Rows) -> Result<(), Fault> {
         let (now, most) = (int(now.0), MAX_EXPIRED_HOLDS as i64);
         let sql = "SELECT number, hold, account, amount, state, receipt, settle_by, order_digest,
-                       shares
+                       shares, charged, counts, split, credited, disputed
                    FROM holds WHERE state = 0 AND settle_by < $1
                    ORDER BY settle_by, number LIMIT $2";
         let mut ids = Vec::new();

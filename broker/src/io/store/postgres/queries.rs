@@ -15,6 +15,7 @@ use crate::ledger::{
     Totals,
 };
 use crate::package::Package;
+use crate::register::{Entry, EntryKind};
 
 type Answer<T> = Result<T, StoreError>;
 type Reads<T> = fn(&Row) -> Answer<T>;
@@ -50,7 +51,7 @@ impl Queries for PostgresStore {
     }
 
     fn credential(&self, digest: &Digest) -> Answer<Option<Credential>> {
-        let sql = "SELECT account, label, expires_at, revoked_at FROM credentials
+        let sql = "SELECT account, label, expires_at, revoked_at, project FROM credentials
             WHERE digest = $1";
         self.one(sql, &[&digest.0], rows::credential)
     }
@@ -185,20 +186,59 @@ impl Queries for PostgresStore {
         self.many(sql, &[], |row| rows::get(row, "note"))
     }
 
-    fn totals(&self) -> Answer<Vec<(Unit, Totals)>> {
-        // Summed here, in 128 bits, as every store does.
-        let sql = "SELECT unit, granted, available, held, spent, expired FROM packages";
+    fn entries(
+        &self,
+        kind: EntryKind,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<Entry>> {
+        let sql = "SELECT kind, number, account, key, body FROM register
+            WHERE kind = $1 AND ($2::BIGINT IS NULL OR account = $2) AND number > $3
+            ORDER BY number LIMIT $4";
+        let params: [Param<'_>; 4] = [&(kind as i16), &scope(account), &int(after), &page(limit)];
+        self.many(sql, &params, rows::entry)
+    }
+
+    fn entry(&self, kind: EntryKind, key: &[u8]) -> Answer<Option<Entry>> {
+        let sql = "SELECT kind, number, account, key, body FROM register
+            WHERE kind = $1 AND key = $2";
+        self.one(sql, &[&(kind as i16), &key], rows::entry)
+    }
+
+    fn newest_entry(&self, kind: EntryKind) -> Answer<u64> {
+        let sql = "SELECT coalesce(max(number), 0) AS number FROM register WHERE kind = $1";
+        let read: Reads<u64> = |row| rows::count(row, "number");
+        Ok(self.one(sql, &[&(kind as i16)], read)?.unwrap_or(0))
+    }
+
+    fn credentials(&self, account: AccountNumber) -> Answer<Vec<(Digest, Credential)>> {
+        let sql = "SELECT account, label, expires_at, revoked_at, project, digest FROM credentials
+            WHERE account = $1 ORDER BY label, digest";
+        self.many(sql, &[&int(account.0)], rows::named_credential)
+    }
+
+    fn supply(&self) -> Answer<(u64, Vec<(Unit, Totals)>)> {
+        // Sums of 64-bit numbers are exact decimals here; they travel as text.
+        let sql = "SELECT unit, sum(granted)::TEXT AS granted, sum(available)::TEXT AS available,
+                sum(held)::TEXT AS held, sum(spent)::TEXT AS spent, sum(expired)::TEXT AS expired,
+                (SELECT transfers FROM heads WHERE one = 1) AS last
+            FROM packages WHERE purpose <> 1 GROUP BY unit";
         let mut totals: BTreeMap<Unit, Totals> = BTreeMap::new();
+        let mut last = 0;
         for row in self.ask(sql, &[])? {
-            let amount = |column| rows::count(&row, column).map(u128::from);
-            let sum = totals.entry(rows::unit(&row)?).or_default();
-            sum.issued += amount("granted")?;
-            sum.available += amount("available")?;
-            sum.held += amount("held")?;
-            sum.spent += amount("spent")?;
-            sum.expired += amount("expired")?;
+            let sum = |column: &str| rows::text::<u128>(&row, column);
+            let sums = Totals {
+                issued: sum("granted")?,
+                available: sum("available")?,
+                held: sum("held")?,
+                spent: sum("spent")?,
+                expired: sum("expired")?,
+            };
+            last = rows::count(&row, "last")?;
+            totals.insert(rows::unit(&row)?, sums);
         }
-        Ok(totals.into_iter().collect())
+        Ok((last, totals.into_iter().collect()))
     }
 
     fn anomalies(&self) -> Answer<u64> {

@@ -7,12 +7,16 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
 use crate::account::{Account, Credential};
+use crate::budget::counts_from_text;
 use crate::ledger::batch::{HoldRow, PackageRow, RecordRow};
 use crate::ledger::{
     AccountNumber, ArchivedKeyset, EpochState, HoldState, PackageNumber, RecordKind, StoreError,
     StoredHold, StoredRecord,
 };
 use crate::package::{Package, PackageTerms, shares_from_text};
+use crate::payable::parts_from_text;
+use crate::project::Spender;
+use crate::register::{Entry, EntryKind};
 
 pub(super) type Read<T> = Result<T, StoreError>;
 
@@ -50,7 +54,7 @@ pub(super) fn digest(row: &Row, column: &str) -> Read<Digest> {
     bytes(row, column).map(Digest)
 }
 
-fn text<T: std::str::FromStr>(row: &Row, column: &str) -> Read<T> {
+pub(super) fn text<T: std::str::FromStr>(row: &Row, column: &str) -> Read<T> {
     get::<&str>(row, column)?.parse().map_err(|_| damaged(column))
 }
 
@@ -71,6 +75,21 @@ pub(super) fn credential(row: &Row) -> Read<Credential> {
         label: get(row, "label")?,
         expires_at: maybe_count(row, "expires_at")?.map(UnixSeconds),
         revoked_at: maybe_count(row, "revoked_at")?.map(UnixSeconds),
+        project: maybe_count(row, "project")?,
+    })
+}
+
+pub(super) fn named_credential(row: &Row) -> Read<(Digest, Credential)> {
+    Ok((digest(row, "digest")?, credential(row)?))
+}
+
+pub(super) fn entry(row: &Row) -> Read<Entry> {
+    Ok(Entry {
+        kind: code(row, "kind", &EntryKind::ALL)?,
+        number: count(row, "number")?,
+        account: AccountNumber(count(row, "account")?),
+        key: get(row, "key")?,
+        body: get(row, "body")?,
     })
 }
 
@@ -110,6 +129,11 @@ pub(super) fn hold_row(row: &Row) -> Read<(HoldId, HoldRow)> {
         settle_by: UnixSeconds(count(row, "settle_by")?),
         order_digest: digest(row, "order_digest")?,
         shares,
+        charged: maybe_count(row, "charged")?.map(MicroUnits),
+        counts: counts_from_text(get(row, "counts")?).ok_or_else(|| damaged("counts"))?,
+        split: parts_from_text(get(row, "split")?).ok_or_else(|| damaged("split"))?,
+        credited: micro(row, "credited")?,
+        disputed: micro(row, "disputed")?,
     };
     Ok((HoldId(bytes(row, "hold")?), hold))
 }
@@ -123,7 +147,7 @@ pub(super) fn hold(row: &Row) -> Read<StoredHold> {
         unit: text(row, "unit")?,
         amount: known.amount,
         state: known.state,
-        charged: maybe_count(row, "charged")?.map(MicroUnits),
+        charged: known.charged,
         receipt: known.receipt,
         settle_by: known.settle_by,
         order_digest: known.order_digest,
@@ -131,6 +155,14 @@ pub(super) fn hold(row: &Row) -> Read<StoredHold> {
         grant: get(row, "grant_bytes")?,
         delegation: get(row, "delegation")?,
         instance: text(row, "instance")?,
+        model: get(row, "model")?,
+        spender: Spender {
+            project: maybe_count(row, "project")?,
+            credential: maybe_digest(row, "credential")?,
+        },
+        split: known.split,
+        credited: known.credited,
+        disputed: known.disputed,
     })
 }
 

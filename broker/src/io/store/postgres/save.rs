@@ -6,9 +6,11 @@ use tokio::try_join;
 use super::copy::set_heads;
 use super::int;
 use super::session::{Fault, Session};
+use crate::budget::counts_to_text;
 use crate::ledger::HoldState;
 use crate::ledger::batch::Changes;
 use crate::package::shares_to_text;
+use crate::payable::parts_to_text;
 
 /// Everything, in the transaction that is open.
 pub(super) async fn save(
@@ -29,6 +31,8 @@ pub(super) async fn save(
         saver.leaves(),
         saver.transfers(),
         saver.registry(),
+        saver.corrected(),
+        saver.entries(),
         saver.log(),
         saver.heads(),
     )?;
@@ -61,19 +65,24 @@ impl Saver<'_> {
         let accounts = column(|m| int(m.account.0));
         let (available, held) = (column(|m| m.available), column(|m| m.held));
         let (spent, expired) = (column(|m| m.spent), column(|m| m.expired));
+        let granted = column(|m| m.granted);
         let renews: Vec<bool> = moved.values().map(|m| m.renews).collect();
         let sql = "UPDATE packages p SET available = p.available + m.available,
                 held = p.held + m.held, spent = p.spent + m.spent,
-                expired = p.expired + m.expired, renews = m.renews
+                expired = p.expired + m.expired, renews = m.renews,
+                granted = p.granted + m.granted
             FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[],
-                $6::BIGINT[], $7::BOOLEAN[])
-                AS m(number, account, available, held, spent, expired, renews)
+                $6::BIGINT[], $7::BOOLEAN[], $8::BIGINT[])
+                AS m(number, account, available, held, spent, expired, renews, granted)
             WHERE p.number = m.number AND p.account = m.account
                 AND p.available + m.available >= 0 AND p.held + m.held >= 0
                 AND p.spent + m.spent >= 0 AND p.expired + m.expired >= 0";
         let done = self
             .session
-            .run(sql, &[&numbers, &accounts, &available, &held, &spent, &expired, &renews])
+            .run(
+                sql,
+                &[&numbers, &accounts, &available, &held, &spent, &expired, &renews, &granted],
+            )
             .await?;
         match done == moved.len() as u64 {
             true => Ok(()),
@@ -88,9 +97,9 @@ impl Saver<'_> {
                 .run(
                     "INSERT INTO packages (number, key, account, unit, priority, promotional,
                          effective_from, expires_at, memo, granted, available, held, spent,
-                         expired, terms, renews)
+                         expired, terms, renews, purpose)
                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                         $16)",
+                         $16, $17)",
                     &[
                         &int(number.0),
                         &row.key,
@@ -108,6 +117,7 @@ impl Saver<'_> {
                         &int(package.expired.0),
                         &package.terms.to_text(),
                         &package.renews,
+                        &(package.terms.purpose as i16),
                     ],
                 )
                 .await?;
@@ -137,16 +147,47 @@ impl Saver<'_> {
         let digests: Vec<[u8; 32]> = new.iter().map(|new| new.hold.order_digest.0).collect();
         let instances: Vec<&str> = new.iter().map(|new| new.hold.instance.as_str()).collect();
         let shares: Vec<String> = new.iter().map(|new| shares_to_text(&new.shares)).collect();
+        let models: Vec<&str> = new.iter().map(|new| &new.hold.model[..]).collect();
+        let projects: Vec<Option<i64>> =
+            new.iter().map(|new| new.hold.spender.project.map(int)).collect();
+        let credentials: Vec<Option<[u8; 32]>> =
+            new.iter().map(|new| new.hold.spender.credential.map(|digest| digest.0)).collect();
+        let counts: Vec<String> = new.iter().map(|new| counts_to_text(&new.counts)).collect();
+        let splits: Vec<String> = new.iter().map(|new| parts_to_text(&new.hold.split)).collect();
+        let corrected = |new: &crate::ledger::batch::NewHold<'_>| {
+            let corrected = self.changes.corrected.get(&new.number);
+            corrected.map_or((0, 0), |c| (int(c.credited.0), int(c.disputed.0)))
+        };
+        let (credited, disputed): (Vec<i64>, Vec<i64>) = new.iter().map(corrected).unzip();
         self.session
             .run(
                 "INSERT INTO holds (number, hold, account, unit, amount, state, charged, receipt,
-                     settle_by, order_digest, instance, shares)
+                     settle_by, order_digest, instance, shares, model, project, credential,
+                     counts, split, credited, disputed)
                  SELECT * FROM unnest($1::BIGINT[], $2::BYTEA[], $3::BIGINT[], $4::TEXT[],
                      $5::BIGINT[], $6::SMALLINT[], $7::BIGINT[], $8::BYTEA[], $9::BIGINT[],
-                     $10::BYTEA[], $11::TEXT[], $12::TEXT[])",
+                     $10::BYTEA[], $11::TEXT[], $12::TEXT[], $13::TEXT[], $14::BIGINT[],
+                     $15::BYTEA[], $16::TEXT[], $17::TEXT[], $18::BIGINT[], $19::BIGINT[])",
                 &[
-                    &numbers, &ids, &accounts, &units, &amounts, &states, &charged, &receipts,
-                    &settle_by, &digests, &instances, &shares,
+                    &numbers,
+                    &ids,
+                    &accounts,
+                    &units,
+                    &amounts,
+                    &states,
+                    &charged,
+                    &receipts,
+                    &settle_by,
+                    &digests,
+                    &instances,
+                    &shares,
+                    &models,
+                    &projects,
+                    &credentials,
+                    &counts,
+                    &splits,
+                    &credited,
+                    &disputed,
                 ],
             )
             .await?;
@@ -195,6 +236,39 @@ impl Saver<'_> {
             true => Ok(()),
             false => Err(Fault::Again("a hold ended meanwhile".to_owned())),
         }
+    }
+
+    /// Older holds whose charge was corrected.
+    async fn corrected(&self) -> Saved {
+        let first = self.changes.holds.first().map_or(u64::MAX, |new| new.number);
+        for (_, corrected) in self.changes.corrected.range(..first) {
+            let sql = "UPDATE holds SET credited = $3, disputed = $4
+                WHERE hold = $1 AND account = $2";
+            let (credited, disputed) = (int(corrected.credited.0), int(corrected.disputed.0));
+            let account = int(corrected.account.0);
+            self.session.run(sql, &[&corrected.hold.0, &account, &credited, &disputed]).await?;
+        }
+        Ok(())
+    }
+
+    /// Entries of the register as they stand, new ones and others.
+    async fn entries(&self) -> Saved {
+        let entries = &self.changes.entries;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let kinds: Vec<i16> = entries.values().map(|entry| entry.kind as i16).collect();
+        let numbers: Vec<i64> = entries.values().map(|entry| int(entry.number)).collect();
+        let accounts: Vec<i64> = entries.values().map(|entry| int(entry.account.0)).collect();
+        let keys: Vec<&[u8]> = entries.values().map(|entry| &entry.key[..]).collect();
+        let bodies: Vec<&str> = entries.values().map(|entry| &entry.body[..]).collect();
+        let sql = "INSERT INTO register (kind, number, account, key, body)
+            SELECT * FROM unnest($1::SMALLINT[], $2::BIGINT[], $3::BIGINT[], $4::BYTEA[],
+                $5::TEXT[])
+            ON CONFLICT (kind, number, account) DO UPDATE SET key = excluded.key,
+                body = excluded.body";
+        self.session.run(sql, &[&kinds, &numbers, &accounts, &keys, &bodies]).await?;
+        Ok(())
     }
 
     async fn records(&self) -> Saved {
@@ -337,11 +411,14 @@ impl Saver<'_> {
                 VALUES ($1, $2, $3, $4)";
             self.session.run(sql, &[&int(account.0), name, operator, &self.now]).await?;
         }
-        for (digest, account, label, expires_at) in &self.changes.credentials {
-            let sql = "INSERT INTO credentials (digest, account, label, expires_at)
-                VALUES ($1, $2, $3, $4)";
-            let expires_at = expires_at.map(|at| int(at.0));
-            self.session.run(sql, &[&digest.0, &int(account.0), label, &expires_at]).await?;
+        for new in &self.changes.credentials {
+            let sql = "INSERT INTO credentials (digest, account, label, expires_at, project)
+                VALUES ($1, $2, $3, $4, $5)";
+            let expires_at = new.expires_at.map(|at| int(at.0));
+            let (account, project) = (int(new.account.0), new.project.map(int));
+            let params: [super::session::Param<'_>; 5] =
+                [&new.digest.0, &account, &new.label, &expires_at, &project];
+            self.session.run(sql, &params).await?;
         }
         for digest in &self.changes.revoked {
             let sql = "UPDATE credentials SET revoked_at = $2 WHERE digest = $1";

@@ -6,7 +6,7 @@
 //! `records`, `epochs`, `heads`) are one chain by nature and stay together.
 
 /// The steps.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// Where the schema's version is kept; taken with a lock before anything else is looked at.
 pub(super) const VERSIONS: &str = "
@@ -213,4 +213,35 @@ DROP INDEX packages_by_expiry;
 CREATE INDEX packages_by_account ON packages (account, number);
 CREATE INDEX packages_usable ON packages (account, unit) WHERE available > 0;
 CREATE INDEX packages_ending ON packages (expires_at) WHERE available > 0 OR renews;
+";
+
+/// Version 3: the register (projects, budgets, limits, splits, reservations, statements, invoices,
+/// idempotency keys); who spent a hold and who earns of it; grants that may shrink to nothing.
+const V3: &str = "
+CREATE TABLE register (
+    kind SMALLINT NOT NULL,
+    number BIGINT NOT NULL,
+    account BIGINT NOT NULL,
+    key BYTEA NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (kind, number, account)
+);
+CREATE INDEX register_by_key ON register (kind, key);
+CREATE INDEX register_by_account ON register (account, kind, number);
+
+ALTER TABLE credentials ADD COLUMN project BIGINT;
+CREATE INDEX credentials_by_account ON credentials (account);
+ALTER TABLE holds ADD COLUMN model TEXT NOT NULL DEFAULT '';
+ALTER TABLE holds ADD COLUMN project BIGINT;
+ALTER TABLE holds ADD COLUMN credential BYTEA;
+ALTER TABLE holds ADD COLUMN counts TEXT NOT NULL DEFAULT '';
+ALTER TABLE holds ADD COLUMN split TEXT NOT NULL DEFAULT '';
+ALTER TABLE holds ADD COLUMN credited BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE holds ADD COLUMN disputed BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE packages ADD COLUMN purpose SMALLINT NOT NULL DEFAULT 0;
+ALTER TABLE packages DROP CONSTRAINT packages_granted_check;
+ALTER TABLE packages ADD CONSTRAINT packages_granted_check CHECK (granted >= 0);
+DROP INDEX packages_usable;
+CREATE INDEX packages_usable ON packages (account, unit) WHERE available > 0 AND purpose <> 1;
 ";

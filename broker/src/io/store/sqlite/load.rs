@@ -9,9 +9,10 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::{SqliteStore, database, int, rows};
 use crate::ledger::batch::{
-    Due, Heads, Keys, MAX_WAITING_RECORDS, PackageRow, Papers, RecordRow, RefundRow, Rows,
+    Due, Heads, HoldRow, Keys, MAX_WAITING_RECORDS, PackageRow, Papers, RecordRow, RefundRow, Rows,
 };
 use crate::ledger::{AccountNumber, Command, MAX_EXPIRED_HOLDS, PackageNumber, StoreError};
+use crate::register::{EntryKey, EntryKind};
 
 type Loaded<T> = Result<T, StoreError>;
 
@@ -27,7 +28,43 @@ impl SqliteStore {
         }
         self.load_packages(&keys, &mut rows)?;
         self.load_records(&keys, &mut rows)?;
+        self.load_entries(&keys, &mut rows)?;
         Ok(rows)
+    }
+
+    /// Entries of the register, and the budgets that loaded holds count in.
+    fn load_entries(&self, keys: &Keys, rows: &mut Rows) -> Loaded<()> {
+        let by_kind = format!("{} WHERE kind = ?1", rows::ENTRY);
+        let by_account = format!("{} WHERE account = ?2 AND kind = ?1", rows::ENTRY);
+        let by_key = format!("{} WHERE kind = ?1 AND key = ?2", rows::ENTRY);
+        let by_number = format!("{} WHERE kind = ?1 AND number = ?2", rows::ENTRY);
+        for key in &keys.entries {
+            let found = match key {
+                EntryKey::All(kind) => self.each(&by_kind, [*kind as u8], rows::entry)?,
+                EntryKey::Of(kind, account) => {
+                    self.each(&by_account, params![*kind as u8, int(account.0)], rows::entry)?
+                }
+                EntryKey::Under(kind, key) => {
+                    self.each(&by_key, params![*kind as u8, key], rows::entry)?
+                }
+            };
+            found.into_iter().for_each(|entry| rows.take(entry));
+        }
+        for number in rows.missing_budgets() {
+            let key = params![EntryKind::Budget as u8, int(number)];
+            self.each(&by_number, key, rows::entry)?.into_iter().for_each(|entry| rows.take(entry));
+        }
+        for kind in &keys.entry_kinds {
+            let newest = self.newest(*kind)?;
+            rows.entry_heads.insert(*kind, newest);
+        }
+        Ok(())
+    }
+
+    /// Number of the newest entry of a kind.
+    pub(super) fn newest(&self, kind: EntryKind) -> Loaded<u64> {
+        let sql = "SELECT coalesce(max(number), 0) FROM register WHERE kind = ?1";
+        Ok(self.first(sql, [kind as u8], |row| rows::count(row, 0))?.unwrap_or(0))
     }
 
     fn each<T>(
@@ -172,8 +209,10 @@ impl SqliteStore {
         let mut add = |row: PackageRow| {
             found.insert(row.package.number, row);
         };
-        let purse =
-            format!("{} WHERE account = ?1 AND unit = ?2 AND available > 0", rows::PACKAGE_ROW);
+        let purse = format!(
+            "{} WHERE account = ?1 AND unit = ?2 AND available > 0 AND purpose <> 1",
+            rows::PACKAGE_ROW
+        );
         for (account, unit) in &keys.purses {
             let key = params![int(account.0), unit.as_str()];
             self.each(&purse, key, rows::package_row)?.into_iter().for_each(&mut add);
@@ -182,7 +221,7 @@ impl SqliteStore {
         for key in &keys.issues {
             self.first(&issue, [key], rows::package_row)?.into_iter().for_each(&mut add);
         }
-        let burnt = rows.holds.values().flat_map(|hold| hold.shares.iter().map(|s| s.package));
+        let burnt = rows.holds.values().flat_map(HoldRow::touched);
         let wanted: std::collections::BTreeSet<_> =
             keys.packages.iter().copied().chain(burnt).collect();
         let one = format!("{} WHERE number = ?1", rows::PACKAGE_ROW);

@@ -12,6 +12,7 @@ use crate::ledger::{
     Totals,
 };
 use crate::package::Package;
+use crate::register::{Entry, EntryKind};
 
 type Answer<T> = Result<T, StoreError>;
 type Reads<T> = fn(&Row<'_>) -> rusqlite::Result<T>;
@@ -185,26 +186,65 @@ impl Queries for SqliteStore {
         self.many("SELECT note FROM checkpoints ORDER BY size", [], bytes)
     }
 
-    fn totals(&self) -> Answer<Vec<(Unit, Totals)>> {
-        // Summed here, in 128 bits: the sum of many packages may exceed what SQLite adds.
-        let sql = "SELECT unit, granted, available, held, spent, expired FROM packages";
-        let read: Reads<(Unit, [u64; 5])> = |row| {
-            let mut parts = [0; 5];
-            for (column, part) in (1..).zip(&mut parts) {
-                *part = rows::count(row, column)?;
-            }
-            Ok((rows::unit(row, 0)?, parts))
+    fn entries(
+        &self,
+        kind: EntryKind,
+        account: Option<AccountNumber>,
+        after: u64,
+        limit: usize,
+    ) -> Answer<Vec<Entry>> {
+        let limit = page(limit);
+        let Some(account) = account else {
+            let sql =
+                format!("{} WHERE kind = ?1 AND number > ?2 ORDER BY number LIMIT ?3", rows::ENTRY);
+            return self.many(&sql, params![kind as u8, int(after), limit], rows::entry);
         };
-        let mut totals: std::collections::BTreeMap<Unit, Totals> = Default::default();
-        for (unit, [issued, available, held, spent, expired]) in self.many(sql, [], read)? {
-            let sum = totals.entry(unit).or_default();
-            sum.issued += u128::from(issued);
-            sum.available += u128::from(available);
-            sum.held += u128::from(held);
-            sum.spent += u128::from(spent);
-            sum.expired += u128::from(expired);
-        }
-        Ok(totals.into_iter().collect())
+        let sql = format!(
+            "{} WHERE account = ?4 AND kind = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
+            rows::ENTRY
+        );
+        self.many(&sql, params![kind as u8, int(after), limit, int(account.0)], rows::entry)
+    }
+
+    fn entry(&self, kind: EntryKind, key: &[u8]) -> Answer<Option<Entry>> {
+        let sql = format!("{} WHERE kind = ?1 AND key = ?2", rows::ENTRY);
+        self.one(&sql, params![kind as u8, key], rows::entry)
+    }
+
+    fn newest_entry(&self, kind: EntryKind) -> Answer<u64> {
+        self.newest(kind)
+    }
+
+    fn credentials(&self, account: AccountNumber) -> Answer<Vec<(Digest, Credential)>> {
+        let sql = format!("{} WHERE account = ?1 ORDER BY label, digest", rows::CREDENTIAL);
+        self.many(&sql, [int(account.0)], rows::named_credential)
+    }
+
+    fn supply(&self) -> Answer<(u64, Vec<(Unit, Totals)>)> {
+        // In two halves of 32 bits: the sum of many packages may exceed what SQLite adds.
+        let halves = |column: &str| format!("sum({column} >> 32), sum({column} & 4294967295)");
+        let columns = ["granted", "available", "held", "spent", "expired"].map(halves).join(", ");
+        let sql = format!(
+            "SELECT unit, {columns}, (SELECT coalesce(max(number), 0) FROM transfers)
+             FROM packages WHERE purpose <> 1 GROUP BY unit ORDER BY unit"
+        );
+        let read: Reads<(u64, Unit, Totals)> = |row| {
+            let sum = |place: usize| -> rusqlite::Result<u128> {
+                let (high, low) = (rows::count(row, place)?, rows::count(row, place + 1)?);
+                Ok((u128::from(high) << 32) + u128::from(low))
+            };
+            let totals = Totals {
+                issued: sum(1)?,
+                available: sum(3)?,
+                held: sum(5)?,
+                spent: sum(7)?,
+                expired: sum(9)?,
+            };
+            Ok((rows::count(row, 11)?, rows::unit(row, 0)?, totals))
+        };
+        let found = self.many(&sql, [], read)?;
+        let last = found.first().map_or(0, |(last, ..)| *last);
+        Ok((last, found.into_iter().map(|(_, unit, totals)| (unit, totals)).collect()))
     }
 
     fn anomalies(&self) -> Answer<u64> {

@@ -7,12 +7,16 @@ use rusqlite::types::Type;
 use rusqlite::{Result, Row};
 
 use crate::account::{Account, Credential};
+use crate::budget::counts_from_text;
 use crate::ledger::batch::{HoldRow, PackageRow, RecordRow};
 use crate::ledger::{
     AccountNumber, ArchivedKeyset, EpochState, HoldState, PackageNumber, RecordKind, StoredHold,
     StoredRecord,
 };
 use crate::package::{Package, PackageTerms, shares_from_text};
+use crate::payable::{Part, parts_from_text};
+use crate::project::Spender;
+use crate::register::{Entry, EntryKind};
 
 fn damaged(column: usize, what: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, what.to_owned().into())
@@ -59,7 +63,7 @@ pub(super) fn account(row: &Row<'_>) -> Result<Account> {
 }
 
 pub(super) const CREDENTIAL: &str =
-    "SELECT account, label, expires_at, revoked_at FROM credentials";
+    "SELECT account, label, expires_at, revoked_at, project, digest FROM credentials";
 
 pub(super) fn credential(row: &Row<'_>) -> Result<Credential> {
     Ok(Credential {
@@ -67,6 +71,24 @@ pub(super) fn credential(row: &Row<'_>) -> Result<Credential> {
         label: row.get(1)?,
         expires_at: maybe_count(row, 2)?.map(UnixSeconds),
         revoked_at: maybe_count(row, 3)?.map(UnixSeconds),
+        project: maybe_count(row, 4)?,
+    })
+}
+
+pub(super) fn named_credential(row: &Row<'_>) -> Result<(Digest, Credential)> {
+    Ok((digest(row, 5)?, credential(row)?))
+}
+
+pub(super) const ENTRY: &str = "SELECT kind, number, account, key, body FROM register";
+
+pub(super) fn entry(row: &Row<'_>) -> Result<Entry> {
+    let kind = EntryKind::ALL.get(usize::from(row.get::<_, u8>(0)?)).copied();
+    Ok(Entry {
+        kind: kind.ok_or_else(|| damaged(0, "kind of entry"))?,
+        number: count(row, 1)?,
+        account: AccountNumber(count(row, 2)?),
+        key: row.get(3)?,
+        body: row.get(4)?,
     })
 }
 
@@ -108,7 +130,8 @@ pub(super) fn package(row: &Row<'_>) -> Result<Package> {
 
 /// A hold without its papers.
 pub(super) const HOLD_ROW: &str =
-    "SELECT number, hold, account, amount, state, receipt, settle_by, order_digest, shares
+    "SELECT number, hold, account, amount, state, receipt, settle_by, order_digest, shares,
+        charged, counts, split, credited, disputed
      FROM holds";
 
 pub(super) fn hold_row(row: &Row<'_>) -> Result<(HoldId, HoldRow)> {
@@ -122,8 +145,20 @@ pub(super) fn hold_row(row: &Row<'_>) -> Result<(HoldId, HoldRow)> {
         settle_by: UnixSeconds(count(row, 6)?),
         order_digest: digest(row, 7)?,
         shares: shares.ok_or_else(|| damaged(8, "shares of a hold"))?,
+        charged: maybe_count(row, 9)?.map(MicroUnits),
+        counts: (row.get_ref(10)?.as_str().ok())
+            .and_then(counts_from_text)
+            .ok_or_else(|| damaged(10, "budgets of a hold"))?,
+        split: split(row, 11)?,
+        credited: micro(row, 12)?,
+        disputed: micro(row, 13)?,
     };
     Ok((HoldId(row.get(1)?), hold))
+}
+
+fn split(row: &Row<'_>, column: usize) -> Result<Vec<Part>> {
+    let parts = row.get_ref(column)?.as_str().ok().and_then(parts_from_text);
+    parts.ok_or_else(|| damaged(column, "split of a hold"))
 }
 
 fn state(row: &Row<'_>, column: usize) -> Result<HoldState> {
@@ -133,7 +168,8 @@ fn state(row: &Row<'_>, column: usize) -> Result<HoldState> {
 }
 
 pub(super) const HOLD: &str = "SELECT number, h.hold, h.account, unit, amount, state, charged,
-    receipt, settle_by, order_digest, order_bytes, grant_bytes, delegation, instance
+    receipt, settle_by, order_digest, order_bytes, grant_bytes, delegation, instance, model,
+    project, credential, split, credited, disputed
     FROM holds h JOIN papers p ON p.hold = h.number";
 
 pub(super) fn hold(row: &Row<'_>) -> Result<StoredHold> {
@@ -152,6 +188,11 @@ pub(super) fn hold(row: &Row<'_>) -> Result<StoredHold> {
         grant: row.get(11)?,
         delegation: row.get(12)?,
         instance: instance(row, 13)?,
+        model: row.get(14)?,
+        spender: Spender { project: maybe_count(row, 15)?, credential: maybe_digest(row, 16)? },
+        split: split(row, 17)?,
+        credited: micro(row, 18)?,
+        disputed: micro(row, 19)?,
     })
 }
 

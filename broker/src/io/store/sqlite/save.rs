@@ -4,9 +4,11 @@ use bulla_wire::units::UnixMillis;
 use rusqlite::params;
 
 use super::{SqliteStore, int};
+use crate::budget::counts_to_text;
 use crate::ledger::HoldState;
 use crate::ledger::batch::{Changes, NewHold, NewRecord, Placed};
 use crate::package::shares_to_text;
+use crate::payable::parts_to_text;
 
 type Saved = rusqlite::Result<()>;
 
@@ -18,6 +20,7 @@ impl SqliteStore {
         self.save_holds(changes)?;
         self.save_records(changes)?;
         self.save_log(changes, now)?;
+        self.save_entries(changes)?;
         self.save_transfers(changes, now)
     }
 
@@ -28,11 +31,17 @@ impl SqliteStore {
                 params![int(account.0), name, operator, int(now.0)],
             )?;
         }
-        for (digest, account, label, expires_at) in &changes.credentials {
+        for new in &changes.credentials {
             self.run(
-                "INSERT INTO credentials (digest, account, label, expires_at)
-                 VALUES (?1, ?2, ?3, ?4)",
-                params![digest.0, int(account.0), label, expires_at.map(|at| int(at.0))],
+                "INSERT INTO credentials (digest, account, label, expires_at, project)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    new.digest.0,
+                    int(new.account.0),
+                    new.label,
+                    new.expires_at.map(|at| int(at.0)),
+                    new.project.map(int)
+                ],
             )?;
         }
         for digest in &changes.revoked {
@@ -55,8 +64,9 @@ impl SqliteStore {
             self.run(
                 "INSERT INTO packages (number, key, account, unit, priority, promotional,
                      effective_from, expires_at, memo, granted, available, held, spent, expired,
-                     terms, renews)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                     terms, renews, purpose)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                     ?17)",
                 params![
                     int(number.0),
                     row.key,
@@ -73,7 +83,8 @@ impl SqliteStore {
                     int(package.spent.0),
                     int(package.expired.0),
                     package.terms.to_text(),
-                    package.renews
+                    package.renews,
+                    package.terms.purpose as u8
                 ],
             )?;
         }
@@ -81,7 +92,7 @@ impl SqliteStore {
         for (number, moved) in &changes.moved {
             self.run(
                 "UPDATE packages SET available = available + ?2, held = held + ?3,
-                     spent = spent + ?4, expired = expired + ?5, renews = ?6
+                     spent = spent + ?4, expired = expired + ?5, renews = ?6, granted = granted + ?7
                  WHERE number = ?1",
                 params![
                     int(number.0),
@@ -89,7 +100,8 @@ impl SqliteStore {
                     moved.held,
                     moved.spent,
                     moved.expired,
-                    moved.renews
+                    moved.renews,
+                    moved.granted
                 ],
             )?;
         }
@@ -124,6 +136,31 @@ impl SqliteStore {
                 ],
             )?;
         }
+        for (number, corrected) in &changes.corrected {
+            self.run(
+                "UPDATE holds SET credited = ?2, disputed = ?3 WHERE number = ?1",
+                params![int(*number), int(corrected.credited.0), int(corrected.disputed.0)],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn save_entries(&self, changes: &Changes<'_>) -> Saved {
+        // A key that moves from an old entry to a new one is free before it is taken.
+        for entry in changes.entries.values() {
+            self.run(
+                "INSERT INTO register (kind, number, account, key, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (kind, number) DO UPDATE SET key = ?4, body = ?5",
+                params![
+                    entry.kind as u8,
+                    int(entry.number),
+                    int(entry.account.0),
+                    entry.key,
+                    entry.body
+                ],
+            )?;
+        }
         Ok(())
     }
 
@@ -131,8 +168,8 @@ impl SqliteStore {
         let hold = new.hold;
         self.run(
             "INSERT INTO holds (number, hold, account, unit, amount, state, settle_by,
-                 order_digest, instance, shares)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 order_digest, instance, shares, model, project, credential, counts, split)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 int(new.number),
                 hold.hold.0,
@@ -143,7 +180,12 @@ impl SqliteStore {
                 int(hold.settle_by.0),
                 hold.order_digest.0,
                 hold.instance.as_str(),
-                shares_to_text(&new.shares)
+                shares_to_text(&new.shares),
+                hold.model,
+                hold.spender.project.map(int),
+                hold.spender.credential.map(|digest| digest.0),
+                counts_to_text(&new.counts),
+                parts_to_text(&hold.split)
             ],
         )?;
         self.run(

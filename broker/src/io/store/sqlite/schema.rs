@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::database;
 use crate::ledger::StoreError;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// Version 1. Amounts are micro-units, times seconds (`_ms`: milliseconds), all since 1970 UTC.
 const V1: &str = "
@@ -255,6 +255,59 @@ DROP INDEX packages_by_account;
 DROP INDEX packages_by_expiry;
 CREATE INDEX packages_by_account ON packages (account, number);
 CREATE INDEX packages_usable ON packages (account, unit) WHERE available > 0;
+CREATE INDEX packages_ending ON packages (expires_at) WHERE available > 0 OR renews = 1;
+";
+
+/// Version 4: the register (projects, budgets, limits, splits, reservations, statements, invoices,
+/// idempotency keys); who spent a hold and who earns of it; grants that may shrink to nothing.
+const V4: &str = "
+CREATE TABLE register (
+    kind INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    account INTEGER NOT NULL, -- 0 for what concerns everybody
+    key BLOB NOT NULL,
+    body TEXT NOT NULL, -- JSON
+    PRIMARY KEY (kind, number),
+    UNIQUE (kind, key)
+) STRICT;
+CREATE INDEX register_by_account ON register (account, kind, number);
+
+ALTER TABLE credentials ADD COLUMN project INTEGER;
+CREATE INDEX credentials_by_account ON credentials (account);
+ALTER TABLE holds ADD COLUMN model TEXT NOT NULL DEFAULT '';
+ALTER TABLE holds ADD COLUMN project INTEGER;
+ALTER TABLE holds ADD COLUMN credential BLOB;
+ALTER TABLE holds ADD COLUMN counts TEXT NOT NULL DEFAULT ''; -- BUDGET:FROM,...
+ALTER TABLE holds ADD COLUMN split TEXT NOT NULL DEFAULT ''; -- PACKAGE:PPM,...
+ALTER TABLE holds ADD COLUMN credited INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE holds ADD COLUMN disputed INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE new_packages (
+    number INTEGER PRIMARY KEY,
+    key BLOB NOT NULL UNIQUE,
+    account INTEGER NOT NULL REFERENCES accounts,
+    unit TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    promotional INTEGER NOT NULL,
+    effective_from INTEGER NOT NULL,
+    expires_at INTEGER,
+    memo TEXT NOT NULL,
+    granted INTEGER NOT NULL CHECK (granted >= 0),
+    available INTEGER NOT NULL CHECK (available >= 0),
+    held INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
+    spent INTEGER NOT NULL DEFAULT 0 CHECK (spent >= 0),
+    expired INTEGER NOT NULL DEFAULT 0 CHECK (expired >= 0),
+    terms TEXT NOT NULL DEFAULT '',
+    renews INTEGER NOT NULL DEFAULT 0,
+    purpose INTEGER NOT NULL DEFAULT 0, -- 1: owed to a party, 2: overdraft
+    CHECK (granted = available + held + spent + expired)
+) STRICT;
+INSERT INTO new_packages SELECT number, key, account, unit, priority, promotional, effective_from,
+    expires_at, memo, granted, available, held, spent, expired, terms, renews, 0 FROM packages;
+DROP TABLE packages;
+ALTER TABLE new_packages RENAME TO packages;
+CREATE INDEX packages_by_account ON packages (account, number);
+CREATE INDEX packages_usable ON packages (account, unit) WHERE available > 0 AND purpose <> 1;
 CREATE INDEX packages_ending ON packages (expires_at) WHERE available > 0 OR renews = 1;
 ";
 
