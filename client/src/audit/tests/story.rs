@@ -493,6 +493,7 @@ fn available(transfers: &[Transfer], package: u64) -> u64 {
         TransferKind::Issue | TransferKind::Release | TransferKind::Refund => sum + t.amount.0,
         TransferKind::Hold | TransferKind::Expire => sum - t.amount.0,
         TransferKind::Settle => sum,
+        other => panic!("no {other:?} in this story"),
     })
 }
 
