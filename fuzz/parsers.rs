@@ -18,6 +18,8 @@ use bulla_attestation::tee::nvidia::spdm;
 use bulla_attestation::tee::snp::report::Report;
 use bulla_attestation::tee::tdx::event_log::EventLog;
 use bulla_attestation::tee::tdx::quote::Quote;
+use bulla_attestation::tee::tpm::{TpmKey, ecdsa_signature};
+use bulla_attestation::tee::vtpm::VtpmEvidence;
 use bulla_wire::evidence::AttestationReport;
 use bulla_wire::evidence_bundle::EvidenceBundle;
 use bulla_wire::keyset::Keyset;
@@ -39,6 +41,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("rim", rim),
     ("nvidia_evidence", nvidia_evidence),
     ("azure_evidence", azure_evidence),
+    ("vtpm_evidence", vtpm_evidence),
     ("csv_evidence", csv_evidence),
     ("recognise", recognise),
     ("wire_cbor", wire_cbor),
@@ -120,6 +123,16 @@ fn nvidia_evidence(bytes: &[u8]) {
 fn azure_evidence(bytes: &[u8]) {
     appraise(TeeKind::AzureSnp, bytes);
     appraise(TeeKind::AzureTdx, bytes);
+}
+
+fn vtpm_evidence(bytes: &[u8]) {
+    if let Ok(evidence) = VtpmEvidence::from_json(bytes) {
+        assert_eq!(VtpmEvidence::from_json(&evidence.to_json()), Ok(evidence.clone()));
+        let _ = (evidence.report_data(), TpmKey::parse(&evidence.public));
+        let _ = ecdsa_signature(&evidence.signature);
+    }
+    let _ = (TpmKey::parse(bytes), ecdsa_signature(bytes));
+    appraise(TeeKind::VtpmDev, bytes);
 }
 
 fn csv_evidence(bytes: &[u8]) {

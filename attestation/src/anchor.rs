@@ -6,6 +6,8 @@
 //! has to name, marked `simulated`: the mark goes into every verdict it leads to.
 
 use bulla_wire::ids::Digest;
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::endorsement::{Certificate, CertificateError};
 use crate::hash::sha256;
@@ -70,9 +72,13 @@ impl TrustAnchor {
         TrustAnchor { domain: Some(domain), ..anchor }
     }
 
-    /// The root of a simulated TEE, pinned by its key; `der` is its certificate.
+    /// The root of a simulated TEE, pinned by its key; `der` is its certificate, or the key alone
+    /// (SubjectPublicKeyInfo).
     pub fn simulated(label: &str, der: &[u8]) -> Result<TrustAnchor, CertificateError> {
-        TrustAnchor::of_certificate(label, der, true)
+        match SubjectPublicKeyInfo::from_der(der) {
+            Ok(([], _)) => Ok(TrustAnchor::by_spki(label, sha256(der), true)),
+            _ => TrustAnchor::of_certificate(label, der, true),
+        }
     }
 
     /// A root known by the SHA-256 of its SubjectPublicKeyInfo; its certificate must be among the
@@ -114,6 +120,12 @@ impl TrustAnchor {
             Pin::Spki(pinned) => *pinned == sha256(&certificate.spki),
             Pin::Certificate(pinned) => *pinned == sha256(&certificate.der),
         }
+    }
+
+    /// Whether the key `spki` (DER SubjectPublicKeyInfo) is the pinned one. An anchor that pins a
+    /// certificate says no.
+    pub fn matches_spki(&self, spki: &[u8]) -> bool {
+        matches!(&self.pin, Pin::Spki(pinned) if *pinned == sha256(spki))
     }
 
     /// Whether `root`, in whatever form, is the pinned one byte for byte. An anchor that pins a key

@@ -17,7 +17,7 @@ use crate::keys;
 use crate::policy::{self, AcceleratorClaim, Demand, Limit, Logged, Policy, Purpose};
 use crate::raw::Expectations;
 use crate::result::{AttestationResult, Check, CheckName, Claims};
-use crate::tee::{TeeKind, snp, tdx};
+use crate::tee::{TeeKind, snp, tdx, vtpm};
 
 /// Most characters of a stranger's text shown in a verdict.
 const MAX_SHOWN_CHARS: usize = 64;
@@ -93,6 +93,9 @@ fn judge(
         Some(TeeKind::Tdx) => {
             tdx::appraise_raw(evidence, endorsements, anchors, policy, &expectations, now)
         }
+        Some(TeeKind::VtpmDev) => {
+            vtpm::appraise_raw(evidence, endorsements, anchors, policy, &expectations, now)
+        }
         Some(kind) => return not_appraised(kind, kind.name(), policy, now),
         None => return not_appraised(TeeKind::Snp, &attestation.tee_type, policy, now),
     };
@@ -141,6 +144,9 @@ fn signed_by_chip(claims: &Claims) -> Option<([u8; 64], Vec<String>)> {
             Some((claims.report_data.0, names.into_iter().collect()))
         }
         Claims::Tdx(claims) => Some((claims.report_data.0, claims.platform_ids())),
+        Claims::Vtpm(claims) => {
+            Some((claims.report_data?.0, vec![claims.attestation_key.to_string()]))
+        }
         Claims::Nvidia(_) | Claims::Azure(_) | Claims::Csv(_) => None,
     }
 }
@@ -153,7 +159,7 @@ fn not_appraised(
     now: UnixSeconds,
 ) -> AttestationResult {
     let got: String = named.chars().take(MAX_SHOWN_CHARS).collect();
-    let expected = "sev_snp or tdx, the kinds of evidence this version appraises here";
+    let expected = "sev_snp, tdx or vtpm-dev, the kinds of evidence this version appraises here";
     let check = Check::judge(CheckName::TeeType, false, expected, got);
     AttestationResult::new(kind, policy, now, vec![check])
 }

@@ -6,7 +6,7 @@ use crate::anchor::TrustAnchors;
 use crate::endorsement::Endorsements;
 use crate::policy::{self, Policy};
 use crate::result::AttestationResult;
-use crate::tee::{TeeKind, azure, csv, nvidia, snp, tdx};
+use crate::tee::{TeeKind, azure, csv, nvidia, snp, tdx, vtpm};
 
 /// What a caller expects of raw evidence, beyond the policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Expectations {
 }
 
 /// Appraises `evidence` of `kind` at the instant `now`: the bytes as the hardware signed them (SNP,
-/// TDX, CSV), or the vendor's JSON document (NVIDIA, Azure).
+/// TDX, CSV), or a JSON document (NVIDIA, Azure, vtpm-dev).
 pub fn appraise_raw(
     kind: TeeKind,
     evidence: &[u8],
@@ -45,6 +45,9 @@ pub fn appraise_raw(
         }
         TeeKind::Csv => {
             csv::appraise_raw(evidence, endorsements, anchors, policy, expectations, now)
+        }
+        TeeKind::VtpmDev => {
+            vtpm::appraise_raw(evidence, endorsements, anchors, policy, expectations, now)
         }
     };
     policy::finish(result, policy)

@@ -17,6 +17,7 @@ use bulla_wire::receipt::{MAX_RECEIPT_BYTES, UsageReceipt};
 use bulla_wire::supply::{InvoiceDocument, MAX_INVOICE_BYTES, MAX_SUPPLY_BYTES, SupplyStatement};
 use bulla_wire::voucher::{AcceleratorVoucher, MAX_VOUCHER_BYTES};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use x509_parser::pem::Pem;
 use zeroize::Zeroizing;
 
 use crate::hash::labelled;
@@ -118,6 +119,11 @@ pub enum VerifyError {
     Payload(CborError),
 }
 
+/// What stands before the seed of an Ed25519 key in PKCS #8 (RFC 8410 §7).
+const ED25519_PKCS8: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+
 /// An Ed25519 signing key. No `Debug`; the seed is wiped when dropped.
 pub struct SigningKey {
     pair: Ed25519KeyPair,
@@ -132,6 +138,17 @@ impl SigningKey {
             Ok(pair) => SigningKey { pair, seed },
             Err(never) => unreachable!("32 bytes are a seed: {never}"),
         }
+    }
+
+    /// The key of a PKCS #8 document without public half (RFC 8410), DER or PEM, as
+    /// `openssl genpkey -algorithm ed25519` writes it.
+    pub fn from_pkcs8(document: &[u8]) -> Option<SigningKey> {
+        let der = match Pem::iter_from_buffer(document).next() {
+            Some(Ok(block)) if block.label == "PRIVATE KEY" => Zeroizing::new(block.contents),
+            _ => Zeroizing::new(document.to_vec()),
+        };
+        let seed = der.strip_prefix(&ED25519_PKCS8)?;
+        Some(SigningKey::from_seed(seed.try_into().ok()?))
     }
 
     /// A key from a random source.

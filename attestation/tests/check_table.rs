@@ -5,7 +5,7 @@
 use bulla_attestation::result::CheckName;
 
 /// The tables, each with a test that runs it.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("one_field_wrong.rs", include_str!("one_field_wrong.rs")),
     ("tdx_one_thing_wrong.rs", include_str!("tdx_one_thing_wrong.rs")),
     ("nvidia_one_field_wrong.rs", include_str!("nvidia_one_field_wrong.rs")),
@@ -13,6 +13,7 @@ const TABLES: [(&str, &str); 7] = [
     ("azure_one_thing_wrong.rs", include_str!("azure_one_thing_wrong.rs")),
     ("azure_tdx.rs", include_str!("azure_tdx.rs")),
     ("csv_evidence.rs", include_str!("csv_evidence.rs")),
+    ("vtpm_one_thing_wrong.rs", include_str!("vtpm_one_thing_wrong.rs")),
 ];
 
 /// Checks with more behind them than one field, tested in a file of their own; what to find there.

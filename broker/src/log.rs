@@ -1,6 +1,7 @@
 //! The log: a Merkle tree over the store's leaves. It grows only from what is durable, so a start
 //! after a crash is the same code as any other moment.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use bulla_tlog::checkpoint::{CheckpointError, OpenError};
@@ -9,10 +10,16 @@ use bulla_tlog::tile::{TileId, TileLevel, build_tile, encode_bundle};
 use bulla_tlog::tree::ProveError;
 use bulla_tlog::{Checkpoint, Hash, SignedCheckpoint, SignerKey, TlogProof, Tree};
 
+use bulla_wire::ids::Digest;
+use bulla_wire::leaf::Leaf;
+
 use crate::ledger::{Queries, StoreError};
 
 /// Leaves read from the store at once.
 pub const PAGE_LEAVES: usize = 4096;
+
+/// Length of a reference leaf: an array of two, its kind, a digest behind its length.
+const REFERENCE_LEAF_BYTES: usize = 2 + 2 + 32;
 
 /// Why the log cannot answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +58,19 @@ pub fn sign_checkpoint(
     Ok(Checkpoint::new(key.verifier().name(), size, root)?.sign(key)?)
 }
 
+/// The document of a reference leaf. Other leaves are told by their length and not read.
+pub fn reference_values(leaf: &[u8]) -> Option<Digest> {
+    match (leaf.len() == REFERENCE_LEAF_BYTES).then(|| Leaf::from_slice(leaf)) {
+        Some(Ok(Leaf::ReferenceValues { document })) => Some(document),
+        _ => None,
+    }
+}
+
 /// The tree and its newest checkpoint.
 pub struct Log {
     tree: Tree,
+    /// Published reference values, by the digest their leaf holds.
+    reference_values: BTreeMap<Digest, u64>,
     checkpoint: SignedCheckpoint,
 }
 
@@ -62,7 +79,7 @@ impl Log {
     pub fn resume(key: &SignerKey, view: &dyn Queries) -> Result<Log, LogError> {
         let tree = Tree::new();
         let checkpoint = sign_checkpoint(key, 0, tree.root())?;
-        let mut log = Log { tree, checkpoint };
+        let mut log = Log { tree, reference_values: BTreeMap::new(), checkpoint };
         log.catch_up(key, view)?;
         Ok(log)
     }
@@ -73,6 +90,9 @@ impl Log {
         loop {
             let page = view.leaves(self.tree.size(), PAGE_LEAVES)?;
             for leaf in &page {
+                if let Some(document) = reference_values(leaf) {
+                    self.reference_values.entry(document).or_insert(self.tree.size());
+                }
                 self.tree.push(leaf);
             }
             if page.len() < PAGE_LEAVES {
@@ -85,6 +105,11 @@ impl Log {
         }
         self.checkpoint = sign_checkpoint(key, size, root)?;
         Ok(true)
+    }
+
+    /// The leaf that holds this manifest or root document of reference values.
+    pub fn reference_values(&self, document: &Digest) -> Option<u64> {
+        self.reference_values.get(document).copied()
     }
 
     /// Leaves in the log.

@@ -95,6 +95,9 @@ pub struct AppraisalConfig {
     /// Root certificates (DER) of simulated TEEs. They prove the protocol and protect nothing.
     #[serde(default)]
     pub simulated_roots: Vec<PathBuf>,
+    /// Whether manifests of reference values that the policy names must be in the public log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub published_reference_values: bool,
 }
 
 /// What may be spent.
@@ -186,6 +189,9 @@ pub enum ConfigError {
     /// Neither or both ways of knowing the broker.
     #[error("[broker] needs exactly one of spki_sha256 and ca_file for an https:// address")]
     BrokerIdentity,
+    /// The log has to be asked, and nobody said whose it is.
+    #[error("[appraisal] published_reference_values needs log_key in [broker]")]
+    NoLogKey,
     /// No root at all would be trusted.
     #[error("[appraisal] trusts no root: set vendor_roots = true or name simulated_roots")]
     NoRoots,
@@ -228,6 +234,9 @@ impl ClientConfig {
         }
         if !self.appraisal.vendor_roots && self.appraisal.simulated_roots.is_empty() {
             return Err(ConfigError::NoRoots);
+        }
+        if self.appraisal.published_reference_values && broker.log_key.is_none() {
+            return Err(ConfigError::NoLogKey);
         }
         if !self.proxy.listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback { got: self.proxy.listen });

@@ -10,6 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{oneshot, watch};
 
+use bulla_wire::evidence::TEE_VTPM_DEV;
+
 use crate::config::{EnclaveConfig, MAX_CONFIG_BYTES};
 use crate::io::{Ready, run, stopwatch};
 
@@ -83,10 +85,15 @@ fn announce(ready: &Ready) {
         instance = %identity.instance,
         keyset = %identity.keyset_digest,
         model_manifest = %ready.model,
+        tee = identity.tee_type,
         security = %identity.security,
         "enclave is serving"
     );
     if identity.security == bulla_wire::receipt::SecurityMode::Simulated {
-        tracing::warn!("SIMULATED TEE: this proves the protocol and protects nothing");
+        let kind = match identity.tee_type {
+            TEE_VTPM_DEV => "VTPM-DEV, a TPM without a TEE",
+            _ => "SIMULATED TEE",
+        };
+        tracing::warn!("{kind}: this proves the protocol and protects nothing");
     }
 }

@@ -78,6 +78,8 @@ pub enum TeeChoice {
     Hardware,
     /// The simulated TEE.
     Simulated,
+    /// A TPM's quotes without a TEE, for trying measured boot: no hardware protects anything.
+    VtpmDev,
 }
 
 fn default_keyset_hours() -> u64 {

@@ -32,5 +32,6 @@ pub mod replay;
 pub mod rerun;
 mod session;
 pub mod simulated_tee;
+pub mod tpm;
 
 pub use enclave::{ConnId, Effect, Enclave, EnclaveSettings, Event, Limits};

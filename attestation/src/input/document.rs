@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::EndorsementKind;
 use super::json::{Object, bytes_of, text_of};
-use crate::tee::TeeKind;
+use crate::tee::{TeeKind, vtpm};
 
 /// What a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,9 @@ const DEVICE_CHAIN: [&str; 5] = [
 
 /// What an object is as a whole; `None`: look inside.
 pub(super) fn whole_object(object: &Object<'_>) -> Option<Whole> {
+    if object.member(&["format"]).and_then(text_of).as_deref() == Some(vtpm::FORMAT) {
+        return Some(Whole::Evidence(TeeKind::VtpmDev, "a TPM's quote without a TEE"));
+    }
     if let Some(kind) = azure(object) {
         return Some(Whole::Evidence(kind, "Azure evidence with a vTPM quote"));
     }

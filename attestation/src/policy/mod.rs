@@ -16,6 +16,7 @@ mod rego;
 mod sealing;
 mod snp;
 mod tdx;
+mod vtpm;
 mod witnesses;
 
 pub use accelerators::{AcceleratorClaim, AcceleratorClass, AcceleratorRule, Standing};
@@ -30,6 +31,7 @@ pub use rego::{MAX_MODULE_BYTES, RegoModule, RegoRule};
 pub use sealing::{KemFloor, SealingRule};
 pub use snp::{Ban, SigningKeyKind, SnpPolicy, TcbFloor};
 pub use tdx::TdxPolicy;
+pub use vtpm::VtpmPolicy;
 pub use witnesses::{Logged, WitnessRule};
 
 use serde::Deserialize;
@@ -66,6 +68,11 @@ pub enum PolicyError {
         "a workload policy must list measurements (for Azure pcrs): only one with allow_simulated = true, or with purpose = \"evidence\", may say \"any\""
     )]
     AnyMeasurement,
+    /// A TPM without a TEE, in a policy that wants hardware.
+    #[error(
+        "tees lists vtpm-dev, which is no hardware: allow_simulated must be true, and this policy one for development"
+    )]
+    NoHardware,
     /// A keyset life beyond reason.
     #[error("keyset.maximum_life_seconds must be 1 to {MAX_KEYSET_LIFE_SECONDS}, got {got}")]
     KeysetLife {
@@ -205,6 +212,8 @@ struct Document {
     nvidia: Option<NvidiaPolicy>,
     azure: Option<AzurePolicy>,
     csv: Option<CsvPolicy>,
+    #[serde(rename = "vtpm-dev")]
+    vtpm_dev: Option<VtpmPolicy>,
 }
 
 /// A policy, read and found consistent.
@@ -395,12 +404,20 @@ impl Policy {
     pub fn csv(&self) -> Option<&CsvPolicy> {
         self.document.csv.as_ref()
     }
+
+    /// Rules for a TPM without a TEE.
+    pub fn vtpm_dev(&self) -> Option<&VtpmPolicy> {
+        self.document.vtpm_dev.as_ref()
+    }
 }
 
 impl Document {
     fn check(&self) -> Result<(), PolicyError> {
         for tee in &self.tees {
             self.has_sections_for(*tee)?;
+        }
+        if self.tees.contains(&TeeKind::VtpmDev) && !self.allow_simulated {
+            return Err(PolicyError::NoHardware);
         }
         let takes_any = self.takes_any_workload();
         if self.purpose == Purpose::Workload && takes_any && !self.allow_simulated {
@@ -440,6 +457,7 @@ impl Document {
             TeeKind::AzureTdx => section("tdx", self.tdx.is_some())
                 .and_then(|()| section("azure", self.azure.is_some())),
             TeeKind::Csv => section("csv", self.csv.is_some()),
+            TeeKind::VtpmDev => section("vtpm-dev", self.vtpm_dev.is_some()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Whether what was measured is one image of a manifest, wholly.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Image, Manifest, TdxValues, VtpmValues};
@@ -48,7 +50,7 @@ fn unlisted(measured: &Measured, policy: &Policy, result: &AttestationResult) ->
             Check::judge(name, true, EXPECTED, "a launch digest the policy itself lists")
         }
         Some(CheckResult::Fail) => Check::unknown(name, EXPECTED, "none of them"),
-        _ => Check::judge(name, false, EXPECTED, "none of them"),
+        _ => Check::judge(name, false, EXPECTED, measured.differs(policy)),
     }
 }
 
@@ -69,7 +71,9 @@ impl Measured {
             TeeKind::Snp => image.snp.iter().any(|v| self.launched(&v.measurement)),
             TeeKind::Tdx => image.tdx.iter().any(|values| self.is_td(values)),
             TeeKind::Csv => image.csv.iter().any(|v| self.launched(&v.measurement)),
-            TeeKind::AzureSnp | TeeKind::AzureTdx => image.vtpm.iter().any(|v| self.has_pcrs(v)),
+            TeeKind::AzureSnp | TeeKind::AzureTdx | TeeKind::VtpmDev => {
+                image.vtpm.iter().any(|v| self.has_pcrs(v))
+            }
             TeeKind::Nvidia => false,
         }
     }
@@ -103,7 +107,31 @@ impl Measured {
         !values.pcrs.is_empty() && values.pcrs.iter().all(agrees)
     }
 
+    /// Which registers no image explains, where registers tell images apart.
+    fn differs(&self, policy: &Policy) -> String {
+        let images = policy.manifests().genuine().flat_map(|manifest| &manifest.body().images);
+        let listed: Vec<(&String, _)> =
+            images.flat_map(|image| &image.vtpm).flat_map(|values| &values.pcrs).collect();
+        let explained = |pcr: &String| {
+            let mut values = listed.iter().filter(|(other, _)| *other == pcr);
+            values.any(|(_, value)| self.shows(&self.claims["pcrs"][pcr], value))
+        };
+        let pcrs: BTreeSet<&String> = listed.iter().map(|(pcr, _)| *pcr).collect();
+        let got = |pcr: &&String| format!("PCR {pcr} {}", shown(&self.claims["pcrs"][*pcr]));
+        let wrong: Vec<String> =
+            pcrs.into_iter().filter(|pcr| !explained(pcr)).map(|pcr| got(&pcr)).collect();
+        match wrong.is_empty() {
+            true => "none of them".to_owned(),
+            false => format!("none of them: {}", wrong.join(", ")),
+        }
+    }
+
     fn shows(&self, shown: &Value, fixed: &impl std::fmt::Display) -> bool {
         shown.as_str() == Some(fixed.to_string().as_str())
     }
+}
+
+/// A register as the claims show it.
+fn shown(value: &Value) -> &str {
+    value.as_str().unwrap_or("not quoted")
 }

@@ -50,7 +50,7 @@ pub struct Image {
     /// Intel TDX.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tdx: Vec<TdxValues>,
-    /// A vTPM beside the TEE's own evidence (Azure).
+    /// A vTPM: beside a TEE's own evidence (Azure), or alone (vtpm-dev).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vtpm: Vec<VtpmValues>,
     /// Hygon CSV.

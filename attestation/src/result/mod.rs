@@ -25,6 +25,7 @@ use crate::tee::csv::CsvClaims;
 use crate::tee::nvidia::NvidiaClaims;
 use crate::tee::snp::SnpClaims;
 use crate::tee::tdx::TdxClaims;
+use crate::tee::vtpm::VtpmClaims;
 
 /// What one check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -181,6 +182,8 @@ pub enum Claims {
     Azure(Box<AzureClaims>),
     /// Hygon CSV.
     Csv(Box<CsvClaims>),
+    /// A TPM without a TEE.
+    Vtpm(Box<VtpmClaims>),
 }
 
 /// The outcome of one appraisal. Only [`appraise`](crate::appraise::appraise) and the raw

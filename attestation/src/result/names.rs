@@ -145,11 +145,11 @@ check_names! {
     ParavisorLevel "paravisor_level" Evidence;
     /// A TD quote is given, and is of the TD report inside.
     TdQuote "td_quote" Evidence;
-    /// The vTPM's quote is one.
+    /// The TPM's quote is one.
     TpmQuoteFormat "tpm_quote_format" Evidence;
-    /// The attestation key in the runtime data signed the vTPM's quote.
+    /// The attestation key (Azure: the one in the runtime data) signed the TPM's quote.
     TpmQuoteSignature "tpm_quote_signature" Evidence;
-    /// The register values given are those the vTPM quoted.
+    /// The register values given are those the TPM quoted.
     TpmPcrDigest "tpm_pcr_digest" Evidence;
     /// The policy wants a vTPM quote.
     TpmQuoteGiven "tpm_quote_given" Policy;
@@ -161,8 +161,12 @@ check_names! {
     GuestConsole "guest_console" Policy;
     /// The VM is on the list.
     VmUniqueId "vm_unique_id" Policy;
-    /// The registers of the vTPM hold known values.
+    /// The registers of the TPM hold known values.
     TpmPcrs "tpm_pcrs" Policy;
+    /// The TPM's key is an attestation key: restricted, made by the TPM and kept in it.
+    TpmKey "tpm_key" Evidence;
+    /// The TPM signed 32 bytes: the digest of a statement.
+    TpmQualifyingData "tpm_qualifying_data" Evidence;
     // Hygon CSV.
     /// The chip's key (CEK) signed the platform's (PEK).
     PekSignature "pek_signature" Evidence;

@@ -7,8 +7,10 @@ mod encoded;
 pub mod nvidia;
 pub mod snp;
 pub mod tdx;
+pub mod tpm;
+pub mod vtpm;
 
-use bulla_wire::evidence::{TEE_SEV_SNP, TEE_TDX};
+use bulla_wire::evidence::{TEE_SEV_SNP, TEE_TDX, TEE_VTPM_DEV};
 use serde::{Deserialize, Serialize};
 
 /// A kind of trusted execution environment.
@@ -27,17 +29,20 @@ pub enum TeeKind {
     AzureTdx,
     /// Hygon CSV.
     Csv,
+    /// A TPM's quote without a TEE: no hardware protects anything.
+    VtpmDev,
 }
 
 impl TeeKind {
     /// All of them.
-    pub const ALL: [TeeKind; 6] = [
+    pub const ALL: [TeeKind; 7] = [
         TeeKind::Snp,
         TeeKind::Tdx,
         TeeKind::Nvidia,
         TeeKind::AzureSnp,
         TeeKind::AzureTdx,
         TeeKind::Csv,
+        TeeKind::VtpmDev,
     ];
 
     /// The name in policies, on the command line and in JSON.
@@ -49,6 +54,7 @@ impl TeeKind {
             TeeKind::AzureSnp => "azure-snp",
             TeeKind::AzureTdx => "azure-tdx",
             TeeKind::Csv => "csv",
+            TeeKind::VtpmDev => "vtpm-dev",
         }
     }
 
@@ -62,6 +68,7 @@ impl TeeKind {
         match name {
             TEE_SEV_SNP => Some(TeeKind::Snp),
             TEE_TDX => Some(TeeKind::Tdx),
+            TEE_VTPM_DEV => Some(TeeKind::VtpmDev),
             _ => None,
         }
     }

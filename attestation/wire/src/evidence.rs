@@ -22,6 +22,8 @@ pub const API_VERSION: &str = "aci/1";
 pub const TEE_SEV_SNP: &str = "sev_snp";
 /// `tee_type` of Intel TDX evidence.
 pub const TEE_TDX: &str = "tdx";
+/// `tee_type` of a TPM's quote without a TEE: ours, for development; aci/1 knows none.
+pub const TEE_VTPM_DEV: &str = "vtpm-dev";
 
 /// An attestation report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ pub struct AttestationReport {
 /// The attested part of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attestation {
-    /// `sev_snp` or `tdx`.
+    /// `sev_snp` or `tdx`; `vtpm-dev` in development.
     pub tee_type: String,
     /// The keys.
     pub workload_keyset: Keyset,

@@ -56,6 +56,11 @@ pub enum Leaf {
         /// The statement.
         statement: Bytes,
     },
+    /// Reference values that were published: a manifest or a root document, by digest.
+    ReferenceValues {
+        /// SHA-256 of the JCS form of its signed part: its name.
+        document: Digest,
+    },
 }
 
 const RECEIPT: u8 = 0;
@@ -65,6 +70,7 @@ const KEYSET: u8 = 3;
 const PRICE_BOOK: u8 = 4;
 const DELEGATION: u8 = 5;
 const SUPPLY: u8 = 6;
+const REFERENCE_VALUES: u8 = 7;
 
 impl Leaf {
     /// The bytes that are hashed into the tree.
@@ -107,6 +113,9 @@ impl<C> Encode<C> for Leaf {
             Leaf::Supply { statement } => {
                 e.array(2)?.u8(SUPPLY)?.bytes(&statement.0)?;
             }
+            Leaf::ReferenceValues { document } => {
+                e.array(2)?.u8(REFERENCE_VALUES)?.bytes(&document.0)?;
+            }
         }
         Ok(())
     }
@@ -132,6 +141,9 @@ impl<'b, C> Decode<'b, C> for Leaf {
             (PRICE_BOOK, 2) => Ok(Leaf::PriceBook { book: Bytes::decode(d, ctx)? }),
             (DELEGATION, 2) => Ok(Leaf::Delegation { delegation: Bytes::decode(d, ctx)? }),
             (SUPPLY, 2) => Ok(Leaf::Supply { statement: Bytes::decode(d, ctx)? }),
+            (REFERENCE_VALUES, 2) => {
+                Ok(Leaf::ReferenceValues { document: Digest::decode(d, ctx)? })
+            }
             (kind, items) => {
                 Err(Error::message(format!("unknown leaf kind {kind} with {items} items")))
             }
@@ -155,6 +167,8 @@ mod tests {
             Leaf::PriceBook { book: bytes.clone() },
             Leaf::Delegation { delegation: bytes.clone() },
             Leaf::Supply { statement: bytes },
+            Leaf::Delegation { delegation: bytes },
+            Leaf::ReferenceValues { document: digest },
         ];
         for leaf in leaves {
             assert_eq!(Leaf::from_slice(&leaf.to_vec()).unwrap(), leaf);

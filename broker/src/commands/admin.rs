@@ -1,16 +1,20 @@
 //! `bulla admin`: the operator's work on what the broker keeps.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use bulla_attestation::reference::describe;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::open_setup;
+use crate::io::setup::Setup;
 use crate::io::store::Place;
 use crate::ledger::recompute::{Recomputed, recompute};
 
+/// Longest document of reference values (a manifest's own limit), in bytes, and one more.
+const MAX_DOCUMENT_BYTES: u64 = (4 << 20) + 1;
 /// Differences that are printed; the rest is counted.
 const MAX_SHOWN: usize = 100;
 
@@ -34,6 +38,19 @@ pub enum AdminCommand {
     /// The ledger as a whole.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// The public log.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+/// The public log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Log a manifest or root document of reference values by its digest, once.
+    ReferenceValues {
+        /// The document (JSON), as `bulla image measure` or `bulla policy reference` writes it.
+        file: PathBuf,
+    },
 }
 
 /// The ledger as a whole.
@@ -56,8 +73,13 @@ pub enum LedgerCommand {
 impl AdminArgs {
     /// Does what was asked; `json` writes one JSON object instead of text.
     pub fn execute(&self, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
-        let AdminCommand::Ledger(command) = &self.command;
         let mut setup = open_setup(self.data.as_deref(), self.config.as_deref())?;
+        let command = match &self.command {
+            AdminCommand::Ledger(command) => command,
+            AdminCommand::Log(LogCommand::ReferenceValues { file }) => {
+                return log_reference_values(&mut setup, file, json, out);
+            }
+        };
         let (done, found) = match command {
             LedgerCommand::Recompute => ("recomputed".to_owned(), setup.recompute()?),
             LedgerCommand::Backup { file } => {
@@ -78,6 +100,38 @@ impl AdminArgs {
             count => bail!("{count} differences: stop the broker and restore a backup"),
         }
     }
+}
+
+/// Nobody's signature is judged here: the log says what was published, roots say who may.
+fn log_reference_values(
+    setup: &mut Setup,
+    file: &Path,
+    json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let shown = file.display();
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).with_context(|| format!("reading {shown}"))?;
+    opened.take(MAX_DOCUMENT_BYTES).read_to_end(&mut bytes)?;
+    let described = describe(&bytes).with_context(|| shown.to_string())?;
+    let (leaf, is_new) = setup.log_reference_values(described.digest)?;
+    let (kind, name, version, digest) =
+        (described.kind, described.name, described.version, described.digest);
+    match json {
+        true => writeln!(
+            out,
+            "{}",
+            json!({ "document": digest, "name": name, "version": version, "leaf": leaf, "new": is_new })
+        )?,
+        false => {
+            let when = if is_new { "logged" } else { "was logged before" };
+            writeln!(
+                out,
+                "{kind} {name}, version {version}\ndigest {digest}\n{when}: leaf {leaf}"
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn recompute_file(file: PathBuf) -> anyhow::Result<Recomputed> {

@@ -5,7 +5,7 @@ mod admin;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-pub use admin::{AdminArgs, AdminCommand, LedgerCommand};
+pub use admin::{AdminArgs, AdminCommand, LedgerCommand, LogCommand};
 
 use anyhow::{Context, bail};
 use bulla_wire::ids::Digest;

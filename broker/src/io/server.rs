@@ -103,7 +103,7 @@ impl Service {
             .route("/v1/log/key", get(log_key))
             .route(PATH_CHECKPOINT, get(checkpoint))
             .route(&format!("{PATH_TILES}/{{*path}}"), get(tile))
-            .route("/v1/log/proof/{digest}", get(proof))
+            .route(&format!("{PATH_PROOFS}/{{digest}}"), get(proof))
             .route(PATH_AUDIT_BUNDLE, get(bundle))
             .fallback(|| async { Refusal::new(Problem::NotFound, "no such path") })
             .layer(DefaultBodyLimit::max(MAX_SHORT_BODY_BYTES))
@@ -337,6 +337,7 @@ async fn proof(State(service): State<Service>, Path(digest): Path<String>) -> An
         .ask(move |broker, store| {
             let record = store.record(&digest).map_err(LogError::Store)?;
             let index = record.and_then(|record| record.leaf_index);
+            let index = index.or_else(|| broker.log().reference_values(&digest));
             index.map(|index| broker.log().prove(index)).transpose()
         })
         .await?
@@ -344,7 +345,7 @@ async fn proof(State(service): State<Service>, Path(digest): Path<String>) -> An
     match text {
         Some(text) => Ok(typed("text/plain; charset=utf-8", text)),
         None => {
-            let message = format!("receipt {digest} is not in the log (yet)");
+            let message = format!("no receipt or reference values {digest} in the log (yet)");
             Err(Refusal::new(Problem::NotFound, message))
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use bulla_attestation::sign::{Signed, VerifyError, verify};
 use bulla_tlog::VerifierKey;
 use bulla_wire::cbor::Bytes;
-use bulla_wire::ids::PublicKey;
+use bulla_wire::ids::{Digest, PublicKey};
 use bulla_wire::leaf::Leaf;
 use bulla_wire::price::PriceBook;
 use bulla_wire::units::{MicroUnits, Unit, UnixMillis, UnixSeconds};
@@ -21,6 +21,7 @@ use crate::ledger::recompute::{Recomputed, recompute};
 use crate::ledger::{
     AccountNumber, Command, IssuePackage, Outcome, PackageNumber, Queries, Rejection, StoreError,
 };
+use crate::log::{self, PAGE_LEAVES};
 use crate::package::PackageOffer;
 use crate::price::{PriceError, PricedModel, SourceBook, sign_book};
 
@@ -258,6 +259,28 @@ impl Setup {
             leaf: Leaf::PriceBook { book: Bytes(book.bytes().to_vec()) }.to_vec(),
         })?;
         Ok(book)
+    }
+
+    /// Logs a manifest or root document of reference values by its digest; gives its leaf, and
+    /// whether it is new.
+    pub fn log_reference_values(&mut self, document: Digest) -> Result<(u64, bool), SetupError> {
+        let mut at = 0;
+        loop {
+            let page = self.store.questions().leaves(at, PAGE_LEAVES)?;
+            let is_it = |leaf: &Vec<u8>| log::reference_values(leaf) == Some(document);
+            if let Some(place) = page.iter().position(is_it) {
+                return Ok((at + place as u64, false));
+            }
+            at += page.len() as u64;
+            if page.len() < PAGE_LEAVES {
+                break;
+            }
+        }
+        let leaf = Leaf::ReferenceValues { document }.to_vec();
+        match self.execute(Command::LogLeaf { leaf })? {
+            Outcome::Logged { leaf_index } => Ok((leaf_index, true)),
+            _ => Err(amiss()),
+        }
     }
 
     fn newest_book(&self) -> Result<Option<Signed<PriceBook>>, SetupError> {

@@ -108,5 +108,6 @@ fn tee_words(kind: TeeKind) -> &'static str {
         TeeKind::AzureSnp => "Azure evidence (SEV-SNP)",
         TeeKind::AzureTdx => "Azure evidence (TDX)",
         TeeKind::Csv => "CSV evidence",
+        TeeKind::VtpmDev => "TPM quote without a TEE",
     }
 }

@@ -61,7 +61,8 @@ impl Log {
             Leaf::Keyset { .. }
             | Leaf::PriceBook { .. }
             | Leaf::Delegation { .. }
-            | Leaf::Supply { .. } => {}
+            | Leaf::Supply { .. }
+            | Leaf::ReferenceValues { .. } => {}
         }
     }
 

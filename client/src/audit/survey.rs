@@ -182,7 +182,13 @@ impl<'a> Survey<'a> {
                 let digest = labelled(labels::RECORD, &delegation.0);
                 self.delegations.entry(digest).or_insert(index);
             }
-            Ok(Leaf::Receipt { .. } | Leaf::EpochClose { .. } | Leaf::Supply { .. }) | Err(_) => {}
+            Ok(
+                Leaf::Receipt { .. }
+                | Leaf::EpochClose { .. }
+                | Leaf::Supply { .. }
+                | Leaf::ReferenceValues { .. },
+            )
+            | Err(_) => {}
         }
     }
 

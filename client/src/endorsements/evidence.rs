@@ -71,6 +71,7 @@ pub fn needs(
         TeeKind::Nvidia => nvidia(&mut found, evidence, at_hand),
         TeeKind::AzureSnp => inside(&mut found, TeeKind::Snp, evidence, at_hand, line),
         TeeKind::AzureTdx => inside(&mut found, TeeKind::Tdx, evidence, at_hand, line),
+        TeeKind::VtpmDev => found.remark("nobody endorses a TPM without a TEE: its key is named"),
         TeeKind::Csv => found.remark("Hygon's certificates come with the evidence"),
     }
     found

@@ -4,7 +4,7 @@
 use bulla_attestation::sign::Signed;
 use bulla_wire::evidence::MAX_REPORT_BYTES;
 use bulla_wire::http::*;
-use bulla_wire::ids::{AccountHandle, HoldId, InstanceId};
+use bulla_wire::ids::{AccountHandle, Digest, HoldId, InstanceId};
 use bulla_wire::order::{Order, OrderKeyRegistration};
 use bulla_wire::price::MAX_PRICE_BOOK_BYTES;
 use bulla_wire::statement::Nonce;
@@ -181,6 +181,11 @@ impl Broker {
     /// The newest signed checkpoint.
     pub async fn checkpoint(&self) -> Result<Bytes, BrokerError> {
         Ok(self.transport.fetch(PATH_CHECKPOINT, MAX_LIST_BYTES).await?)
+    }
+
+    /// The log's proof that a receipt or a document of reference values is in it, not verified.
+    pub async fn proof(&self, digest: &Digest) -> Result<Bytes, BrokerError> {
+        Ok(self.transport.fetch(&format!("{PATH_PROOFS}/{digest}"), MAX_LIST_BYTES).await?)
     }
 
     async fn json<T: serde::de::DeserializeOwned>(

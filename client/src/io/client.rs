@@ -7,6 +7,8 @@ use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
 use bulla_attestation::endorsement::CertificateError;
 use bulla_attestation::policy::Policy;
 use bulla_attestation::sign::{Signed, SigningKey};
+use bulla_tlog::VerifierKey;
+use bulla_tlog::key::KeyError;
 use bulla_wire::ids::AccountHandle;
 use bulla_wire::order::OrderKeyRegistration;
 use rand_core::Rng;
@@ -48,6 +50,9 @@ pub enum OpenError {
         /// What is wrong.
         source: CertificateError,
     },
+    /// The log's key cannot be used.
+    #[error("log_key: {0}")]
+    LogKey(#[from] KeyError),
     /// The broker's address cannot be used.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -116,9 +121,14 @@ impl Client {
         let anchors = anchors(&config.appraisal)?;
         let transport = transport(&config.broker, Some(credential))?;
         let records = Records::at(folder.file("receipts.jsonl"));
+        let mut collateral = Collateral::new(policy, anchors, config.broker.root_key);
+        if config.appraisal.published_reference_values {
+            let key = config.broker.log_key.as_deref().unwrap_or_default();
+            collateral = collateral.with_published_manifests(VerifierKey::parse(key)?);
+        }
         Ok(Client {
             payer: Payer::new(order_key.clone(), cache_secret),
-            collateral: Collateral::new(policy, anchors, config.broker.root_key),
+            collateral,
             broker: Broker::new(transport),
             limits: Limits::default(),
             config,

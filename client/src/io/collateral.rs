@@ -10,6 +10,7 @@ use bulla_attestation::keys::AttestedKeys;
 use bulla_attestation::policy::Policy;
 use bulla_attestation::result::{AttestationResult, Refused};
 use bulla_attestation::sign::Signed;
+use bulla_tlog::VerifierKey;
 use bulla_wire::evidence::{AttestationReport, ReportError};
 use bulla_wire::ids::{InstanceId, PublicKey};
 use bulla_wire::price::PriceBook;
@@ -19,6 +20,7 @@ use tokio::sync::Mutex;
 
 use super::broker::{Broker, BrokerError};
 use super::folder::{Folder, FolderError};
+use super::published::{Published, PublishedError};
 use super::system::now;
 use crate::catalogue::Catalogue;
 use crate::price::{self, PriceError};
@@ -51,6 +53,9 @@ pub enum AppraisalError {
     /// It is no attestation report.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A manifest it rests on is not published.
+    #[error(transparent)]
+    Published(#[from] PublishedError),
     /// It was refused. Carries the whole verdict.
     #[error("{why}")]
     Refused {
@@ -99,6 +104,7 @@ pub struct Collateral {
     policy: Policy,
     anchors: TrustAnchors,
     root_key: PublicKey,
+    published: Option<Published>,
     appraisals: Mutex<HashMap<InstanceId, Arc<Mutex<Option<Appraised>>>>>,
     catalogue: Mutex<Option<Kept<Arc<Catalogue>>>>,
     book: Mutex<BookSlot>,
@@ -119,10 +125,17 @@ impl Collateral {
             policy,
             anchors,
             root_key,
+            published: None,
             appraisals: Mutex::default(),
             catalogue: Mutex::default(),
             book: Mutex::default(),
         }
+    }
+
+    /// From now on, manifests that keys rest on must be in the log with this key.
+    pub fn with_published_manifests(mut self, log_key: VerifierKey) -> Collateral {
+        self.published = Some(Published::new(log_key));
+        self
     }
 
     /// The policy in force.
@@ -174,6 +187,9 @@ impl Collateral {
         let asked_at = now();
         let bytes = broker.attestation(instance, &nonce).await?;
         let appraisal = self.judge(&bytes, Freshness::Nonce(nonce))?;
+        if let Some(published) = &self.published {
+            published.require(broker, &appraisal.result.policy().manifests).await?;
+        }
         let keyset = appraisal.keys.keyset_digest();
         if let Err(error) = folder.archive_evidence(&keyset, &bytes) {
             tracing::warn!(%error, "evidence could not be archived");

@@ -8,6 +8,7 @@ pub mod collateral;
 pub mod endorsements;
 pub mod folder;
 pub mod proxy;
+pub mod published;
 pub mod records;
 pub mod rules;
 pub mod system;

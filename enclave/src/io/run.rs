@@ -20,7 +20,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{oneshot, watch};
 
 use super::attester::{
-    Attester, AttesterError, CONFIGFS_TSM_REPORT, ConfigfsTsm, SimulatedTee, detect,
+    Attester, AttesterError, CONFIGFS_TSM_REPORT, ConfigfsTsm, SimulatedTee, TPM_DEVICES, VtpmDev,
+    detect,
 };
 use super::clock::Clock;
 use super::outbox_file::{OutboxFile, OutboxFileError};
@@ -136,6 +137,7 @@ fn attester(
     let attester: Box<dyn Attester> = match config.tee {
         TeeChoice::Auto => detect(tsm, endorsements()?, &simulated, now, &mut rng)?,
         TeeChoice::Hardware => Box::new(ConfigfsTsm::open(tsm)?.with_endorsements(endorsements()?)),
+        TeeChoice::VtpmDev => Box::new(VtpmDev::open(&TPM_DEVICES.map(Path::new))?),
         TeeChoice::Simulated => {
             Box::new(SimulatedTee::open(&simulated, now, &mut rng).map_err(AttesterError::from)?)
         }
@@ -223,7 +225,7 @@ fn facts(
         tls_spki,
         not_after,
         security: if simulated { SecurityMode::Simulated } else { SecurityMode::Hardware },
-        tee_type: attester.kind().aci_name(),
+        tee_type: attester.tee_type(),
     }
 }
 

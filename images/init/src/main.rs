@@ -10,7 +10,6 @@ mod confine;
 mod kernel;
 mod machine;
 mod network;
-mod tpm;
 mod verity;
 
 use std::convert::Infallible;
@@ -72,7 +71,6 @@ fn boot() -> Result<Infallible, BootError> {
     let settings = Settings::parse(&machine::command_line()?)?;
     if settings.development {
         eprintln!("bulla-init: DEVELOPMENT IMAGE: no production policy accepts it");
-        tpm::tell_register();
     }
     machine::load_modules()?;
     machine::mount_configfs()?;

@@ -3,17 +3,18 @@
 //!
 //! * SEV-SNP: one launch digest per firmware, processor model and number of processors.
 //! * vTPM: register 9 ([`crate::pcr`]).
-//! * Left out, visibly: TDX. MRTD and RTMR 0 depend on the firmware, the number of processors,
-//!   memory and the ACPI tables of the QEMU version; we have no firmware with a recorded TD to check
-//!   a computation against, and a reference value nobody checked is worse than none.
+//! * TDX: MRTD of a firmware, and RTMR 2 ([`bulla_attestation::tee::tdx::launch`]). RTMR 0 and 1
+//!   depend on ACPI tables, memory and the kernel's header as the QEMU version writes them: they are
+//!   absent, and not compared. No TD was at hand to hold these values against.
 
 use std::collections::BTreeMap;
 
 use bulla_attestation::hex::Hex;
-use bulla_attestation::reference::{Image, ManifestBody, SnpValues, VtpmValues};
+use bulla_attestation::reference::{Image, ManifestBody, SnpValues, TdxValues, VtpmValues};
 use bulla_attestation::tee::snp::launch::{
     CpuSignature, DirectBoot, LaunchError, LaunchInputs, Vmm,
 };
+use bulla_attestation::tee::tdx::launch::{TdvfError, mrtd, rtmr2};
 use bulla_wire::ids::Digest;
 
 use crate::description::Description;
@@ -47,6 +48,9 @@ pub enum MeasureError {
     /// The launch digest.
     #[error("launch digest: {0}")]
     Launch(#[from] LaunchError),
+    /// MRTD.
+    #[error("MRTD: {0}")]
+    Mrtd(#[from] TdvfError),
 }
 
 /// The values of one image.
@@ -55,6 +59,7 @@ pub fn image(
     kernel: &[u8],
     initramfs: &[u8],
     snp: Option<&SnpMachines<'_>>,
+    tdx_firmware: Option<&[u8]>,
 ) -> Result<Image, MeasureError> {
     let line = &description.command_line;
     let register = Digest(pcr::register_9(line, initramfs));
@@ -62,9 +67,23 @@ pub fn image(
     Ok(Image {
         name: format!("{} {}", description.name, description.version),
         snp: snp.map_or(Ok(Vec::new()), |machines| launch_digests(machines, boot))?,
-        tdx: Vec::new(),
+        tdx: tdx_firmware
+            .map(|firmware| td(firmware, line, initramfs))
+            .transpose()?
+            .into_iter()
+            .collect(),
         vtpm: vec![VtpmValues { pcrs: BTreeMap::from([("9".to_owned(), register)]) }],
         csv: Vec::new(),
+    })
+}
+
+fn td(firmware: &[u8], line: &str, initramfs: &[u8]) -> Result<TdxValues, MeasureError> {
+    Ok(TdxValues {
+        mrtd: Hex(mrtd(firmware)?),
+        rtmr0: None,
+        rtmr1: None,
+        rtmr2: Some(Hex(rtmr2(&pcr::loaded_with(line), initramfs))),
+        rtmr3: None,
     })
 }
 

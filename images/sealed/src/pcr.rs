@@ -10,9 +10,14 @@ use crate::hash::{sha256, sha256_of};
 /// What QEMU appends so that the stub finds the RAM disk (hw/i386/x86.c of OVMF's loader).
 const INITRD: &str = " initrd=initrd";
 
+/// The command line as Linux is loaded with it.
+pub fn loaded_with(command_line: &str) -> String {
+    format!("{command_line}{INITRD}")
+}
+
 /// Register 9 of the SHA-256 bank.
 pub fn register_9(command_line: &str, initramfs: &[u8]) -> [u8; 32] {
-    let text = format!("{command_line}{INITRD}\0");
+    let text = format!("{}\0", loaded_with(command_line));
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     extend(extend([0; 32], sha256(&utf16)), sha256(initramfs))
 }

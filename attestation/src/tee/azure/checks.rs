@@ -8,14 +8,14 @@ use super::evidence::{Evidence, QuoteEvidence};
 use super::hcl::Hcl;
 use super::runtime::{RuntimeData, RuntimeDataError};
 use super::td_report::Td;
-use super::tpm::{Quote, QuoteError};
 use crate::hex::Hex;
-use crate::policy::{Accept, AzurePolicy, Demand, PcrRule, Tolerance};
+use crate::policy::{Accept, AzurePolicy, Demand, Tolerance};
 use crate::raw::Expectations;
 use crate::result::{Check, CheckName};
 use crate::signature::SignatureAlgorithm;
 use crate::tee::TeeKind;
 use crate::tee::snp::report::Report;
+use crate::tee::tpm::{Quote, QuoteError, registers};
 
 /// What the checks look at.
 pub(super) struct Case<'a> {
@@ -145,14 +145,10 @@ fn td_quote(case: &Case<'_>) -> Check {
 
 fn tpm_quote_format(case: &Case<'_>) -> Check {
     let name = CheckName::TpmQuoteFormat;
-    let expected = "a quote made by a TPM (TPMS_ATTEST)";
     match &case.parsed_quote {
-        None => Check::unknown(name, expected, NO_QUOTE),
-        Some(Err(error)) => Check::judge(name, false, expected, error.to_string()),
-        Some(Ok(quote)) => {
-            let registers: usize = quote.banks.iter().map(|bank| bank.registers.len()).sum();
-            Check::judge(name, true, expected, format!("a quote of {registers} registers"))
-        }
+        None => Check::unknown(name, registers::QUOTE, NO_QUOTE),
+        Some(Err(error)) => Check::judge(name, false, registers::QUOTE, error.to_string()),
+        Some(Ok(quote)) => registers::format(quote),
     }
 }
 
@@ -171,23 +167,12 @@ fn tpm_quote_signature(case: &Case<'_>) -> Check {
     Check::judge(name, verifies, expected, got)
 }
 
-/// Only the digest is signed; the values beside it count for as much as they agree with it.
 fn tpm_pcr_digest(case: &Case<'_>) -> Check {
-    let name = CheckName::TpmPcrDigest;
-    let Some((quote, given)) = case.quote() else {
-        let got = if case.evidence.quote.is_some() { UNREADABLE_QUOTE } else { NO_QUOTE };
-        return Check::unknown(name, "the digest of the registers given", got);
-    };
-    let signed = HEXLOWER.encode(&quote.pcr_digest);
-    match quote.digest_over(&given.pcrs) {
-        Some(digest) => {
-            let holds = digest[..] == quote.pcr_digest[..];
-            Check::judge(name, holds, signed, HEXLOWER.encode(&digest))
-        }
+    match case.quote() {
+        Some((quote, given)) => registers::digest((quote, &given.pcrs)),
         None => {
-            let got =
-                format!("{} SHA-256 values, which are not all that is quoted", given.pcrs.len());
-            Check::judge(name, false, signed, got)
+            let got = if case.evidence.quote.is_some() { UNREADABLE_QUOTE } else { NO_QUOTE };
+            Check::unknown(CheckName::TpmPcrDigest, "the digest of the registers given", got)
         }
     }
 }
@@ -257,29 +242,9 @@ fn vm_unique_id(case: &Case<'_>) -> Check {
     }
 }
 
-/// Each register the policy names is quoted and holds a value it lists.
 fn pcrs(case: &Case<'_>) -> Check {
-    let name = CheckName::TpmPcrs;
-    let Accept::Only(rules) = &case.rules.pcrs else {
-        return Check::not_required(name, "any values");
-    };
-    let expected = "the values the policy lists";
-    let Some((quote, given)) = case.quote() else {
-        return Check::judge(name, false, expected, NO_QUOTE);
-    };
-    let holds = |rule: &&PcrRule| {
-        quote
-            .quoted(&given.pcrs)
-            .any(|(register, value)| register == rule.pcr && rule.values.contains(&value))
-    };
-    let wrong: Vec<String> =
-        rules.iter().filter(|rule| !holds(rule)).map(|rule| rule.pcr.to_string()).collect();
-    let got = match (rules.is_empty(), wrong.is_empty()) {
-        (true, _) => "the policy lists none".to_owned(),
-        (false, true) => "as listed".to_owned(),
-        (false, false) => format!("registers {} differ or are not quoted", wrong.join(", ")),
-    };
-    Check::judge(name, !rules.is_empty() && wrong.is_empty(), expected, got)
+    let quoted = case.quote().map(|(quote, given)| (quote, &given.pcrs[..]));
+    registers::listed(&case.rules.pcrs, quoted, NO_QUOTE)
 }
 
 /// The extra data of the quote, compared whole. An absent quote answers no nonce.

@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::checks::Case;
-use super::tpm::Clock;
 use crate::hex::Hex;
 use crate::result::Claims;
 use crate::tee::snp::SnpClaims;
 use crate::tee::tdx::TdxClaims;
+use crate::tee::tpm::Clock;
 
 /// The claims of the hardware's report inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::hcl::Hcl;
-use super::tpm::{PCRS, attest_of, signature_of};
 use crate::tee::TeeKind;
 use crate::tee::encoded::Bytes;
+use crate::tee::tpm::{PCRS, attest_of, signature_of};
 
 /// Largest document in bytes (ours; lists of numbers make a real one 36 KiB).
 pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;

@@ -9,7 +9,7 @@
 //! 2. the hardware's report was asked for by the paravisor (VMPL 0), or is a TD report that was
 //!    quoted; it is then appraised as any other SNP report or TD quote, in the same verdict, under
 //!    the policy's section for that CPU;
-//! 3. the vTPM's quote is one ([`tpm`]), signed by the key in the runtime data, over the register
+//! 3. the vTPM's quote is one ([`tpm`](crate::tee::tpm)), signed by the key in the runtime data, over the register
 //!    values given beside it;
 //! 4. the `[azure]` section of the policy.
 //!
@@ -29,7 +29,6 @@ mod evidence;
 pub mod hcl;
 mod runtime;
 mod td_report;
-pub mod tpm;
 
 pub use claims::{AzureClaims, CpuClaims};
 pub use evidence::{EvidenceError, MAX_DOCUMENT_BYTES, kind_of};
@@ -41,7 +40,6 @@ use self::checks::Case;
 use self::evidence::Evidence;
 use self::hcl::{HARDWARE_REPORT_BYTES, Hcl};
 use self::runtime::RuntimeData;
-use self::tpm::Quote;
 use super::snp::report::Report;
 use super::{TeeKind, snp, tdx};
 use crate::anchor::TrustAnchors;
@@ -49,6 +47,7 @@ use crate::endorsement::Endorsements;
 use crate::policy::Policy;
 use crate::raw::Expectations;
 use crate::result::{AttestationResult, Check, CheckName, Claims};
+use crate::tee::tpm::Quote;
 
 /// Appraises raw evidence at the instant `now`: the JSON document of a guest agent, or the
 /// paravisor's report alone. `kind` is [`TeeKind::AzureSnp`] or [`TeeKind::AzureTdx`]. The result

@@ -15,6 +15,7 @@ mod chain;
 mod checks;
 mod claims;
 pub mod event_log;
+pub mod launch;
 mod pck;
 pub mod quote;
 pub mod roots;

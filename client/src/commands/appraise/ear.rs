@@ -17,8 +17,6 @@ use crate::io::system::now;
 
 /// Largest key file, in bytes.
 const MAX_KEY_BYTES: usize = 16 * 1024;
-/// What comes before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410 §7).
-const ED25519_PKCS8: &str = "302e020100300506032b657004220420";
 
 /// How claims are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,13 +102,10 @@ pub(in crate::commands) fn signing_key(path: &Path) -> anyhow::Result<SigningKey
 impl Key {
     fn read(path: &Path) -> anyhow::Result<Key> {
         let bytes = Zeroizing::new(read_limited(path, MAX_KEY_BYTES)?);
-        let der = Zeroizing::new(of_pem(&bytes).unwrap_or_else(|| bytes.to_vec()));
-        let prefix = HEXLOWER.decode(ED25519_PKCS8.as_bytes())?;
-        if let Some(seed) = der.strip_prefix(prefix.as_slice())
-            && let Ok(seed) = <[u8; 32]>::try_from(seed)
-        {
-            return Ok(Key::Ed25519(Box::new(SigningKey::from_seed(seed))));
+        if let Some(key) = SigningKey::from_pkcs8(&bytes) {
+            return Ok(Key::Ed25519(Box::new(key)));
         }
+        let der = Zeroizing::new(of_pem(&bytes).unwrap_or_else(|| bytes.to_vec()));
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &SystemRandom::new())
             .map(|key| Key::P256(Box::new(key)))
             .map_err(|_| {

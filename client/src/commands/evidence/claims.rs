@@ -90,6 +90,8 @@ fn words(name: &str) -> &'static str {
         "committed_tcb" => "firmware below which the platform cannot go back",
         "current_tcb" => "firmware that runs now",
         "launch_tcb" => "firmware when the guest began",
+        "attestation_key" => "SHA-256 of the TPM's attestation key (SubjectPublicKeyInfo)",
+        "key_attributes" => "what the TPM says that key may do",
         "generation" => "how much the host is kept out of: csv, csv2 or csv3",
         "vm_id" => "the owner's name for the VM",
         "vm_version" => "the owner's version of the VM",

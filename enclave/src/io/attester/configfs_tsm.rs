@@ -14,10 +14,10 @@ use bulla_attestation::input::certificate_table;
 use bulla_attestation::tee::snp::report::Report;
 use bulla_attestation::tee::tdx::platform_of;
 use bulla_attestation::tee::tdx::quote::Quote;
-use bulla_wire::evidence::{Endorsement, Evidence, MAX_EVIDENCE_BYTES};
+use bulla_wire::evidence::{Endorsement, Evidence, MAX_EVIDENCE_BYTES, TEE_SEV_SNP, TEE_TDX};
 use data_encoding::HEXLOWER;
 
-use super::{Attester, AttesterError, CpuTee};
+use super::{Attester, AttesterError};
 
 /// Where the kernel has it.
 pub const CONFIGFS_TSM_REPORT: &str = "/sys/kernel/config/tsm/report";
@@ -32,6 +32,15 @@ const ENXIO: i32 = 6;
 const FROM_HOST: &str = "certificate from the host";
 /// See [`FROM_HOST`].
 const CONFIGURED: &str = "configured";
+
+/// Which driver answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CpuTee {
+    /// AMD SEV-SNP.
+    Snp,
+    /// Intel TDX.
+    Tdx,
+}
 
 /// The TEE this machine is a guest of.
 #[derive(Debug)]
@@ -103,8 +112,11 @@ impl Attester for ConfigfsTsm {
         Ok(Evidence { report: answer.report, endorsements })
     }
 
-    fn kind(&self) -> CpuTee {
-        self.kind
+    fn tee_type(&self) -> &'static str {
+        match self.kind {
+            CpuTee::Snp => TEE_SEV_SNP,
+            CpuTee::Tdx => TEE_TDX,
+        }
     }
 
     fn chip_id(&self) -> &str {

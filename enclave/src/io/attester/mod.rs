@@ -1,46 +1,33 @@
 //! Where evidence comes from: the TEE this process runs in, or the simulated one.
+//!
+//! Looked for in this order: configfs-tsm (no such folder, or ENXIO from it, means no TEE; anything
+//! else that goes wrong is an error); then, with `tee = "auto"`, the simulated TEE. A TPM is taken
+//! only where `tee = "vtpm-dev"` asks for it: `/dev/tpmrm0`, then `/dev/tpm0`.
 
 mod configfs_tsm;
 mod simulated;
+mod vtpm;
 
 use std::path::Path;
 
-use bulla_wire::evidence::{Evidence, TEE_SEV_SNP, TEE_TDX};
+use bulla_wire::evidence::Evidence;
 use bulla_wire::units::UnixSeconds;
 use rand_core::CryptoRng;
 
 pub use configfs_tsm::{CONFIGFS_TSM_REPORT, ConfigfsTsm};
 pub use simulated::{SimulatedTee, SimulatedTeeError};
-
-/// What kind of CPU evidence this machine makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CpuTee {
-    /// AMD SEV-SNP.
-    Snp,
-    /// Intel TDX.
-    Tdx,
-}
-
-impl CpuTee {
-    /// The value of `tee_type` in an aci/1 report (§4.2).
-    pub fn aci_name(self) -> &'static str {
-        match self {
-            CpuTee::Snp => TEE_SEV_SNP,
-            CpuTee::Tdx => TEE_TDX,
-        }
-    }
-}
+pub use vtpm::{Channel, TPM_DEVICES, VtpmDev, attestation_key, evidence};
 
 /// Makes evidence. Calls block: ask from a thread that may.
 pub trait Attester: Send + Sync {
     /// Has the TEE sign `report_data`, and adds the endorsements that are at hand.
     fn report(&self, report_data: &[u8; 64]) -> Result<Evidence, AttesterError>;
 
-    /// Which kind of TEE signs.
-    fn kind(&self) -> CpuTee;
+    /// Which kind of TEE signs: `tee_type` in an aci/1 report (§4.2).
+    fn tee_type(&self) -> &'static str;
 
     /// The processor as its evidence names it, lower-case hex, for the keyset's subject: 128 digits
-    /// on SEV-SNP.
+    /// on SEV-SNP; a TPM by its key, 64 digits.
     fn chip_id(&self) -> &str;
 
     /// Whether no hardware stands behind it: every screen has to say so.

@@ -9,11 +9,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use bulla_attestation::tee::snp::product::ProductLine;
-use bulla_wire::evidence::Evidence;
+use bulla_wire::evidence::{Evidence, TEE_SEV_SNP};
 use bulla_wire::units::UnixSeconds;
 use rand_core::CryptoRng;
 
-use super::{Attester, AttesterError, CpuTee};
+use super::{Attester, AttesterError};
 use crate::simulated_tee::{
     Authority, AuthorityError, Chip, ChipError, Node, ReportTemplate, Validity,
 };
@@ -146,8 +146,8 @@ impl Attester for SimulatedTee {
         Ok(self.node.evidence(report_data))
     }
 
-    fn kind(&self) -> CpuTee {
-        CpuTee::Snp
+    fn tee_type(&self) -> &'static str {
+        TEE_SEV_SNP
     }
 
     fn chip_id(&self) -> &str {

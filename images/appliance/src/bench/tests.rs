@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bulla_attestation::tee::snp::product::ProductLine;
 use bulla_client::io::system::SystemRng;
-use bulla_enclave::io::attester::{Attester, AttesterError, CpuTee};
+use bulla_enclave::io::attester::{Attester, AttesterError};
 use bulla_enclave::simulated_tee::{Authority, Node, Validity};
 use bulla_wire::evidence::Evidence;
 use bulla_wire::units::UnixSeconds;
@@ -25,8 +25,8 @@ impl Attester for Machine {
         Ok(self.node.evidence(report_data))
     }
 
-    fn kind(&self) -> CpuTee {
-        CpuTee::Snp
+    fn tee_type(&self) -> &'static str {
+        bulla_wire::evidence::TEE_SEV_SNP
     }
 
     fn chip_id(&self) -> &str {

@@ -4,17 +4,15 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bulla_broker::Setup;
 use bulla_client::io::system::{SystemRng, now};
 use bulla_enclave::config::{EnclaveConfig, TeeChoice};
 use bulla_enclave::io::attester::SimulatedTee;
 use bulla_image::commands::{BuildArgs, Built, assemble};
 use bulla_image::description::{INITRAMFS, KERNEL};
-use bulla_image::hash::hex;
 use bulla_image::io::tpm::SoftwareTpm;
 use bulla_image::io::{files, qemu};
-use bulla_image::pcr::register_9;
 use bulla_image::recipe::{DATA, LISTEN, MODEL, Recipe};
 
 use super::run::{RunArgs, Tamper};
@@ -47,11 +45,10 @@ impl Guest {
     pub fn build(folders: &Folders, model: &Path, args: &RunArgs) -> anyhow::Result<Guest> {
         let folder = folders.root().join("image");
         files::make_folder(&folder)?;
-        SimulatedTee::open(
-            &folders.enclave().join("simulated-tee"),
-            now().seconds(),
-            &mut SystemRng::new(),
-        )?;
+        if !args.measured {
+            let simulated = folders.enclave().join("simulated-tee");
+            SimulatedTee::open(&simulated, now().seconds(), &mut SystemRng::new())?;
+        }
         let tree = files::write_volume(model, &folder.join(VOLUME))?;
         let recipe = Recipe {
             name: "bulla-development".to_owned(),
@@ -61,9 +58,10 @@ impl Guest {
             address: ADDRESS.to_owned(),
             gateway: Some(GATEWAY.to_owned()),
             enclave: ENCLAVE.to_owned(),
-            simulated_tee: Some(SIMULATED_TEE.to_owned()),
+            simulated_tee: (!args.measured).then(|| SIMULATED_TEE.to_owned()),
         };
-        let configuration = configuration(folders, model)?.to_toml()?;
+        let tee = if args.measured { TeeChoice::VtpmDev } else { TeeChoice::Auto };
+        let configuration = configuration(folders, model, tee)?.to_toml()?;
         files::write(&folder.join(ENCLAVE), configuration.as_bytes())?;
         files::write(&folder.join(RECIPE), toml::to_string(&recipe)?.as_bytes())?;
         let built = assemble(&BuildArgs {
@@ -113,28 +111,13 @@ impl Guest {
         Ok(qemu::Measured { code, variables, tpm: tpm.socket().to_owned() })
     }
 
-    /// Holds what process 1 read of register 9 against what was predicted for this image.
-    pub fn check_register(&self, console: &str) -> anyhow::Result<String> {
-        let read = console.lines().find_map(|line| line.split_once("bulla-init: PCR 9 "));
-        let read = read.context("the machine read no register: it found no TPM")?.1.trim();
-        let Built { description, initramfs, .. } = &self.built;
-        let predicted = hex(&register_9(&description.command_line, initramfs));
-        if read != predicted {
-            bail!(
-                "PCR 9 holds {read}, the reference value is {predicted}: another command line or \
-                 initial RAM disk was started"
-            );
-        }
-        Ok(predicted)
-    }
-
     /// Where the enclave is reached.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 }
 
-fn configuration(folders: &Folders, model: &Path) -> anyhow::Result<EnclaveConfig> {
+fn configuration(folders: &Folders, model: &Path, tee: TeeChoice) -> anyhow::Result<EnclaveConfig> {
     let setup = Setup::open(&folders.broker())?;
     let local = EnclaveConfig::local(
         INSTANCE.parse()?,
@@ -143,12 +126,7 @@ fn configuration(folders: &Folders, model: &Path) -> anyhow::Result<EnclaveConfi
         setup.root_public_key(),
         setup.log_verifier().to_string(),
     );
-    Ok(EnclaveConfig {
-        listen: LISTEN.to_owned(),
-        tee: TeeChoice::Auto,
-        cache_mib: CACHE_MIB,
-        ..local
-    })
+    Ok(EnclaveConfig { listen: LISTEN.to_owned(), tee, cache_mib: CACHE_MIB, ..local })
 }
 
 fn free_port() -> anyhow::Result<u16> {

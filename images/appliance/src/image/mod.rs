@@ -1,6 +1,7 @@
 //! `bulla image`: the tool of `images/sealed`, and `run`, which needs every role.
 
 mod guest;
+mod reference;
 mod run;
 
 use std::process::ExitCode;

@@ -14,10 +14,11 @@ use bulla_wire::receipt::SecurityMode;
 use clap::{Args, ValueEnum};
 
 use super::guest::Guest;
+use super::reference;
 use crate::up::find_model;
 use crate::up::folders::Folders;
 use crate::up::paper::Paper;
-use crate::up::roles::{Enclave, Home, INSTANCE, Roles};
+use crate::up::roles::{Enclave, Home, INSTANCE, Roles, Rules};
 use crate::up::story;
 
 /// What is done to the machine before it starts.
@@ -61,8 +62,8 @@ pub struct RunArgs {
     /// What to ask in the story.
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
-    /// Start it by UEFI firmware beside a TPM that this machine keeps, and hold register 9 against
-    /// its predicted value.
+    /// Start it by UEFI firmware beside a TPM that this machine keeps: the evidence is that TPM's
+    /// quote (vtpm-dev), and the client holds register 9 against a signed manifest.
     #[arg(long)]
     pub measured: bool,
     /// Folder with OVMF_CODE_4M.fd and OVMF_VARS_4M.fd (Debian: ovmf).
@@ -90,28 +91,48 @@ pub async fn execute(args: RunArgs, global: &GlobalArgs) -> anyhow::Result<ExitC
     paper.fact("command line", &guest.built.description.command_line);
     let manifest = load_engine(&model)?.info();
 
-    paper.step("Boot: the machine starts without hardware virtualisation and without a TEE");
-    let tpm = match args.measured {
-        true => Some(SoftwareTpm::start(&guest.folder.join("tpm"))?),
-        false => None,
+    let (tpm, rules) = match args.measured {
+        true => measured(&folders, &guest, &mut paper)?,
+        false => (None, None),
     };
+    paper.step("Boot: the machine starts without hardware virtualisation and without a TEE");
     let (running, answered) = boot(&guest, &args, tpm.as_ref())?;
     paper.fact("first answer", format!("after {:.1} s", answered.as_secs_f64()));
     if let Some(kib) = running.resident_kib() {
         paper.fact("memory", format!("QEMU holds {} MiB", kib / 1024));
     }
-    if args.measured {
-        paper.fact("PCR 9", guest.check_register(&running.console_text())?);
-    }
-    let home = Home::Machine(Enclave {
+    let enclave = Enclave {
         instance: INSTANCE.parse()?,
         security: SecurityMode::Simulated,
         keyset_digest: None,
         model: Digest(manifest.manifest_digest),
         model_name: manifest.model,
         address: guest.address(),
-    });
+    };
+    let home = Home::Machine(enclave, rules);
     tell(&folders, &model, home, &args, &mut paper).await.with_context(|| running.console_text())
+}
+
+/// A TPM, the image's reference values, and the policies that judge one by the other.
+fn measured(
+    folders: &Folders,
+    guest: &Guest,
+    paper: &mut Paper,
+) -> anyhow::Result<(Option<SoftwareTpm>, Option<Rules>)> {
+    paper.step("Publish: a TPM whose key is named, a signed manifest, a policy that names it");
+    paper.warning(
+        "VTPM-DEV: a TPM kept by this machine. It shows measured boot and protects nothing.",
+    );
+    let tpm = reference::provision(guest)?;
+    let (rules, manifest, leaf) = reference::publish(folders, guest, &tpm)?;
+    paper.fact("attestation key", tpm.root.display());
+    paper.fact("manifest", format!("{}, leaf {leaf} of the log", manifest.digest()));
+    for values in manifest.body().images.iter().flat_map(|image| &image.vtpm) {
+        for (register, value) in &values.pcrs {
+            paper.fact(&format!("PCR {register}"), value);
+        }
+    }
+    Ok((Some(SoftwareTpm::start(&tpm.folder)?), Some(rules)))
 }
 
 /// Starts the machine and waits for the enclave's first word.

@@ -15,7 +15,8 @@ use bulla_client::io::system::now;
 use bulla_wire::units::UnixSeconds;
 
 /// The policy that takes a simulated TEE whose root is named.
-const DEVELOPMENT_POLICY: &str = include_str!("../../../../policies/appraisal/development.toml");
+pub const DEVELOPMENT_POLICY: &str =
+    include_str!("../../../../policies/appraisal/development.toml");
 /// The policy for hardware.
 const STANDARD_POLICY: &str = include_str!("../../../../policies/appraisal/standard.toml");
 const DEMO_PRICES: &str = include_str!("../../../../policies/price-books/demo.toml");

@@ -1,7 +1,7 @@
 //! Starts enclave, broker and local endpoint in the right order, and stops them in the reverse.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,34 @@ pub const INSTANCE: &str = "enclave-1";
 pub enum Home {
     /// In this process.
     Here,
-    /// In a machine of its own, which serves already.
-    Machine(Enclave),
+    /// In a machine of its own, which serves already; how it is judged, where that is not by what
+    /// it turned out to be.
+    Machine(Enclave, Option<Rules>),
+}
+
+/// By what broker and client judge the enclave.
+pub struct Rules {
+    /// The broker's policy: whom it routes to.
+    pub broker: PathBuf,
+    /// The client's policy: whom it trusts.
+    pub client: PathBuf,
+    /// Simulated roots named; the vendors' count where there is none.
+    pub simulated_roots: Vec<PathBuf>,
+    /// Whether the client's manifests must be in the log.
+    pub published: bool,
+}
+
+impl Rules {
+    /// What suits an enclave under these folders' simulated TEE, or hardware.
+    fn of(folders: &Folders, security: SecurityMode) -> anyhow::Result<Rules> {
+        let simulated = security == SecurityMode::Simulated;
+        let policy = folders.write_policy(simulated)?;
+        let simulated_roots = match simulated {
+            true => vec![folders.simulated_root()],
+            false => Vec::new(),
+        };
+        Ok(Rules { broker: policy.clone(), client: policy, simulated_roots, published: false })
+    }
 }
 
 /// The enclave, as the others know it.
@@ -98,20 +124,17 @@ impl Roles {
     ) -> anyhow::Result<Roles> {
         let (stop_enclave, enclave_stopped) = watch::channel(false);
         let (stop_rest, rest_stopped) = watch::channel(false);
-        let (enclave, enclave_task) = match home {
-            Home::Machine(enclave) => (enclave, None),
+        let (enclave, rules, enclave_task) = match home {
+            Home::Machine(enclave, rules) => (enclave, rules, None),
             Home::Here => {
                 paper.step("Boot: the enclave makes its keys and asks its TEE to sign them");
                 let (enclave, task) = start_enclave(folders, model, enclave_stopped, paper).await?;
-                (enclave, Some(task))
+                (enclave, None, Some(task))
             }
         };
-        let simulated = enclave.security == SecurityMode::Simulated;
-        let policy = folders.write_policy(simulated)?;
-        let roots = match simulated {
-            true => vec![folders.simulated_root()],
-            false => Vec::new(),
-        };
+        let rules = rules.map_or_else(|| Rules::of(folders, enclave.security), Ok)?;
+        let (roots, vendor_roots) =
+            (rules.simulated_roots.clone(), rules.simulated_roots.is_empty());
 
         paper.step("Publish: the broker appraises the enclave, opens its epoch and logs it");
         let priced = PricedModel { name: enclave.model_name.clone(), manifest: enclave.model };
@@ -119,8 +142,8 @@ impl Roles {
         let broker_config = BrokerConfig {
             data: folders.broker(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            policy: policy.clone(),
-            vendor_roots: !simulated,
+            policy: rules.broker,
+            vendor_roots,
             simulated_roots: roots.clone(),
             enclaves: vec![BrokerEnclave {
                 instance: enclave.instance.clone(),
@@ -145,7 +168,12 @@ impl Roles {
                 root_key: setup.root_public_key(),
                 log_key: Some(setup.log_verifier().to_string()),
             },
-            appraisal: AppraisalConfig { policy, vendor_roots: !simulated, simulated_roots: roots },
+            appraisal: AppraisalConfig {
+                policy: rules.client,
+                vendor_roots,
+                simulated_roots: roots,
+                published_reference_values: rules.published,
+            },
             spending: SpendingConfig::default(),
             privacy: PrivacyConfig::default(),
             proxy: ProxyConfig { listen, local_credential: None },

@@ -29,11 +29,12 @@ const ALL_TCP: u64 = 3;
 const ALL_SCOPES: u64 = 3;
 
 /// What may be done where. Paths that are not there (a machine without that device) are left out.
-const PATHS: [(&str, u64); 7] = [
+const PATHS: [(&str, u64); 8] = [
     ("/proc/self", READ),
     ("/proc/cpuinfo", READ_FILE),
     ("/sys/devices/system/cpu", READ),
     ("/sys/kernel/config/tsm/report", READ | WRITE_FILE | MAKE_DIR | REMOVE_DIR),
+    ("/dev/tpmrm0", READ_FILE | WRITE_FILE),
     ("/dev/tpm0", READ_FILE | WRITE_FILE),
     ("/dev/null", READ_FILE | WRITE_FILE),
     ("/etc/bulla", READ),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use bulla_attestation::reference::{Instant, Manifest};
+use bulla_attestation::sign::SigningKey;
 use bulla_wire::units::UnixSeconds;
 use clap::Args;
 
@@ -14,6 +15,8 @@ use crate::measurement::{self, Issue, SnpMachines};
 
 /// Largest kernel, RAM disk or firmware.
 const MAX_ARTEFACT_BYTES: u64 = 512 << 20;
+/// Largest key file.
+const MAX_KEY_BYTES: u64 = 64 * 1024;
 const DAY_SECONDS: u64 = 86_400;
 
 /// Compute what hardware will measure, as a manifest of reference values.
@@ -21,10 +24,12 @@ const DAY_SECONDS: u64 = 86_400;
 pub struct MeasureArgs {
     /// Folder with the image.
     image: PathBuf,
-    /// The manifest to write, unsigned: `bulla policy reference FILE --sign KEY` signs it, once per
-    /// holder of a key.
+    /// The manifest to write. Further holders sign with `bulla policy reference FILE --sign KEY`.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Sign it with this Ed25519 key (PKCS #8, DER or PEM).
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     /// Version of the manifest: it only grows.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     number: u64,
@@ -37,6 +42,9 @@ pub struct MeasureArgs {
     /// OVMF with a place for the kernel's hashes (AmdSev): launch digests are computed for it.
     #[arg(long, value_name = "FILE")]
     firmware: Option<PathBuf>,
+    /// OVMF built for TDX (IntelTdx): MRTD is computed for it, and RTMR 2.
+    #[arg(long, value_name = "FILE")]
+    tdx_firmware: Option<PathBuf>,
     /// CPU models as QEMU names them.
     #[arg(long, value_name = "MODEL", value_delimiter = ',', default_value = "EPYC-Genoa")]
     cpu_models: Vec<String>,
@@ -56,7 +64,10 @@ impl MeasureArgs {
             cpu_models: &self.cpu_models,
             vcpus: &self.vcpus,
         });
-        let image = measurement::image(&description, &kernel, &initramfs, machines.as_ref())?;
+        let tdx = self.tdx_firmware.as_deref().map(|path| files::read(path, MAX_ARTEFACT_BYTES));
+        let (machines, tdx) = (machines.as_ref(), tdx.transpose()?);
+        let image =
+            measurement::image(&description, &kernel, &initramfs, machines, tdx.as_deref())?;
         println!("image    {}", image.name);
         for values in &image.snp {
             println!("snp      {} {} x {}", values.measurement, values.vcpus, values.cpu_model);
@@ -64,7 +75,14 @@ impl MeasureArgs {
         if image.snp.is_empty() {
             println!("snp      not computed: no --firmware given");
         }
-        println!("tdx      not computed");
+        for values in &image.tdx {
+            println!("tdx      MRTD {}", values.mrtd);
+            values.rtmr2.iter().for_each(|value| println!("tdx      RTMR 2 {value}"));
+            println!("tdx      RTMR 0 and 1 not computed");
+        }
+        if image.tdx.is_empty() {
+            println!("tdx      not computed: no --tdx-firmware given");
+        }
         let registers = image.vtpm.iter().flat_map(|values| &values.pcrs);
         registers.for_each(|(register, value)| println!("vtpm     PCR {register} {value}"));
         let expires = self.issued.saturating_add(self.days.saturating_mul(DAY_SECONDS));
@@ -74,10 +92,23 @@ impl MeasureArgs {
             issued: Instant(UnixSeconds(self.issued)),
             expires: Instant(UnixSeconds(expires)),
         };
-        let manifest = Manifest::sign(measurement::manifest(issue, image), &[])?;
+        let key = self.sign.as_deref().map(signing_key).transpose()?;
+        let keys: Vec<&SigningKey> = key.iter().collect();
+        let manifest = Manifest::sign(measurement::manifest(issue, image), &keys)?;
+        keys.iter().for_each(|key| println!("signed   {}", key.public()));
         println!("digest   {}", manifest.digest());
         files::write(&self.out, manifest.to_json().as_bytes())
     }
+}
+
+fn signing_key(path: &Path) -> anyhow::Result<SigningKey> {
+    let document = files::read(path, MAX_KEY_BYTES)?;
+    SigningKey::from_pkcs8(&document).with_context(|| {
+        format!(
+            "{}: no Ed25519 key in PKCS #8, as `openssl genpkey -algorithm ed25519` writes it",
+            path.display()
+        )
+    })
 }
 
 /// An image as published: its description, kernel and RAM disk, which must be those described.

@@ -23,7 +23,7 @@ const METADATA_HEADER_BYTES: usize = 16;
 const SECTION_BYTES: usize = 12;
 
 /// A GUID from its five parts, the last two as one number.
-pub(super) const fn guid(a: u32, b: u16, c: u16, rest: u64) -> [u8; 16] {
+pub(in crate::tee) const fn guid(a: u32, b: u16, c: u16, rest: u64) -> [u8; 16] {
     let [a0, a1, a2, a3] = a.to_le_bytes();
     let ([b0, b1], [c0, c1]) = (b.to_le_bytes(), c.to_le_bytes());
     let [d0, d1, d2, d3, d4, d5, d6, d7] = rest.to_be_bytes();
@@ -63,7 +63,7 @@ impl Section {
 }
 
 /// Firmware, with the blocks of its table.
-pub(super) struct Firmware<'a> {
+pub(in crate::tee) struct Firmware<'a> {
     bytes: &'a [u8],
     /// The table, without its own footer.
     table: &'a [u8],
@@ -99,7 +99,7 @@ impl<'a> Firmware<'a> {
     }
 
     /// The sections it wants before it starts, in its order; none without metadata.
-    pub fn sections(&self) -> Result<Vec<Section>, LaunchError> {
+    pub(super) fn sections(&self) -> Result<Vec<Section>, LaunchError> {
         let broken = LaunchError::FirmwareTable { table: "SEV metadata" };
         let Some(block) = self.block(&SEV_METADATA)? else { return Ok(Vec::new()) };
         let from_end = first_word(block).and_then(|word| usize::try_from(word).ok());
@@ -136,7 +136,7 @@ impl<'a> Firmware<'a> {
     }
 
     /// The block called `guid`. Two of them are an error: hypervisors would differ in which counts.
-    fn block(&self, guid: &[u8; 16]) -> Result<Option<&'a [u8]>, LaunchError> {
+    pub fn block(&self, guid: &[u8; 16]) -> Result<Option<&'a [u8]>, LaunchError> {
         let broken = LaunchError::FirmwareTable { table: "table of blocks" };
         let mut table = self.table;
         let mut found = None;

@@ -30,7 +30,7 @@
 
 mod context;
 mod cpu;
-mod firmware;
+pub(in crate::tee) mod firmware;
 mod hashes;
 pub mod id_block;
 mod vmsa;

@@ -4,6 +4,7 @@
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
 
+use super::reader::{Reader, Shape};
 use crate::hex::Hex;
 
 /// Largest quote in bytes (ours; a real one is 122 to 200).
@@ -51,9 +52,15 @@ pub enum QuoteError {
     },
 }
 
+impl From<Shape> for QuoteError {
+    fn from(Shape(field): Shape) -> QuoteError {
+        QuoteError::Shape { field }
+    }
+}
+
 /// The TPMS_ATTEST in `given`, with or without the length some tools keep in front of it
 /// (TPM2B_ATTEST).
-pub(super) fn attest_of(given: &[u8]) -> &[u8] {
+pub(in crate::tee) fn attest_of(given: &[u8]) -> &[u8] {
     behind_its_length(given).unwrap_or(given)
 }
 
@@ -64,7 +71,7 @@ fn behind_its_length(sized: &[u8]) -> Option<&[u8]> {
 
 /// The RSA signature in `given`: bare, or in TPM2_Quote's structure (TPMT_SIGNATURE: RSASSA,
 /// SHA-256, length). Other schemes stay as they are, and verify under no key.
-pub(super) fn signature_of(given: &[u8]) -> &[u8] {
+pub(in crate::tee) fn signature_of(given: &[u8]) -> &[u8] {
     const RSASSA_SHA256: [u8; 4] = [0x00, 0x14, 0x00, 0x0b];
     given.strip_prefix(&RSASSA_SHA256).and_then(behind_its_length).unwrap_or(given)
 }
@@ -84,7 +91,7 @@ pub struct Clock {
 
 /// One bank of the registers quoted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Bank {
+pub(in crate::tee) struct Bank {
     pub algorithm: u16,
     /// Register numbers, ascending.
     pub registers: Vec<usize>,
@@ -92,7 +99,7 @@ pub(super) struct Bank {
 
 /// A quote, parsed; its signature covers all of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Quote {
+pub(in crate::tee) struct Quote {
     /// What the asker had signed.
     pub extra_data: Vec<u8>,
     pub clock: Clock,
@@ -107,7 +114,7 @@ impl Quote {
         if bytes.len() > MAX_QUOTE_BYTES {
             return Err(QuoteError::Length { got: bytes.len() });
         }
-        let mut reader = Reader(bytes);
+        let mut reader = Reader::new(bytes);
         let magic = u32::from_be_bytes(reader.array("magic")?);
         if magic != MAGIC {
             return Err(QuoteError::Magic { got: magic });
@@ -122,9 +129,7 @@ impl Quote {
         let firmware_version = u64::from_be_bytes(reader.array("firmware version")?);
         let banks = reader.banks()?;
         let pcr_digest = reader.sized("PCR digest")?.to_vec();
-        if !reader.0.is_empty() {
-            return Err(QuoteError::Shape { field: "PCR digest" });
-        }
+        reader.end("PCR digest")?;
         Ok(Quote { extra_data, clock, firmware_version, banks, pcr_digest })
     }
 
@@ -152,25 +157,7 @@ impl Quote {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, field: &'static str, length: usize) -> Result<&'a [u8], QuoteError> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(QuoteError::Shape { field })?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], QuoteError> {
-        self.take(field, N)?.try_into().map_err(|_| QuoteError::Shape { field })
-    }
-
-    /// Bytes behind their length (TPM2B).
-    fn sized(&mut self, field: &'static str) -> Result<&'a [u8], QuoteError> {
-        let length = u16::from_be_bytes(self.array(field)?);
-        self.take(field, length.into())
-    }
-
+impl Reader<'_> {
     fn clock(&mut self) -> Result<Clock, QuoteError> {
         let field = "clock";
         let clock_ms = u64::from_be_bytes(self.array(field)?);
