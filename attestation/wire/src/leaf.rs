@@ -167,7 +167,6 @@ mod tests {
             Leaf::PriceBook { book: bytes.clone() },
             Leaf::Delegation { delegation: bytes.clone() },
             Leaf::Supply { statement: bytes },
-            Leaf::Delegation { delegation: bytes },
             Leaf::ReferenceValues { document: digest },
         ];
         for leaf in leaves {
