@@ -19,6 +19,27 @@ pub struct Expectations {
     pub measurement: Option<Vec<u8>>,
 }
 
+impl Expectations {
+    /// What that means for evidence of `kind`: a CPU's report has no nonce of its own, so there a
+    /// nonce must be the beginning of REPORT_DATA, the rest zero, unless REPORT_DATA is named itself.
+    pub fn of_kind(&self, kind: TeeKind) -> Expectations {
+        let mut expected = self.clone();
+        if matches!(kind, TeeKind::Snp | TeeKind::Tdx) && expected.report_data.is_none() {
+            // A nonce longer than the field cannot be in it; all ones fail like any other.
+            let in_field = |nonce: &[u8]| padded(nonce).unwrap_or([0xff; 64]);
+            expected.report_data = self.nonce.as_deref().map(in_field);
+        }
+        expected
+    }
+}
+
+/// Up to 64 bytes as REPORT_DATA holds them, zeros behind; `None` for more.
+pub fn padded(bytes: &[u8]) -> Option<[u8; 64]> {
+    let mut field = [0; 64];
+    field.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(field)
+}
+
 /// Appraises `evidence` of `kind` at the instant `now`: the bytes as the hardware signed them (SNP,
 /// TDX, CSV), or a JSON document (NVIDIA, Azure, vtpm-dev).
 pub fn appraise_raw(

@@ -5,7 +5,7 @@ use bulla_attestation::appraise::{Freshness, appraise as appraise_report};
 use bulla_attestation::endorsement::Endorsements;
 use bulla_attestation::input::Evidence;
 use bulla_attestation::policy::Policy;
-use bulla_attestation::raw::{Expectations, appraise_raw};
+use bulla_attestation::raw::{Expectations, appraise_raw, padded};
 use bulla_attestation::result::AttestationResult;
 use bulla_attestation::tee::TeeKind;
 use bulla_wire::evidence::{AttestationReport, Endorsement};
@@ -166,19 +166,8 @@ impl Judge {
     fn raw(&self, evidence: &Evidence, pile: &Pile) -> AttestationResult {
         let endorsements = Endorsements::sort(pile.sorted.endorsements_for(evidence));
         let (anchors, policy, bytes) = (&self.anchors, &self.policy, &evidence.bytes);
-        let expected = self.expected_of(evidence.kind);
+        let expected = self.expectations.of_kind(evidence.kind);
         appraise_raw(evidence.kind, bytes, &endorsements, anchors, policy, &expected, self.at)
-    }
-
-    /// A CPU's report has no nonce of its own: there the nonce must be its report data.
-    fn expected_of(&self, kind: TeeKind) -> Expectations {
-        let mut expected = self.expectations.clone();
-        if matches!(kind, TeeKind::Snp | TeeKind::Tdx) && expected.report_data.is_none() {
-            // A nonce too long for the field cannot be in it.
-            expected.report_data =
-                expected.nonce.as_deref().map(|nonce| padded(nonce).unwrap_or([0xff; 64]));
-        }
-        expected
     }
 
     /// An attestation report, with what else was given beside its own endorsements.
@@ -240,11 +229,4 @@ fn hex(field: &'static str, text: &str) -> Result<Option<Vec<u8>>, AppraisalErro
 fn fixed<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], AppraisalError> {
     let wrong = AppraisalError::Length { field, expected_bytes: N, got_bytes: bytes.len() };
     bytes.try_into().map_err(|_| wrong)
-}
-
-/// `bytes` filled up with zeros; `None` where they are too many.
-fn padded(bytes: &[u8]) -> Option<[u8; 64]> {
-    let mut whole = [0; 64];
-    whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(whole)
 }

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use bulla_attestation::raw::padded;
 use bulla_attestation::tee::TeeKind;
 use bulla_wire::units::UnixSeconds;
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -54,19 +55,11 @@ impl FromStr for ReportData {
 
     fn from_str(text: &str) -> Result<ReportData, String> {
         let HexBytes(bytes) = text.parse()?;
-        let padded = padded(&bytes);
         let got = bytes.len();
-        padded
+        padded(&bytes)
             .map(ReportData)
             .ok_or_else(|| format!("must be at most {REPORT_DATA_BYTES} bytes, got {got}"))
     }
-}
-
-/// `bytes` filled up with zeros; `None` where they are too many.
-pub(super) fn padded(bytes: &[u8]) -> Option<[u8; REPORT_DATA_BYTES]> {
-    let mut whole = [0; REPORT_DATA_BYTES];
-    whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(whole)
 }
 
 /// An instant since 1970, RFC 3339 with any offset.

@@ -14,7 +14,6 @@ use bulla_attestation::result::AttestationResult;
 use bulla_attestation::tee::TeeKind;
 use bulla_wire::units::UnixSeconds;
 
-use super::arguments::padded;
 use crate::io::folder::read_limited;
 
 /// A file that was read.
@@ -197,21 +196,12 @@ fn judge_one(found: &Recognised, evidence: &input::Evidence, question: &Question
 }
 
 impl Question {
-    /// What is expected of evidence of `kind`: a CPU's report has no nonce of its own, so there the
-    /// nonce must be its REPORT_DATA.
     fn expectations(&self, kind: TeeKind) -> Expectations {
-        let has_own_nonce = !matches!(kind, TeeKind::Snp | TeeKind::Tdx);
-        let as_report_data =
-            || self.nonce.as_deref().filter(|_| !has_own_nonce).map(in_report_data);
-        Expectations {
-            report_data: self.report_data.or_else(as_report_data),
+        let expected = Expectations {
+            report_data: self.report_data,
             nonce: self.nonce.clone(),
             measurement: self.measurement.clone(),
-        }
+        };
+        expected.of_kind(kind)
     }
-}
-
-/// A nonce longer than the field cannot be in it; cut off, it fails like any other.
-fn in_report_data(nonce: &[u8]) -> [u8; 64] {
-    padded(nonce).unwrap_or([0xff; 64])
 }
