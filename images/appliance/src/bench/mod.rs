@@ -55,6 +55,7 @@ pub struct BenchArgs {
 enum Part {
     Engine(engine::EngineArgs),
     Ledger(goals::LedgerArgs),
+    Calibrate(engine::CalibrateArgs),
 }
 
 /// What can be measured.
@@ -102,6 +103,12 @@ pub async fn execute(args: BenchArgs, global: &GlobalArgs) -> anyhow::Result<Exi
             let (folder, json) = (folder::prepare(&global.data)?.join("ledger-goals"), global.json);
             let goals = move || goals::execute(&args, &folder, json);
             return tokio::task::spawn_blocking(goals).await?;
+        }
+        Some(Part::Calibrate(args)) => {
+            let (folder, global) = (folder::prepare(&global.data)?, global.clone());
+            let calibrate = move || engine::calibrate(args, &folder, &global);
+            tokio::task::spawn_blocking(calibrate).await??;
+            return Ok(ExitCode::SUCCESS);
         }
         None => {}
     }

@@ -3,6 +3,7 @@
 mod accuracy;
 mod anchor;
 mod bandwidth;
+mod calibrate;
 mod candidate;
 mod gguf;
 mod load;
@@ -24,6 +25,7 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 
 use anchor::Anchor;
+pub use calibrate::{CalibrateArgs, execute as calibrate};
 use candidate::Candidate;
 use row::{Goal, Row};
 use shape::{Format, QWEN2_5_0_5B, QWEN3_0_6B, Shape};
