@@ -22,6 +22,12 @@ use zeroize::Zeroizing;
 
 use crate::hash::labelled;
 
+#[cfg(feature = "batch")]
+mod batch;
+mod claim;
+
+pub use claim::{Checker, Claim, Loose, Unverified, read};
+
 /// A message that travels signed: its domain, its size limit and the label of its digest.
 pub trait Signable: minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()> {
     /// `typ` header (RFC 9596).

@@ -21,6 +21,9 @@
 //! [models."demo"]               # optional: the only manifest taken under this name
 //! manifest = "…64 hex…"
 //!
+//! [disputes]
+//! keep_openings = true          # keep what shows a judge what was asked and answered
+//!
 //! [proxy]
 //! listen = "127.0.0.1:8118"
 //! # local_credential = "…"      # callers must send it as their API key
@@ -57,6 +60,9 @@ pub struct ClientConfig {
     /// What sizes may tell.
     #[serde(default)]
     pub privacy: PrivacyConfig,
+    /// What is kept for disputes.
+    #[serde(default)]
+    pub disputes: DisputeConfig,
     /// The local endpoint.
     #[serde(default)]
     pub proxy: ProxyConfig,
@@ -126,6 +132,22 @@ pub struct PrivacyConfig {
     pub padding_least_bytes: usize,
     /// Seal a cache secret, so that this customer's own prefixes may be cached for it.
     pub prefix_cache: bool,
+}
+
+/// What is kept for disputes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DisputeConfig {
+    /// Keep salt, request and answer of every receipt, in clear, in files only their owner can
+    /// read. Without them nobody can be shown what a receipt's commitments stand for, and no
+    /// request can be run again.
+    pub keep_openings: bool,
+}
+
+impl Default for DisputeConfig {
+    fn default() -> Self {
+        DisputeConfig { keep_openings: true }
+    }
 }
 
 /// The local endpoint.

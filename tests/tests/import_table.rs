@@ -45,7 +45,7 @@ const EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Outside packages with few homes: package, crates that may name it.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("candle-core", &["bulla-engine"]),
     ("tokenizers", &["bulla-engine"]),
     ("minijinja", &["bulla-engine"]),
@@ -54,7 +54,8 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("bhttp", &["bulla-attestation"]),
     ("x509-parser", &["bulla-attestation"]),
     ("regorus", &["bulla-attestation"]),
-    ("ed25519-dalek", &["bulla-attestation"]),
+    ("curve25519-dalek", &["bulla-attestation"]),
+    ("ed25519-dalek", &[]),
     ("ml-dsa", &["bulla-tlog"]),
     ("maud", &["bulla-broker", "bulla-client"]),
     ("utoipa", &["bulla-broker"]),

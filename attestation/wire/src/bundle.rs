@@ -11,6 +11,8 @@ use crate::units::{MicroUnits, Unit, UnixMillis, UnixSeconds};
 
 /// `format` of the header.
 pub const FORMAT: &str = "bulla-audit-bundle/1";
+/// `format` of the header where the file proves one receipt and no more.
+pub const PROOF_FORMAT: &str = "bulla-receipt-proof/1";
 /// Largest single item, in bytes.
 pub const MAX_ITEM_BYTES: usize = 5 << 20;
 
@@ -35,6 +37,8 @@ pub enum Item {
     Transfer(Transfer),
     /// What the broker says an account owes or paid in the period.
     Invoice(Invoice),
+    /// What a receipt's commitments stand for; in proofs of receipts, where the customer shows it.
+    Opening(Opening),
 }
 
 cbor_map! {
@@ -218,6 +222,18 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// Request and answer of a receipt, as its customer opens them.
+    pub struct Opening {
+        /// Key of the commitments.
+        -70260 => salt: Digest,
+        /// Body of the request.
+        -70261 => request: Bytes,
+        /// Body of the answer; absent where there was none.
+        -70262 => answer: Option<Bytes>,
+    }
+}
+
 macro_rules! items {
     ($($code:literal => $kind:ident($ty:ty)),* $(,)?) => {
         impl<C> Encode<C> for Item {
@@ -257,13 +273,23 @@ items! {
     6 => Evidence(Archived),
     7 => Transfer(Transfer),
     8 => Invoice(Invoice),
+    9 => Opening(Opening),
 }
+
+/// Code of [`Item::Receipt`].
+pub const KIND_RECEIPT: u8 = 4;
+/// Code of [`Item::Order`].
+pub const KIND_ORDER: u8 = 5;
+/// Code of [`Item::Transfer`].
+pub const KIND_TRANSFER: u8 = 7;
+/// Code of [`Item::Invoice`].
+pub const KIND_INVOICE: u8 = 8;
 
 /// Reads the next item from the start of `bytes`; returns it with the bytes it took.
 ///
 /// `Ok(None)` means that `bytes` ends inside an item: read more and call again.
 pub fn next_item(bytes: &[u8]) -> Result<Option<(Item, usize)>, CborError> {
-    let window = &bytes[..bytes.len().min(MAX_ITEM_BYTES)];
+    let window = window(bytes);
     let mut d = Decoder::new(window);
     match d.decode::<Item>() {
         Ok(item) => {
@@ -273,17 +299,55 @@ pub fn next_item(bytes: &[u8]) -> Result<Option<(Item, usize)>, CborError> {
             }
             Ok(Some((item, taken)))
         }
-        Err(e) if e.is_end_of_input() && bytes.len() < MAX_ITEM_BYTES => Ok(None),
-        Err(e) if e.is_end_of_input() => {
-            Err(CborError::TooLong { max_bytes: MAX_ITEM_BYTES, got_bytes: bytes.len() })
-        }
-        Err(e) => Err(CborError::Malformed { reason: e.to_string() }),
+        Err(e) => unread(bytes, &e),
+    }
+}
+
+/// [`next_item`] for a reader who wants some kinds of items only: the others are passed over, and
+/// judged no further than to find their end.
+pub fn next_item_of(
+    bytes: &[u8],
+    wanted: impl Fn(u8) -> bool,
+) -> Result<Option<(Option<Item>, usize)>, CborError> {
+    let mut d = Decoder::new(window(bytes));
+    match d.array().and_then(|_| d.u8()) {
+        Ok(kind) if !wanted(kind) => match d.skip() {
+            Ok(()) => Ok(Some((None, d.position()))),
+            Err(e) => unread(bytes, &e),
+        },
+        _ => Ok(next_item(bytes)?.map(|(item, taken)| (Some(item), taken))),
+    }
+}
+
+fn window(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(MAX_ITEM_BYTES)]
+}
+
+fn unread<T>(bytes: &[u8], error: &minicbor::decode::Error) -> Result<Option<T>, CborError> {
+    match error.is_end_of_input() {
+        true if bytes.len() < MAX_ITEM_BYTES => Ok(None),
+        true => Err(CborError::TooLong { max_bytes: MAX_ITEM_BYTES, got_bytes: bytes.len() }),
+        false => Err(CborError::Malformed { reason: error.to_string() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn items_that_nobody_wants_are_passed_over() {
+        let wanted = |kind| kind != KIND_RECEIPT;
+        let items = [Item::Receipt(Bytes(vec![1; 300])), Item::Leaf(Bytes(vec![2]))];
+        let bytes: Vec<u8> = items.iter().flat_map(crate::cbor::to_vec).collect();
+        let (passed, taken) = next_item_of(&bytes, wanted).unwrap().unwrap();
+        assert_eq!((passed, taken), (None, crate::cbor::to_vec(&items[0]).len()));
+        assert_eq!(next_item_of(&bytes[..taken - 1], wanted).unwrap(), None);
+        assert_eq!(next_item_of(&bytes[..1], wanted).unwrap(), None);
+        let (leaf, _) = next_item_of(&bytes[taken..], wanted).unwrap().unwrap();
+        assert_eq!(leaf.as_ref(), Some(&items[1]));
+        assert!(next_item_of(&[0xff], wanted).is_err());
+    }
 
     #[test]
     fn items_are_read_one_by_one() {

@@ -78,6 +78,12 @@ impl Leaf {
         cbor::to_vec(self)
     }
 
+    /// Whether these bytes begin like a [`Leaf::Receipt`]; they may still not be one.
+    pub fn is_receipt(bytes: &[u8]) -> bool {
+        // An array of five, then the kind.
+        bytes.starts_with(&[0x85, RECEIPT])
+    }
+
     /// Reads a leaf, strictly.
     pub fn from_slice(bytes: &[u8]) -> Result<Leaf, CborError> {
         cbor::from_slice(bytes, MAX_LEAF_BYTES)
@@ -170,6 +176,8 @@ mod tests {
             Leaf::ReferenceValues { document: digest },
         ];
         for leaf in leaves {
+            let is_receipt = matches!(leaf, Leaf::Receipt { .. });
+            assert_eq!(Leaf::is_receipt(&leaf.to_vec()), is_receipt);
             assert_eq!(Leaf::from_slice(&leaf.to_vec()).unwrap(), leaf);
         }
     }

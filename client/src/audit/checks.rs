@@ -16,8 +16,79 @@ macro_rules! check_names {
             pub fn as_str(self) -> &'static str {
                 match self { $(CheckName::$variant => $text,)+ }
             }
+
+            /// What must hold, in a sentence.
+            pub fn sentence(self) -> &'static str {
+                match self { $(CheckName::$variant => concat!($($doc,)+).trim_ascii_start(),)+ }
+            }
         }
     };
+}
+
+/// The steps of an audit: checks that ask about the same thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    /// The bundle, its log and its proofs.
+    Log,
+    /// Evidence, epochs and their ends.
+    Epochs,
+    /// Records in their order.
+    Chain,
+    /// Usage receipts.
+    Receipts,
+    /// Orders, grants and delegations.
+    Orders,
+    /// Price books.
+    Prices,
+    /// Ledger and invoices.
+    Ledger,
+    /// What the customer kept.
+    Own,
+}
+
+impl Step {
+    /// All of them, in order.
+    pub const ALL: [Step; 8] = [
+        Step::Log,
+        Step::Epochs,
+        Step::Chain,
+        Step::Receipts,
+        Step::Orders,
+        Step::Prices,
+        Step::Ledger,
+        Step::Own,
+    ];
+
+    /// Its heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Step::Log => "Bundle and log",
+            Step::Epochs => "Evidence and epochs",
+            Step::Chain => "Order of records",
+            Step::Receipts => "Usage receipts",
+            Step::Orders => "Orders and grants",
+            Step::Prices => "Prices",
+            Step::Ledger => "Ledger and invoices",
+            Step::Own => "The customer's own records",
+        }
+    }
+}
+
+impl CheckName {
+    /// Where it belongs.
+    pub fn step(self) -> Step {
+        // The names stand in the order of the steps.
+        match self {
+            _ if self <= CheckName::Inclusion => Step::Log,
+            _ if self <= CheckName::EpochClosed => Step::Epochs,
+            _ if self <= CheckName::ChainTime => Step::Chain,
+            _ if self <= CheckName::ReceiptOrder => Step::Receipts,
+            _ if self <= CheckName::Delegation => Step::Orders,
+            _ if self <= CheckName::PriceRow => Step::Prices,
+            _ if self <= CheckName::LedgerBalance => Step::Ledger,
+            _ => Step::Own,
+        }
+    }
 }
 
 check_names! {
@@ -82,6 +153,8 @@ check_names! {
     ReceiptCharge "receipt-charge";
     /// Interim receipts are numbered, cumulative and end with the final one.
     ReceiptInterim "receipt-interim";
+    /// Request and answer that a customer opens are those the receipt commits to.
+    ReceiptOpening "receipt-opening";
     /// Every receipt answers an order in the bundle, and repeats its terms.
     ReceiptOrder "receipt-order";
     /// Orders are signed by the key that names the account, one order per hold.
@@ -116,6 +189,12 @@ check_names! {
     Invoice "invoice";
     /// What was issued and refunded is what was spent, has lapsed, is held or available.
     LedgerBalance "ledger-balance";
+    /// Every receipt the customer holds is in the bundle, for their order, and charged once.
+    OwnReceipt "own-receipt";
+    /// Orders whose answer was lost: whether they were charged.
+    OwnOrder "own-order";
+    /// Every order under the customer's keys is one the customer knows.
+    OwnOnly "own-only";
 }
 
 impl std::fmt::Display for CheckName {

@@ -79,6 +79,7 @@ pub(super) struct Epoch {
     pub(super) issuer: InstanceId,
     pub(super) opened_at: UnixSeconds,
     pub(super) configuration: Digest,
+    pub(super) evidence: Digest,
     /// Index of its leaf.
     pub(super) leaf: u64,
     /// `None` where the evidence is missing or refused; then nothing under them can be judged.

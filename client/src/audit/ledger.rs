@@ -6,6 +6,7 @@ use bulla_wire::bundle::{Invoice, Transfer, TransferKind};
 use bulla_wire::ids::{AccountHandle, Digest, HoldId};
 use bulla_wire::units::{Unit, UnixMillis};
 
+use super::facts::{AccountFact, cut};
 use super::report::{Sheet, View};
 use super::survey::Context;
 use super::{CheckName, Record};
@@ -128,7 +129,7 @@ impl Ledger {
         let (last, before) = self.last.unwrap_or((0, UnixMillis(0)));
         let holds = match view {
             View::Full => last.checked_add(1) == Some(number),
-            View::Account => number > last,
+            View::Account | View::Receipt => number > last,
         };
         sheet.judge(CheckName::LedgerNumbers, holds, record, || {
             format!("transfer {last} stands before it: one is missing, repeated or out of order")
@@ -409,8 +410,7 @@ impl Ledger {
     }
 
     /// Compares every invoice with the sums of the ledger, and both with zero.
-    pub(super) fn conclude(&mut self, sheet: &mut Sheet, context: &Context) {
-        self.sum_up();
+    pub(super) fn conclude(&self, sheet: &mut Sheet, context: &Context) {
         for (key, sums) in &self.sums {
             let record = || Record::Invoice { account: key.0, unit: key.1.clone() };
             match self.invoices.get(key) {
@@ -427,7 +427,24 @@ impl Ledger {
         self.own_account(sheet, context);
     }
 
-    fn sum_up(&mut self) {
+    /// The sums per account and unit, once [`Ledger::sum_up`] was called.
+    pub(super) fn accounts(&self) -> Vec<AccountFact> {
+        let fact = |(key, sums): (&(u64, Unit), &Sums)| AccountFact {
+            account: key.0,
+            unit: key.1.clone(),
+            issued: cut(sums.issued),
+            charged: cut(sums.charged),
+            refunded: cut(sums.refunded),
+            lapsed: cut(sums.lapsed),
+            available: cut(sums.available),
+            held: cut(sums.held),
+            invoiced: self.invoices.get(key).map(|invoice| invoice.charged),
+        };
+        self.sums.iter().map(fact).collect()
+    }
+
+    /// Adds up what is left, at the end of the bundle.
+    pub(super) fn sum_up(&mut self) {
         for package in self.packages.values() {
             let key = (package.account, package.unit.clone());
             let sums = self.sums.entry(key).or_default();

@@ -234,19 +234,30 @@ impl Log {
     /// Whether a receipt without a leaf may only be waiting for its turn: nothing after it is
     /// logged, and its epoch is open.
     pub(super) fn may_follow(&self, epoch: &EpochId, seq: u64) -> bool {
-        let closed = self.chains.get(epoch).is_some_and(|chain| chain.closed);
-        !closed && self.highest.get(epoch).is_none_or(|highest| seq > *highest)
+        !self.is_closed(epoch) && self.highest.get(epoch).is_none_or(|highest| seq > *highest)
+    }
+
+    /// Whether its epoch-close record was read.
+    pub(super) fn is_closed(&self, epoch: &EpochId) -> bool {
+        self.chains.get(epoch).is_some_and(|chain| chain.closed)
+    }
+
+    /// Highest place of a receipt leaf of an epoch.
+    pub(super) fn highest(&self, epoch: &EpochId) -> u64 {
+        self.highest.get(epoch).copied().unwrap_or(0)
     }
 
     /// What only the end of the bundle shows.
     pub(super) fn conclude(&self, sheet: &mut Sheet, context: &Context) {
         match context.view {
             View::Full => self.coverage(sheet, context),
-            View::Account => claims_among_themselves(sheet, context),
+            View::Account | View::Receipt => claims_among_themselves(sheet, context),
+        }
+        if context.view == View::Receipt {
+            return;
         }
         for epoch in context.epochs.keys() {
-            let closed = self.chains.get(epoch).is_some_and(|chain| chain.closed);
-            if closed {
+            if self.is_closed(epoch) {
                 sheet.judge(CheckName::EpochClosed, true, || Record::Bundle, String::new);
             } else {
                 let message = "not closed: records that nobody has shown may follow";
@@ -286,7 +297,7 @@ impl Log {
 
 /// Without the leaves, signed roots can only be compared where they are of one size.
 fn claims_among_themselves(sheet: &mut Sheet, context: &Context) {
-    sheet.leave_open(CheckName::LogConsistency, "one account's view does not show the leaves");
+    sheet.leave_open(CheckName::LogConsistency, "this view does not show the leaves");
     for (size, claims) in &context.claims {
         let known = claims.iter().find(|(_, claimant)| matches!(claimant, Claimant::Checkpoint));
         for (root, claimant) in claims {

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bulla_attestation::hash::{account_handle, labelled};
-use bulla_attestation::sign::{verify, verify_order};
+use bulla_attestation::sign::{Unverified, read, verify};
 use bulla_wire::bundle::Ordered;
 use bulla_wire::grant::{Delegation, Grant};
 use bulla_wire::ids::{AccountHandle, Digest, HoldId, PublicKey};
@@ -16,7 +16,7 @@ use bulla_wire::units::{MicroUnits, TokenCount, Unit, UnixSeconds};
 
 use super::epoch::peek;
 use super::report::Sheet;
-use super::survey::Context;
+use super::walk::Desk;
 use super::{CheckName, Record};
 
 /// How far a customer's clock may run ahead of the broker's, in seconds.
@@ -83,31 +83,28 @@ impl Orders {
     /// Takes an order as it was granted.
     pub(super) fn add(
         &mut self,
-        sheet: &mut Sheet,
-        context: &Context,
+        desk: &mut Desk<'_, '_>,
         root: &PublicKey,
         pool: &mut TermsPool,
-        item: (u64, &Ordered),
+        ordered: &Ordered,
     ) {
-        let (number, ordered) = item;
+        let number = desk.number;
         self.count += 1;
-        let order = match peek::<Order>(&ordered.order.0) {
-            Ok(order) => order,
+        let (order, digest, signature) = match read::<Order>(&ordered.order.0) {
+            Ok(Unverified { value, digest, signature }) => (value, digest, signature),
             Err(reason) => {
-                return sheet.fail(CheckName::OrderSignature, Record::Item { number }, reason);
+                let (check, record) = (CheckName::OrderSignature, Record::Item { number });
+                return desk.sheet.fail(check, record, reason.to_string());
             }
         };
-        let digest = labelled(labels::ORDER, &ordered.order.0);
         let record = || Record::Order { hold: order.hold, digest };
-        let signed = verify_order(&ordered.order.0);
-        sheet.judge(CheckName::OrderSignature, signed.is_ok(), record, || {
-            signed.as_ref().err().map_or_else(String::new, |e| e.to_string())
-        });
+        let claim = signature.by(&[order.order_key]);
+        desk.signatures.add(desk.sheet, CheckName::OrderSignature, (number, record()), claim);
         let other = self.by_hold.insert(order.hold, digest);
-        sheet.judge(CheckName::OrderSignature, other.is_none(), record, || {
+        desk.sheet.judge(CheckName::OrderSignature, other.is_none(), record, || {
             "another order of the bundle names the same hold".to_owned()
         });
-        let (grant, delegation_leaf) = self.grant(sheet, context, root, ordered, (&order, digest));
+        let (grant, delegation_leaf) = self.grant(desk, root, ordered, (&order, digest));
         let granted_at = grant.as_ref().map_or(order.issued_at, |grant| grant.issued_at);
         let most = order.rates.most(order.ceiling_input_tokens, order.ceiling_output_tokens);
         let terms = pool.share(Terms {
@@ -118,7 +115,7 @@ impl Orders {
             rates: order.rates,
             price_book: order.price_book,
         });
-        context.books.judge(sheet, &terms, granted_at, record);
+        desk.context.books.judge(desk.sheet, &terms, granted_at, record);
         let fact = OrderFact {
             hold: order.hold,
             terms,
@@ -135,31 +132,30 @@ impl Orders {
     /// Judges grant and delegation; returns the grant and where the delegation is logged.
     fn grant(
         &mut self,
-        sheet: &mut Sheet,
-        context: &Context,
+        desk: &mut Desk<'_, '_>,
         root: &PublicKey,
         ordered: &Ordered,
         (order, digest): (&Order, Digest),
     ) -> (Option<Grant>, Option<u64>) {
         let record = || Record::Order { hold: order.hold, digest };
         let delegation_digest = labelled(labels::RECORD, &ordered.delegation.0);
-        let leaf = context.delegations.get(&delegation_digest).copied();
+        let sheet = &mut *desk.sheet;
+        let leaf = desk.context.delegations.get(&delegation_digest).copied();
         let delegation = self.delegations.entry(delegation_digest).or_insert_with(|| {
             judge_delegation(sheet, root, &ordered.delegation.0, leaf, record())
         });
-        let grant = match peek::<Grant>(&ordered.grant.0) {
-            Ok(grant) => grant,
+        let (grant, signature) = match read::<Grant>(&ordered.grant.0) {
+            Ok(Unverified { value, signature, .. }) => (value, signature),
             Err(reason) => {
-                sheet.fail(CheckName::GrantSignature, record(), reason);
+                sheet.fail(CheckName::GrantSignature, record(), reason.to_string());
                 return (None, leaf);
             }
         };
         match delegation {
             Some(delegation) => {
-                let signed = verify::<Grant>(&ordered.grant.0, &delegation.grant_key);
-                sheet.judge(CheckName::GrantSignature, signed.is_ok(), record, || {
-                    signed.as_ref().err().map_or_else(String::new, |e| e.to_string())
-                });
+                let claim = signature.by(&[delegation.grant_key]);
+                let place = (desk.number, record());
+                desk.signatures.add(sheet, CheckName::GrantSignature, place, claim);
                 let (from, until, at) =
                     (delegation.issued_at, delegation.not_after, grant.issued_at);
                 sheet.judge(CheckName::Delegation, from <= at && at <= until, record, || {

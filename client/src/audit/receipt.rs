@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bulla_attestation::hash::labelled;
-use bulla_attestation::sign::verify_any;
+use bulla_attestation::hash::Commitment;
+use bulla_attestation::sign::{Loose, Unverified, read};
+use bulla_wire::bundle::Opening;
 use bulla_wire::ids::{Digest, EpochId, HoldId, ReceiptId};
 use bulla_wire::labels;
 use bulla_wire::price::{Rates, TokenUsage};
@@ -13,10 +14,10 @@ use bulla_wire::receipt::{
 };
 use bulla_wire::units::{MicroUnits, UnixSeconds};
 
-use super::epoch::{Epoch, peek};
+use super::epoch::Epoch;
 use super::order::{Terms, TermsPool};
-use super::report::Sheet;
-use super::survey::Context;
+use super::report::{Sheet, View};
+use super::walk::Desk;
 use super::{CheckName, Record};
 
 /// What is kept of a receipt.
@@ -48,26 +49,27 @@ pub(super) struct Receipts {
     pub(super) by_digest: HashMap<Digest, ReceiptFact>,
     ids: HashSet<ReceiptId>,
     pub(super) count: u64,
+    /// What the receipts of a proof commit to: few, and not kept elsewhere.
+    committed: Vec<(Record, Commitments)>,
+    opening: Option<Opening>,
 }
+
+/// To the request and to the answer.
+type Commitments = (Option<Digest>, Option<Digest>);
 
 impl Receipts {
     /// Takes a receipt.
-    pub(super) fn add(
-        &mut self,
-        sheet: &mut Sheet,
-        context: &Context,
-        pool: &mut TermsPool,
-        number: u64,
-        bytes: &[u8],
-    ) {
+    pub(super) fn add(&mut self, desk: &mut Desk<'_, '_>, pool: &mut TermsPool, bytes: &[u8]) {
         self.count += 1;
-        let receipt = match peek::<UsageReceipt>(bytes) {
-            Ok(receipt) => receipt,
+        let (number, context) = (desk.number, desk.context);
+        let (receipt, digest, signature) = match read::<UsageReceipt>(bytes) {
+            Ok(Unverified { value, digest, signature }) => (value, digest, signature),
             Err(reason) => {
-                return sheet.fail(CheckName::ReceiptFormat, Record::Item { number }, reason);
+                let record = Record::Item { number };
+                return desk.sheet.fail(CheckName::ReceiptFormat, record, reason.to_string());
             }
         };
-        let digest = labelled(labels::RECORD, bytes);
+        let sheet = &mut *desk.sheet;
         let record =
             Record::Receipt { id: receipt.id, epoch: receipt.epoch, seq: receipt.seq, digest };
         let new = self.ids.insert(receipt.id) && !self.by_digest.contains_key(&digest);
@@ -81,14 +83,65 @@ impl Receipts {
         judge_usage(sheet, &receipt, &record);
         judge_charge(sheet, &receipt, &record);
         match context.epochs.get(&receipt.epoch) {
-            Some(epoch) => judge_epoch(sheet, bytes, &receipt, epoch, &record),
+            Some(epoch) => judge_epoch(desk, signature, &receipt, epoch, &record),
             None => {
                 let message = "its epoch has no epoch-open record: there is no attested key";
-                sheet.fail(CheckName::ReceiptSignature, record, message);
+                desk.sheet.fail(CheckName::ReceiptSignature, record.clone(), message);
             }
+        }
+        if context.view == View::Receipt {
+            let commitments = (receipt.commit_request, receipt.commit_response);
+            self.committed.push((record, commitments));
         }
         let fact = keep(receipt, pool);
         self.by_digest.entry(digest).or_insert(fact);
+    }
+}
+
+impl Receipts {
+    /// Takes what the customer opens.
+    pub(super) fn open(&mut self, sheet: &mut Sheet, number: u64, opening: Opening) {
+        let first = self.opening.is_none();
+        sheet.judge(
+            CheckName::ReceiptOpening,
+            first,
+            || Record::Item { number },
+            || "a second opening".to_owned(),
+        );
+        self.opening.get_or_insert(opening);
+    }
+
+    /// A proof is of one receipt; and what is opened is what it commits to.
+    pub(super) fn conclude(&self, sheet: &mut Sheet, view: View) {
+        if view == View::Receipt {
+            let count = self.count;
+            let one = || format!("a proof is of one receipt, got {count}");
+            sheet.judge(CheckName::BundleFormat, count == 1, || Record::Bundle, one);
+        }
+        let Some(opening) = &self.opening else { return };
+        let check = CheckName::ReceiptOpening;
+        let Some((record, (request, answer))) = self.committed.first() else {
+            return sheet.fail(check, Record::Bundle, "an opening without its receipt");
+        };
+        let commit = |label, bytes: &[u8]| {
+            let mut commitment = Commitment::new(label, &opening.salt);
+            commitment.update(bytes);
+            commitment.finish()
+        };
+        let asked = *request == Some(commit(labels::COMMIT_REQUEST, &opening.request.0));
+        sheet.judge(
+            check,
+            asked,
+            || record.clone(),
+            || "the receipt commits to another request than the one shown".to_owned(),
+        );
+        let shown = opening.answer.as_ref().map(|a| commit(labels::COMMIT_RESPONSE, &a.0));
+        sheet.judge(
+            check,
+            *answer == shown,
+            || record.clone(),
+            || "the receipt commits to another answer than the one shown".to_owned(),
+        );
     }
 }
 
@@ -148,12 +201,13 @@ fn judge_format(sheet: &mut Sheet, receipt: &UsageReceipt, record: &Record) {
 }
 
 fn judge_epoch(
-    sheet: &mut Sheet,
-    bytes: &[u8],
+    desk: &mut Desk<'_, '_>,
+    signature: Loose,
     receipt: &UsageReceipt,
     epoch: &Epoch,
     record: &Record,
 ) {
+    let sheet = &mut *desk.sheet;
     let same = receipt.issuer == epoch.issuer
         && receipt.keyset == epoch.keyset
         && receipt.configuration == epoch.configuration;
@@ -169,13 +223,9 @@ fn judge_epoch(
         sheet.leave_open(CheckName::ReceiptSignature, reason);
         return sheet.leave_open(CheckName::ReceiptSecurity, reason);
     };
-    let signed = verify_any::<UsageReceipt>(bytes, &keys.receipt_keys);
-    sheet.judge(
-        CheckName::ReceiptSignature,
-        signed.is_ok(),
-        || record.clone(),
-        || signed.as_ref().err().map_or_else(String::new, |e| e.to_string()),
-    );
+    let claim = signature.by(&keys.receipt_keys);
+    let place = (desk.number, record.clone());
+    desk.signatures.add(sheet, CheckName::ReceiptSignature, place, claim);
     let expected = match keys.simulated {
         true => SecurityMode::Simulated,
         false => SecurityMode::Hardware,

@@ -8,6 +8,7 @@ use bulla_wire::units::Unit;
 use serde::{Serialize, Serializer};
 
 use super::checks::CheckName;
+use super::facts::Facts;
 
 /// Most findings kept, whatever a bundle holds; those beyond are counted.
 pub const MAX_FINDINGS: usize = 10_000;
@@ -20,6 +21,8 @@ pub enum View {
     Full,
     /// One account's own records, with proofs: says nothing about others.
     Account,
+    /// One receipt with what it rests on: says nothing about the ledger.
+    Receipt,
 }
 
 /// How bad a finding is.
@@ -224,6 +227,8 @@ pub struct AuditReport {
     pub findings: Vec<Finding>,
     /// Findings beyond [`MAX_FINDINGS`].
     pub findings_left_out: u64,
+    /// What the bundle shows, whoever is right.
+    pub facts: Facts,
 }
 
 impl AuditReport {
@@ -260,10 +265,26 @@ impl AuditReport {
 impl fmt::Display for AuditReport {
     /// A table for people: what was read, a line per check, a line per finding, the verdict.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(f, &|_| true)
+    }
+}
+
+impl AuditReport {
+    /// The table for readers whom some checks do not concern: those are left out where nothing is
+    /// wrong.
+    pub fn told(&self, concerns: impl Fn(CheckName) -> bool) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.tell(&mut text, &concerns);
+        text
+    }
+
+    fn tell(&self, f: &mut dyn fmt::Write, concerns: &dyn Fn(CheckName) -> bool) -> fmt::Result {
         let Counts { items, leaves, inclusions, epochs, receipts, transfers, .. } = self.counts;
         let view = match self.view {
             View::Full => "full view",
             View::Account => "one account's view",
+            View::Receipt => "one receipt's proof",
         };
         writeln!(
             f,
@@ -273,10 +294,12 @@ impl fmt::Display for AuditReport {
         if self.simulated {
             writeln!(f, "SIMULATED TEE: no hardware protects anything here")?;
         }
-        for check in &self.checks {
+        for check in self.checks.iter().filter(|check| concerns(check.name)) {
             writeln!(f, "  {:<8}{:<22}{}", check.result, check.name, check.detail)?;
         }
-        for finding in &self.findings {
+        let concerning =
+            |finding: &&Finding| finding.severity == Severity::Error || concerns(finding.check);
+        for finding in self.findings.iter().filter(concerning) {
             let severity = match finding.severity {
                 Severity::Error => "ERROR",
                 Severity::Warning => "warning",
@@ -297,15 +320,40 @@ impl fmt::Display for AuditReport {
 }
 
 /// Where checks write while the audit runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sheet {
-    examined: BTreeMap<CheckName, u64>,
+    /// By the number of the check.
+    tallies: Vec<Tally>,
     left_open: BTreeMap<CheckName, String>,
     findings: Vec<Finding>,
     left_out: u64,
 }
 
+/// What one check came to.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    examined: u64,
+    errors: u64,
+    warnings: u64,
+}
+
+impl Default for Sheet {
+    fn default() -> Sheet {
+        Sheet {
+            tallies: vec![Tally::default(); CheckName::ALL.len()],
+            left_open: BTreeMap::new(),
+            findings: Vec::new(),
+            left_out: 0,
+        }
+    }
+}
+
 impl Sheet {
+    fn tally(&mut self, check: CheckName) -> &mut Tally {
+        // The names are numbered in the order of `ALL`.
+        &mut self.tallies[check as usize]
+    }
+
     /// Notes that a record was examined, and a finding unless it holds.
     pub(super) fn judge(
         &mut self,
@@ -314,43 +362,59 @@ impl Sheet {
         record: impl FnOnce() -> Record,
         message: impl FnOnce() -> String,
     ) {
-        *self.examined.entry(check).or_default() += 1;
+        self.examine(check);
         if !holds {
-            self.push(Severity::Error, check, record(), message());
+            self.find(check, record(), message());
         }
+    }
+
+    /// Notes that a record is examined; what is found comes later.
+    pub(super) fn examine(&mut self, check: CheckName) {
+        self.tally(check).examined += 1;
+    }
+
+    /// Something is wrong with a record whose examination was noted before.
+    pub(super) fn find(&mut self, check: CheckName, record: Record, message: String) {
+        self.push(Severity::Error, check, record, message);
     }
 
     /// Something is wrong.
     pub(super) fn fail(&mut self, check: CheckName, record: Record, message: impl Into<String>) {
-        *self.examined.entry(check).or_default() += 1;
-        self.push(Severity::Error, check, record, message.into());
+        self.examine(check);
+        self.find(check, record, message.into());
     }
 
     /// Something stays open for one record.
     pub(super) fn warn(&mut self, check: CheckName, record: Record, message: impl Into<String>) {
-        *self.examined.entry(check).or_default() += 1;
+        self.examine(check);
         self.push(Severity::Warning, check, record, message.into());
     }
 
     /// The bundle cannot answer, for this reason (the first one given is kept).
     pub(super) fn leave_open(&mut self, check: CheckName, reason: &str) {
-        self.left_open.entry(check).or_insert_with(|| reason.to_owned());
+        if !self.left_open.contains_key(&check) {
+            self.left_open.insert(check, reason.to_owned());
+        }
+    }
+
+    /// Findings that nobody wrote down.
+    pub(super) fn leave_out(&mut self, count: u64) {
+        self.left_out += count;
     }
 
     fn push(&mut self, severity: Severity, check: CheckName, record: Record, message: String) {
-        if self.findings.len() >= MAX_FINDINGS {
-            self.left_out += 1;
-            // The cap never hides that a check failed.
-            if severity == Severity::Warning || self.has(check, severity) {
-                return;
-            }
-            self.left_out -= 1;
+        let tally = self.tally(check);
+        let of_this_kind = match severity {
+            Severity::Error => &mut tally.errors,
+            Severity::Warning => &mut tally.warnings,
+        };
+        *of_this_kind += 1;
+        // The cap never hides that a check failed.
+        let first_error = severity == Severity::Error && *of_this_kind == 1;
+        match self.findings.len() < MAX_FINDINGS || first_error {
+            true => self.findings.push(Finding { severity, check, record, message }),
+            false => self.left_out += 1,
         }
-        self.findings.push(Finding { severity, check, record, message });
-    }
-
-    fn has(&self, check: CheckName, severity: Severity) -> bool {
-        self.findings.iter().any(|f| f.check == check && f.severity == severity)
     }
 
     /// Writes the report.
@@ -360,6 +424,7 @@ impl Sheet {
         readable: bool,
         simulated: bool,
         counts: Counts,
+        facts: Facts,
     ) -> AuditReport {
         self.findings.sort_by_key(|finding| finding.severity);
         let checks = CheckName::ALL.iter().map(|name| self.line(*name)).collect();
@@ -371,15 +436,12 @@ impl Sheet {
             checks,
             findings: self.findings,
             findings_left_out: self.left_out,
+            facts,
         }
     }
 
     fn line(&self, name: CheckName) -> Check {
-        let examined = self.examined.get(&name).copied().unwrap_or(0);
-        let of = |severity| {
-            self.findings.iter().filter(|f| f.check == name && f.severity == severity).count()
-        };
-        let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+        let Tally { examined, errors, warnings } = self.tallies[name as usize];
         let open = self.left_open.get(&name);
         let (result, detail) = match (errors, warnings, open, examined) {
             (1.., ..) => (CheckResult::Fail, format!("{errors} wrong of {examined} examined")),

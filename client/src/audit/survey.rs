@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bulla_attestation::hash::{keyset_digest, labelled, sha256};
 use bulla_tlog::{Hash, SignedCheckpoint, VerifierKey};
-use bulla_wire::bundle::{Archived, FORMAT, Header, Item};
+use bulla_wire::bundle::{Archived, FORMAT, Header, Item, PROOF_FORMAT};
 use bulla_wire::epoch::{EpochOpen, MAX_PARENT_CHECKPOINT_BYTES};
 use bulla_wire::evidence::AttestationReport;
 use bulla_wire::ids::{AccountHandle, Digest, EpochId};
@@ -38,6 +38,7 @@ struct LoggedKeyset {
 pub(super) struct Context {
     pub(super) view: View,
     pub(super) has_header: bool,
+    pub(super) origin: String,
     pub(super) created_at: UnixSeconds,
     pub(super) account: Option<AccountHandle>,
     pub(super) newest: Option<SignedCheckpoint>,
@@ -96,31 +97,33 @@ impl<'a> Survey<'a> {
         }
     }
 
-    pub(super) fn item(&mut self, item: Item) {
+    pub(super) fn item(&mut self, item: Option<Item>) {
+        let number = self.items;
+        self.items += 1;
+        let Some(item) = item else { return };
         match item {
-            Item::Header(header) => self.header(header),
-            Item::Checkpoint(note) => self.checkpoint(&note.0),
+            Item::Header(header) => self.header(number, header),
+            Item::Checkpoint(note) => self.checkpoint(number, &note.0),
             Item::Leaf(leaf) => {
                 self.leaf(self.leaves, &leaf.0);
                 self.leaves += 1;
             }
             Item::Inclusion(inclusion) => self.leaf(inclusion.index, &inclusion.leaf.0),
             Item::Evidence(archived) => self.evidence(&archived),
-            Item::Receipt(_) | Item::Order(_) | Item::Transfer(_) | Item::Invoice(_) => {}
+            Item::Receipt(_) | Item::Order(_) | Item::Transfer(_) => {}
+            Item::Invoice(_) | Item::Opening(_) => {}
         }
-        self.items += 1;
     }
 
-    fn header(&mut self, header: Header) {
-        let number = self.items;
+    fn header(&mut self, number: u64, header: Header) {
         let first = number == 0 && self.header.is_none();
         let check = CheckName::BundleFormat;
         self.sheet.judge(check, first, || Record::Item { number }, || "a second header".to_owned());
         self.sheet.judge(
             check,
-            header.format == FORMAT,
+            is_known(&header),
             || Record::Item { number },
-            || format!("expected format {FORMAT}, got {:?}", header.format),
+            || format!("expected format {FORMAT} or {PROOF_FORMAT}, got {:?}", header.format),
         );
         let known = self.trust.log_keys.iter().any(|key| key.name() == header.origin);
         self.sheet.judge(
@@ -132,8 +135,7 @@ impl<'a> Survey<'a> {
         self.header.get_or_insert(header);
     }
 
-    fn checkpoint(&mut self, note: &[u8]) {
-        let number = self.items;
+    fn checkpoint(&mut self, number: u64, note: &[u8]) {
         let opened = open_checkpoint(note, &self.trust.log_keys);
         let origin = self.header.as_ref().map(|header| header.origin.as_str());
         let opened = opened.and_then(|checkpoint| match checkpoint.checkpoint().origin() {
@@ -172,6 +174,9 @@ impl<'a> Survey<'a> {
     /// Records that are public as they are. Receipt leaves are left for the second reading, which
     /// also says what does not parse.
     fn leaf(&mut self, index: u64, bytes: &[u8]) {
+        if Leaf::is_receipt(bytes) {
+            return;
+        }
         match Leaf::from_slice(bytes) {
             Ok(Leaf::EpochOpen { record }) => self.opens.push((index, record.0)),
             Ok(Leaf::Keyset { keyset, evidence }) => self.keyset(index, &keyset.0, evidence),
@@ -238,8 +243,9 @@ impl<'a> Survey<'a> {
         }
         let account = self.header.as_ref().and_then(|header| header.account);
         Context {
-            view: if account.is_some() { View::Account } else { View::Full },
-            has_header: self.header.as_ref().is_some_and(|header| header.format == FORMAT),
+            view: self.header.as_ref().map_or(View::Full, view),
+            has_header: self.header.as_ref().is_some_and(is_known),
+            origin: self.header.as_ref().map_or_else(String::new, |h| h.origin.clone()),
             created_at: self.header.as_ref().map_or(UnixSeconds(0), |header| header.created_at),
             account,
             newest: self.newest,
@@ -276,6 +282,7 @@ impl<'a> Survey<'a> {
                 issuer: open.issuer,
                 opened_at: open.issued_at,
                 configuration: open.configuration,
+                evidence: open.evidence,
                 leaf,
                 keys,
             },
@@ -336,6 +343,18 @@ impl<'a> Survey<'a> {
             let (size, root) = (parent.checkpoint().size(), parent.checkpoint().root());
             self.claims.entry(size).or_default().push((root, Claimant::Parent(open.epoch)));
         }
+    }
+}
+
+fn is_known(header: &Header) -> bool {
+    [FORMAT, PROOF_FORMAT].contains(&header.format.as_str())
+}
+
+fn view(header: &Header) -> View {
+    match (header.format.as_str(), header.account) {
+        (PROOF_FORMAT, _) => View::Receipt,
+        (_, Some(_)) => View::Account,
+        (_, None) => View::Full,
     }
 }
 

@@ -3,19 +3,32 @@
 use bulla_wire::bundle::Item;
 
 use super::AuditTrust;
-use super::join;
+use super::facts::{self, Facts};
+use super::join::Join;
 use super::ledger::Ledger;
 use super::log::Log;
 use super::order::{Orders, TermsPool};
+use super::own::{self, OwnOrder};
 use super::receipt::Receipts;
 use super::report::{Counts, Sheet};
+use super::signatures::Signatures;
 use super::survey::Context;
 
+/// What one item is judged with.
+pub(super) struct Desk<'d, 's> {
+    pub(super) sheet: &'d mut Sheet,
+    pub(super) signatures: &'d mut Signatures<'s>,
+    pub(super) context: &'d Context,
+    /// Place of the item in the bundle.
+    pub(super) number: u64,
+}
+
 /// The second reading, while it goes on.
-pub(super) struct Walk<'a> {
+pub(super) struct Walk<'a, 's> {
     trust: &'a AuditTrust,
     context: &'a Context,
     sheet: &'a mut Sheet,
+    signatures: Signatures<'s>,
     pool: TermsPool,
     log: Log,
     orders: Orders,
@@ -24,12 +37,18 @@ pub(super) struct Walk<'a> {
     counts: Counts,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(trust: &'a AuditTrust, context: &'a Context, sheet: &'a mut Sheet) -> Self {
+impl<'a, 's> Walk<'a, 's> {
+    pub(super) fn new(
+        trust: &'a AuditTrust,
+        context: &'a Context,
+        sheet: &'a mut Sheet,
+        signatures: Signatures<'s>,
+    ) -> Self {
         Walk {
             trust,
             context,
             sheet,
+            signatures,
             pool: TermsPool::default(),
             log: Log::default(),
             orders: Orders::default(),
@@ -39,44 +58,45 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn item(&mut self, item: Item) {
+    pub(super) fn item(&mut self, item: Option<Item>) {
         let number = self.counts.items;
         self.counts.items += 1;
+        let Some(item) = item else { return };
         let (sheet, context) = (&mut *self.sheet, self.context);
+        let mut desk = Desk { sheet, signatures: &mut self.signatures, context, number };
         match item {
             Item::Header(_) => {}
             Item::Checkpoint(_) => self.counts.checkpoints += 1,
             Item::Evidence(_) => self.counts.evidence += 1,
-            Item::Leaf(leaf) => self.log.leaf(sheet, context, &leaf.0),
-            Item::Inclusion(shown) => self.log.inclusion(sheet, context, &shown),
-            Item::Receipt(receipt) => {
-                self.receipts.add(sheet, context, &mut self.pool, number, &receipt.0);
-            }
+            Item::Leaf(leaf) => self.log.leaf(desk.sheet, context, &leaf.0),
+            Item::Inclusion(shown) => self.log.inclusion(desk.sheet, context, &shown),
+            Item::Receipt(receipt) => self.receipts.add(&mut desk, &mut self.pool, &receipt.0),
             Item::Order(ordered) => {
                 let root = &self.trust.broker_root;
-                self.orders.add(sheet, context, root, &mut self.pool, (number, &ordered));
+                self.orders.add(&mut desk, root, &mut self.pool, &ordered);
             }
-            Item::Transfer(transfer) => self.ledger.transfer(sheet, context.view, &transfer),
-            Item::Invoice(invoice) => self.ledger.invoice(sheet, invoice),
+            Item::Transfer(transfer) => self.ledger.transfer(desk.sheet, context.view, &transfer),
+            Item::Invoice(invoice) => self.ledger.invoice(desk.sheet, invoice),
+            Item::Opening(opening) => self.receipts.open(desk.sheet, number, opening),
         }
     }
 
-    /// Compares what must agree, and says how much was read.
-    pub(super) fn conclude(mut self) -> Counts {
+    /// Compares what must agree, and says how much was read, and what it shows.
+    pub(super) fn conclude(mut self, own: &[OwnOrder]) -> (Counts, Facts) {
         let (sheet, context) = (self.sheet, self.context);
+        self.signatures.finish(sheet);
         self.log.conclude(sheet, context);
+        self.receipts.conclude(sheet, context.view);
         let owners = self.ledger.handles(sheet);
-        join::conclude(
-            sheet,
-            context,
-            &self.log,
-            &self.orders,
-            &self.receipts,
-            &self.ledger,
-            &owners,
-        );
+        self.ledger.sum_up();
+        let (log, orders) = (&self.log, &self.orders);
+        let (receipts, ledger) = (&self.receipts, &self.ledger);
+        let join = Join::new(context, log, orders, receipts, ledger, &owners);
+        join.conclude(sheet);
+        own::compare(sheet, &join, own);
+        let facts = facts::facts(self.trust, &join);
         self.ledger.conclude(sheet, context);
-        Counts {
+        let counts = Counts {
             leaves: self.log.leaves,
             inclusions: self.log.inclusions,
             epochs: context.epochs.len() as u64,
@@ -85,6 +105,7 @@ impl<'a> Walk<'a> {
             transfers: self.ledger.transfers,
             invoices: self.ledger.invoice_count,
             ..self.counts
-        }
+        };
+        (counts, facts)
     }
 }

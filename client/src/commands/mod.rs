@@ -29,14 +29,14 @@ use clap::{Args, Subcommand};
 
 pub use account::Account;
 pub use appraise::Appraise;
-pub use audit::Audit;
+pub use audit::{Audit, audit_file, items as audit_items, trust as audit_trust};
 pub use chat::Chat;
 pub use endorsements::Endorsements;
 pub use evidence::Evidence;
 pub use models::Models;
 pub use policy::Policy;
 pub use proxy::Proxy;
-pub use receipts::Receipts;
+pub use receipts::{Receipts, find as find_receipt, kept as kept_receipts};
 pub use show::amount;
 pub use verify::Verify;
 
@@ -111,7 +111,7 @@ pub async fn run(command: ClientCommand, global: GlobalArgs) -> anyhow::Result<E
         ClientCommand::Endorsements(endorsements) => endorsements.run(&global).await?,
         ClientCommand::Policy(policy) => policy.run(&global)?,
         ClientCommand::Chat(chat) => chat.run(&global).await?,
-        ClientCommand::Receipts(receipts) => receipts.run(&global)?,
+        ClientCommand::Receipts(receipts) => receipts.run(&global).await?,
         ClientCommand::Account(account) => account.run(&global).await?,
         ClientCommand::Models(models) => models.run(&global).await?,
         ClientCommand::Proxy(proxy) => proxy.run(&global).await?,

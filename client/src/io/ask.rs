@@ -16,6 +16,8 @@ use tokio::sync::mpsc;
 use super::broker::BrokerError;
 use super::client::{Client, PlanError};
 use super::collateral::{Appraisal, AppraisalError};
+use super::folder::FolderError;
+use super::openings;
 use super::records::{Record, RecordError};
 use super::system::{SystemRng, now};
 use super::transport::TransportError;
@@ -69,6 +71,9 @@ pub enum AskError {
     /// The receipt could not be kept.
     #[error("usage receipt could not be kept: {0}")]
     Record(#[from] RecordError),
+    /// What opens the receipt could not be kept.
+    #[error("the opening of the usage receipt could not be kept: {0}")]
+    Opening(#[from] FolderError),
     /// An internal task ended early.
     #[error("internal: {0}")]
     Internal(String),
@@ -166,6 +171,7 @@ impl Asking<'_> {
         for effect in &effects {
             match effect {
                 Effect::Done(settled) => {
+                    self.keep_opening(settled).await?;
                     self.keep(Record::settled(now(), self.model, settled)).await?;
                 }
                 Effect::Abandon(order) => {
@@ -254,6 +260,7 @@ impl Asking<'_> {
     async fn keep_failure(&mut self, error: &SessionError) -> Result<(), AskError> {
         match error {
             SessionError::Problem { settled: Some(settled), .. } => {
+                self.keep_opening(settled).await?;
                 self.keep(Record::settled(now(), self.model, settled)).await
             }
             SessionError::AnswerLost { order, .. } => {
@@ -261,6 +268,18 @@ impl Asking<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What opens the receipt, before the receipt: whoever has the one has the other.
+    async fn keep_opening(&mut self, settled: &Settled) -> Result<(), AskError> {
+        let Some(opening) = settled.opening.clone() else { return Ok(()) };
+        if !self.client.config().disputes.keep_openings {
+            return Ok(());
+        }
+        let (client, receipt) = (self.client.clone(), settled.receipt.digest());
+        let keep = move || openings::keep(client.folder(), &receipt, &opening);
+        let kept = tokio::task::spawn_blocking(keep).await;
+        kept.map_err(|e| AskError::Internal(e.to_string()))?.map_err(AskError::from)
     }
 
     async fn keep(&mut self, record: Record) -> Result<(), AskError> {

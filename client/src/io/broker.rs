@@ -171,11 +171,15 @@ impl Broker {
         self.json("receipt list", &format!("{PATH_RECEIPTS}?limit={limit}")).await
     }
 
-    /// The audit bundle of this account, or of everything for an operator's credential.
+    /// The audit bundle of this account, or of everything for an operator's credential; a small
+    /// one.
     pub async fn audit_bundle(&self, full: bool) -> Result<Bytes, BrokerError> {
-        let view = if full { "?view=full" } else { "" };
-        let path = format!("{PATH_AUDIT_BUNDLE}{view}");
-        Ok(self.transport.fetch(&path, MAX_BUNDLE_BYTES).await?)
+        Ok(self.transport.fetch(&bundle_path(full), MAX_BUNDLE_BYTES).await?)
+    }
+
+    /// The same, of any size, as it comes.
+    pub async fn stream_bundle(&self, full: bool) -> Result<Incoming, BrokerError> {
+        Ok(self.transport.begin(Method::GET, &bundle_path(full), &[], Bytes::new()).await?)
     }
 
     /// The newest signed checkpoint.
@@ -197,4 +201,9 @@ impl Broker {
         serde_json::from_slice(&bytes)
             .map_err(|e| BrokerError::Malformed { what, reason: e.to_string() })
     }
+}
+
+fn bundle_path(full: bool) -> String {
+    let view = if full { "?view=full" } else { "" };
+    format!("{PATH_AUDIT_BUNDLE}{view}")
 }

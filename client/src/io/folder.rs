@@ -9,6 +9,7 @@
 //! price-book.cose    newest price book accepted; an older one is refused
 //! evidence/          attestation reports, by keyset digest
 //! receipts.jsonl     every order with its verified usage receipt, append only
+//! openings/          what opens the receipts' commitments, by receipt digest
 //! ```
 
 use std::io::{ErrorKind, Write};

@@ -11,6 +11,7 @@ use bulla_wire::order::Order;
 use bulla_wire::problem::Problem;
 use bulla_wire::statement::Nonce;
 use bulla_wire::units::UnixSeconds;
+use zeroize::Zeroizing;
 
 use super::receipt::{ReceiptError, VerifiedReceipt};
 use super::release::TooLong;
@@ -132,6 +133,26 @@ pub struct Settled {
     pub order: Signed<Order>,
     /// Its usage receipt.
     pub receipt: VerifiedReceipt,
+    /// What opens the receipt's commitments; `None` where the answer was too long to keep.
+    pub opening: Option<Opening>,
+}
+
+/// What a customer keeps to show a judge what was asked and answered. Content: no `Debug` of it,
+/// wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// Key of the commitments.
+    pub salt: Zeroizing<[u8; 32]>,
+    /// Body of the request as sealed.
+    pub request: Zeroizing<Vec<u8>>,
+    /// Body of the answer as opened; `None` where a problem came in its place.
+    pub answer: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opening(..)")
+    }
 }
 
 /// Why a session failed. It is over then.

@@ -12,13 +12,17 @@ use bulla_wire::labels;
 use bulla_wire::order::Order;
 use bulla_wire::units::UnixMillis;
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use super::envelope;
 use super::plan::Plan;
 use super::receipt::{self, Answer, Expected, ReceiptError, VerifiedReceipt};
 use super::release::Release;
 use super::resume::Delivered;
-use super::{Piece, SessionError};
+use super::{Opening, Piece, SessionError};
+
+/// Longest answer kept for disputes, in bytes: with its request it fits into one item of a bundle.
+pub const MAX_KEPT_BYTES: usize = 4 << 20;
 
 /// An order under way.
 pub struct Exchange {
@@ -29,6 +33,7 @@ pub struct Exchange {
     sealed: SealedRequest,
     salt: Digest,
     commit_request: Digest,
+    request: Zeroizing<Vec<u8>>,
     opener: AnswerOpener,
     telling: Telling,
     delivered: Delivered,
@@ -38,6 +43,8 @@ pub struct Exchange {
 /// What was opened since the answer (re)started.
 struct Telling {
     commitment: Commitment,
+    /// The answer's body, for disputes; `None` once it is longer than [`MAX_KEPT_BYTES`].
+    body: Option<Zeroizing<Vec<u8>>>,
     has_body: bool,
     release: Option<Release>,
     receipt: Option<Vec<u8>>,
@@ -47,7 +54,26 @@ struct Telling {
 impl Telling {
     fn new(salt: &Digest) -> Telling {
         let commitment = Commitment::new(labels::COMMIT_RESPONSE, salt);
-        Telling { commitment, has_body: false, release: None, receipt: None, bytes: 0 }
+        let body = Some(Zeroizing::default());
+        Telling { commitment, body, has_body: false, release: None, receipt: None, bytes: 0 }
+    }
+}
+
+impl Telling {
+    /// Grown by hand: a vector that grows by itself leaves its old content behind.
+    fn keep(&mut self, bytes: &[u8]) {
+        let Some(body) = &mut self.body else { return };
+        let length = body.len() + bytes.len();
+        if length > MAX_KEPT_BYTES {
+            self.body = None;
+            return;
+        }
+        if length > body.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity((2 * length).min(MAX_KEPT_BYTES)));
+            larger.extend_from_slice(body);
+            *body = larger;
+        }
+        body.extend_from_slice(bytes);
     }
 }
 
@@ -71,6 +97,7 @@ impl Exchange {
             sealed: envelope.sealed,
             salt: envelope.salt,
             commit_request: envelope.commit_request,
+            request: Zeroizing::new(plan.body.clone()),
             opener: envelope.opener,
             head_delivered: false,
         })
@@ -90,6 +117,16 @@ impl Exchange {
 
     pub fn keys(&self) -> &Arc<AttestedKeys> {
         &self.keys
+    }
+
+    /// What opens the commitments of its receipt.
+    pub fn opening(&self) -> Option<Opening> {
+        let kept = self.telling.body.as_ref()?;
+        Some(Opening {
+            salt: Zeroizing::new(self.salt.0),
+            request: self.request.clone(),
+            answer: self.telling.has_body.then(|| kept.clone()),
+        })
     }
 
     /// True once a byte of the answer has come in this telling.
@@ -154,6 +191,7 @@ impl Exchange {
                 AnswerEvent::Body(bytes) => {
                     self.telling.commitment.update(&bytes);
                     self.telling.has_body = true;
+                    self.telling.keep(&bytes);
                     let release = self.telling.release.as_mut().ok_or(SessionError::NoHead)?;
                     let free = release.push(&bytes)?;
                     self.deliver(&free, &mut pieces)?;

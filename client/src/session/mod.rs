@@ -40,7 +40,7 @@ use bulla_wire::statement::Nonce;
 use bulla_wire::units::UnixMillis;
 use rand_core::CryptoRng;
 
-pub use event::{Effect, Event, Piece, SessionError, Settled, StreamId};
+pub use event::{Effect, Event, Opening, Piece, SessionError, Settled, StreamId};
 use exchange::Exchange;
 pub use plan::{Limits, Payer, Plan};
 pub use receipt::{ReceiptError, VerifiedReceipt};
@@ -398,6 +398,7 @@ fn settled(exchange: &Exchange, receipt: VerifiedReceipt) -> Settled {
         keys: exchange.keys().clone(),
         order: exchange.order().clone(),
         receipt,
+        opening: exchange.opening(),
     }
 }
 

@@ -6,12 +6,13 @@ mod bench;
 mod cli;
 mod completions;
 mod image;
+mod replay;
 mod signal;
 mod up;
 
 use std::process::ExitCode;
 
-use bulla_client::commands::EXIT_FAILED;
+use bulla_client::commands::{ClientCommand, EXIT_FAILED};
 use clap::Parser;
 
 use cli::{Cli, Command};
@@ -46,6 +47,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Admin(args) => {
             args.execute(cli.global.json, &mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Client(ClientCommand::Audit(args)) if args.replay.is_some() => {
+            tokio::task::spawn_blocking(move || replay::execute(&args, &cli.global)).await?
         }
         Command::Client(command) => bulla_client::commands::run(command, cli.global).await,
         Command::Completions(args) => {

@@ -16,7 +16,7 @@ use bulla_wire::units::UnixSeconds;
 
 use super::story::{ORIGIN, key, seed};
 use crate::audit::epoch::{EpochKeys, appraiser};
-use crate::audit::{AuditReport, AuditTrust, Items, audit_with};
+use crate::audit::{AuditReport, AuditTrust, Items, Means, audit_with};
 
 const DEVELOPMENT: &str = include_str!("../../../../policies/appraisal/development.toml");
 
@@ -101,5 +101,9 @@ pub(super) fn judge(items: &[Item]) -> AuditReport {
 }
 
 pub(super) fn judge_bytes(bundle: &[u8]) -> AuditReport {
-    audit_with(&trust(), &appraise_or_bind, || Items::new(bundle))
+    judge_by(bundle, Means::default())
+}
+
+pub(super) fn judge_by(bundle: &[u8], means: Means<'_>) -> AuditReport {
+    audit_with(&trust(), &appraise_or_bind, means, |pass| Items::new(bundle, pass))
 }

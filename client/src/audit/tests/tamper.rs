@@ -485,7 +485,7 @@ fn signed_parts(item: &mut Item) -> Vec<&mut Vec<u8>> {
             vec![&mut order.0, &mut grant.0, &mut delegation.0]
         }
         Item::Evidence(archived) => vec![&mut archived.report.0],
-        Item::Header(_) | Item::Transfer(_) | Item::Invoice(_) => vec![],
+        Item::Header(_) | Item::Transfer(_) | Item::Invoice(_) | Item::Opening(_) => vec![],
     }
 }
 

@@ -71,7 +71,7 @@ fn keep_own(item: &Item, customer: usize, own: AccountHandle) -> Option<Item> {
         Item::Header(header) => {
             return Some(Item::Header(Header { account: Some(own), ..header.clone() }));
         }
-        Item::Leaf(_) | Item::Inclusion(_) => false,
+        Item::Leaf(_) | Item::Inclusion(_) | Item::Opening(_) => false,
         Item::Receipt(bytes) => receipt_account(&bytes.0) == own,
         Item::Order(ordered) => {
             let order = peek::<Order>(&ordered.order.0).unwrap();

@@ -68,7 +68,7 @@ impl From<&AskError> for Failure {
         match error {
             AskError::Plan(plan) => Failure::from(plan),
             AskError::Session(session) => of_session(session),
-            AskError::Record(_) | AskError::Internal(_) => {
+            AskError::Opening(_) | AskError::Record(_) | AskError::Internal(_) => {
                 Failure::new(500, "server_error", "internal").saying(text)
             }
         }

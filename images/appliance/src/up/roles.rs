@@ -176,6 +176,7 @@ impl Roles {
             },
             spending: SpendingConfig::default(),
             privacy: PrivacyConfig::default(),
+            disputes: Default::default(),
             proxy: ProxyConfig { listen, local_credential: None },
             models: Default::default(),
         };

@@ -1,14 +1,18 @@
 //! `bulla receipts`: what this machine ordered and what was charged for it, from its own file.
 
+mod prove;
+
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+use super::audit::Judge;
 use super::show::{amount, columns, instant, receipt_line};
 use super::{EXIT_OK, GlobalArgs};
 use crate::io::folder::Folder;
-use crate::io::records::{Record, Records};
+use crate::io::records::{Record, RecordError, Records};
+use prove::Prove;
 
 /// Lists, shows or exports receipts.
 #[derive(Debug, Clone, Args)]
@@ -32,14 +36,23 @@ enum Action {
     },
     /// Write every order and receipt as JSON lines, signed bytes in base64
     Export,
+    /// Write one file that proves a receipt to a judge
+    Prove(Prove),
+    /// Verify such a file, offline
+    Judge(Judge),
 }
 
 impl Receipts {
     /// Reads the file and shows what was asked for.
-    pub fn run(&self, global: &GlobalArgs) -> anyhow::Result<u8> {
-        let folder = Folder::open(&global.client_folder())?;
-        let records = Records::at(folder.file("receipts.jsonl")).read()?;
-        match self.action.clone().unwrap_or(Action::List { limit: 50 }) {
+    pub async fn run(&self, global: &GlobalArgs) -> anyhow::Result<u8> {
+        let action = self.action.clone().unwrap_or(Action::List { limit: 50 });
+        match &action {
+            Action::Prove(prove) => return prove.run(global).await,
+            Action::Judge(judge) => return judge.run(global).await,
+            _ => {}
+        }
+        let records = kept(&Folder::open(&global.client_folder())?)?;
+        match action {
             Action::List { limit } => list(&records, limit, global.json)?,
             Action::Show { id } => show(find(&records, &id)?, global.json)?,
             Action::Export => {
@@ -47,9 +60,15 @@ impl Receipts {
                     println!("{}", serde_json::to_string(&view(record))?);
                 }
             }
+            Action::Prove(_) | Action::Judge(_) => {}
         }
         Ok(EXIT_OK)
     }
+}
+
+/// Everything this machine kept.
+pub fn kept(folder: &Folder) -> Result<Vec<Record>, RecordError> {
+    Records::at(folder.file("receipts.jsonl")).read()
 }
 
 fn list(records: &[Record], limit: usize, json: bool) -> anyhow::Result<()> {
@@ -85,7 +104,8 @@ fn row(record: &Record) -> Vec<String> {
     ]
 }
 
-fn find<'r>(records: &'r [Record], id: &str) -> anyhow::Result<&'r Record> {
+/// The one record that an id, digest or hold begins with.
+pub fn find<'r>(records: &'r [Record], id: &str) -> anyhow::Result<&'r Record> {
     let matches = |record: &&Record| {
         let names = [
             record.usage().map(|receipt| receipt.id.to_string()),
