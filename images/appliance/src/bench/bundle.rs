@@ -1,10 +1,14 @@
-//! The row of the audit, and the bundle it judges: one epoch of one customer, every record signed.
+//! The row of the audit, and the bundle it judges: one epoch, every record signed.
+
+use std::io::Write;
 
 use anyhow::ensure;
 use bulla_attestation::hash::{account_handle, labelled, sha256};
 use bulla_attestation::seal::Kem;
+use bulla_attestation::sign::SigningKey;
 use bulla_client::audit::{AuditTrust, audit_bytes};
-use bulla_tlog::{Checkpoint, SignerKey, Tree};
+use bulla_client::io::system::SystemRng;
+use bulla_tlog::{Checkpoint, Frontier, SignerKey};
 use bulla_wire::bundle::{
     Archived, FORMAT, Header, Invoice, Item, Ordered, Transfer, TransferKind,
 };
@@ -22,20 +26,15 @@ use super::scene::{Desk, Epoch, RATES, Scene, configuration, instance, model};
 
 /// Name of the log.
 const ORIGIN: &str = "log.bulla.bench";
-/// What the customer bought.
+/// Customers with an account each.
+const CUSTOMERS: u64 = 64;
+/// What each of them bought.
 const PURCHASE: u64 = 1_000_000_000_000;
 
 /// The audit of a bundle of so many receipts.
 pub fn rows(scene: &Scene, receipts: u64) -> anyhow::Result<Vec<Row>> {
-    let log = SignerKey::from_seed(ORIGIN, &[3; 32])?;
-    let desk = Desk::new(scene.now);
-    let trust = AuditTrust {
-        log_keys: vec![log.verifier()],
-        broker_root: desk.root.public(),
-        anchors: scene.anchors.clone(),
-        policy: scene.policy.clone(),
-    };
-    let bundle = Clerk::new(scene, log, desk)?.bundle(receipts)?;
+    let mut bundle = Vec::new();
+    let trust = write(scene, receipts, &mut bundle, &mut |_| {})?;
     let anchor = bare::ed25519_verify_rate(bundle.iter().copied().take(500).collect());
     let work = format!("audit a bundle of {receipts} receipts");
     let subject = Side::rated(work, "receipts", receipts as f64, move || {
@@ -47,23 +46,53 @@ pub fn rows(scene: &Scene, receipts: u64) -> anyhow::Result<Vec<Row>> {
     Ok(vec![Row { subject, anchor }])
 }
 
+/// Writes a bundle of so many receipts, item by item, and says whom its auditor believes.
+pub fn write(
+    scene: &Scene,
+    receipts: u64,
+    out: &mut dyn Write,
+    written: &mut dyn FnMut(u64),
+) -> anyhow::Result<AuditTrust> {
+    let log = SignerKey::from_seed(ORIGIN, &[3; 32])?;
+    let desk = Desk::new(scene.now);
+    let trust = AuditTrust {
+        log_keys: vec![log.verifier()],
+        broker_root: desk.root.public(),
+        anchors: scene.anchors.clone(),
+        policy: scene.policy.clone(),
+    };
+    let mut clerk = Clerk::new(scene, log, desk, out)?;
+    clerk.open()?;
+    for n in 1..=receipts {
+        clerk.request(n)?;
+        written(n);
+    }
+    clerk.close(receipts + 1)?;
+    Ok(trust)
+}
+
 /// Keeps the books that the audit will read.
-struct Clerk {
+struct Clerk<'w> {
+    out: &'w mut dyn Write,
     log: SignerKey,
     desk: Desk,
     epoch: Epoch,
     report: Vec<u8>,
     book: Vec<u8>,
-    tree: Tree,
-    leaves: Vec<Item>,
-    records: Vec<Item>,
-    transfers: Vec<Transfer>,
-    spent: u64,
+    tree: Frontier,
+    order_keys: Vec<SigningKey>,
+    transfers: u64,
+    spent: Vec<u64>,
     prev: Digest,
 }
 
-impl Clerk {
-    fn new(scene: &Scene, log: SignerKey, mut desk: Desk) -> anyhow::Result<Clerk> {
+impl<'w> Clerk<'w> {
+    fn new(
+        scene: &Scene,
+        log: SignerKey,
+        mut desk: Desk,
+        out: &'w mut dyn Write,
+    ) -> anyhow::Result<Clerk<'w>> {
         let epoch = scene.boot(Kem::XWing)?;
         let report = scene.report(&epoch.identity, None)?.to_json();
         let book = desk.root.sign(PriceBook {
@@ -78,47 +107,39 @@ impl Clerk {
             }],
         });
         desk.price_book = book.digest();
+        let mut rng = SystemRng::new();
         Ok(Clerk {
+            out,
             log,
             desk,
             epoch,
             report,
             book: book.bytes().to_vec(),
-            tree: Tree::new(),
-            leaves: Vec::new(),
-            records: Vec::new(),
-            transfers: Vec::new(),
-            spent: 0,
+            tree: Frontier::new(),
+            order_keys: (0..CUSTOMERS).map(|_| SigningKey::generate(&mut rng)).collect(),
+            transfers: 0,
+            spent: vec![0; CUSTOMERS as usize],
             prev: Digest([0; 32]),
         })
     }
 
-    fn bundle(mut self, receipts: u64) -> anyhow::Result<Vec<u8>> {
-        self.open()?;
-        for n in 1..=receipts {
-            self.request(n)?;
-        }
-        self.close(receipts + 1)?;
-        let mut items = vec![Item::Header(Header {
+    fn item(&mut self, item: &Item) -> anyhow::Result<()> {
+        Ok(self.out.write_all(&cbor::to_vec(item))?)
+    }
+
+    fn open(&mut self) -> anyhow::Result<()> {
+        self.item(&Item::Header(Header {
             format: FORMAT.to_owned(),
             created_at: UnixSeconds(self.desk.now.0 + 1),
             account: None,
             origin: ORIGIN.to_owned(),
-        })];
-        items.push(Item::Checkpoint(Bytes(self.checkpoint()?)));
-        let invoice = self.invoice();
-        items.append(&mut self.leaves);
-        items.append(&mut self.records);
-        items.extend(self.transfers.into_iter().map(Item::Transfer));
-        items.push(Item::Invoice(invoice));
-        Ok(items.iter().flat_map(cbor::to_vec).collect())
-    }
-
-    fn open(&mut self) -> anyhow::Result<()> {
+        }))?;
         let delegation = Bytes(self.desk.delegation().bytes().to_vec());
-        self.append(Leaf::PriceBook { book: Bytes(self.book.clone()) });
-        self.append(Leaf::Delegation { delegation });
-        self.transfer(TransferKind::Issue, None, PURCHASE, None);
+        self.append(Leaf::PriceBook { book: Bytes(self.book.clone()) })?;
+        self.append(Leaf::Delegation { delegation })?;
+        for customer in 0..CUSTOMERS {
+            self.transfer(customer, TransferKind::Issue, None, PURCHASE, None)?;
+        }
         let evidence = labelled(labels::EVIDENCE, &self.report);
         let parent = Bytes(self.checkpoint()?);
         let identity = &self.epoch.identity;
@@ -132,36 +153,44 @@ impl Clerk {
             parent,
             evidence,
         });
-        self.append(Leaf::Keyset { keyset, evidence });
-        self.append(Leaf::EpochOpen { record: Bytes(open.bytes().to_vec()) });
+        self.append(Leaf::Keyset { keyset, evidence })?;
+        self.append(Leaf::EpochOpen { record: Bytes(open.bytes().to_vec()) })?;
         let report = Bytes(self.report.clone());
-        self.records.push(Item::Evidence(Archived { appraised_at: self.desk.now, report }));
+        self.item(&Item::Evidence(Archived { appraised_at: self.desk.now, report }))?;
         self.prev = open.digest();
         Ok(())
     }
 
     /// Ordered, granted, held, receipted, settled and logged.
     fn request(&mut self, n: u64) -> anyhow::Result<()> {
+        let customer = n % CUSTOMERS;
+        let key = &mut self.order_keys[customer as usize];
+        std::mem::swap(&mut self.desk.order_key, key);
+        let done = self.request_of(customer, n);
+        std::mem::swap(&mut self.desk.order_key, &mut self.order_keys[customer as usize]);
+        done
+    }
+
+    fn request_of(&mut self, customer: u64, n: u64) -> anyhow::Result<()> {
         let keyset = self.epoch.identity.keyset_digest;
         let order = self.desk.order(n, keyset, sha256(&n.to_be_bytes()))?;
-        self.records.push(Item::Order(Ordered {
+        self.item(&Item::Order(Ordered {
             order: Bytes(order.bytes().to_vec()),
             grant: Bytes(self.desk.grant(&order).bytes().to_vec()),
             delegation: Bytes(self.desk.delegation().bytes().to_vec()),
-        }));
+        }))?;
         let receipt = self.desk.receipt(&order, &self.epoch, n, self.prev)?;
         let charge = receipt.charge.0;
         let signed = self.epoch.keys.receipt.sign(receipt);
         let (epoch, receipt) = (signed.epoch, signed.digest());
-        self.append(Leaf::Receipt { epoch, seq: n, prev: self.prev, receipt });
-        self.records.push(Item::Receipt(Bytes(signed.bytes().to_vec())));
+        self.append(Leaf::Receipt { epoch, seq: n, prev: self.prev, receipt })?;
+        self.item(&Item::Receipt(Bytes(signed.bytes().to_vec())))?;
         self.prev = receipt;
-        self.spent += charge;
+        self.spent[customer as usize] += charge;
         let (hold, held) = (Some(order.hold), order.max_charge.0);
-        self.transfer(TransferKind::Hold, hold, held, None);
-        self.transfer(TransferKind::Settle, hold, charge, Some(receipt));
-        self.transfer(TransferKind::Release, hold, held - charge, None);
-        Ok(())
+        self.transfer(customer, TransferKind::Hold, hold, held, None)?;
+        self.transfer(customer, TransferKind::Settle, hold, charge, Some(receipt))?;
+        self.transfer(customer, TransferKind::Release, hold, held - charge, None)
     }
 
     fn close(&mut self, seq: u64) -> anyhow::Result<()> {
@@ -173,14 +202,20 @@ impl Clerk {
             seq,
             prev: self.prev,
         });
-        self.append(Leaf::EpochClose { record: Bytes(close.bytes().to_vec()) });
+        self.append(Leaf::EpochClose { record: Bytes(close.bytes().to_vec()) })?;
+        let last = Item::Checkpoint(Bytes(self.checkpoint()?));
+        self.item(&last)?;
+        for customer in 0..CUSTOMERS {
+            let invoice = Item::Invoice(self.invoice(customer));
+            self.item(&invoice)?;
+        }
         Ok(())
     }
 
-    fn append(&mut self, leaf: Leaf) {
+    fn append(&mut self, leaf: Leaf) -> anyhow::Result<()> {
         let bytes = leaf.to_vec();
         self.tree.push(&bytes);
-        self.leaves.push(Item::Leaf(Bytes(bytes)));
+        self.item(&Item::Leaf(Bytes(bytes)))
     }
 
     fn checkpoint(&self) -> anyhow::Result<Vec<u8>> {
@@ -190,33 +225,36 @@ impl Clerk {
 
     fn transfer(
         &mut self,
+        customer: u64,
         kind: TransferKind,
         hold: Option<HoldId>,
         amount: u64,
         receipt: Option<Digest>,
-    ) {
-        self.transfers.push(Transfer {
+    ) -> anyhow::Result<()> {
+        self.transfers += 1;
+        self.item(&Item::Transfer(Transfer {
             hold,
             unit: Unit::tokens(),
-            number: self.transfers.len() as u64 + 1,
+            number: self.transfers,
             at: self.desk.now.millis(),
             kind,
-            account_number: 1,
-            package_number: 1,
+            account_number: customer + 1,
+            package_number: customer + 1,
             amount: MicroUnits(amount),
             receipt,
             memo: None,
-        });
+        }))
     }
 
-    fn invoice(&self) -> Invoice {
+    fn invoice(&self, customer: u64) -> Invoice {
+        let spent = self.spent[customer as usize];
         Invoice {
             unit: Unit::tokens(),
-            account_number: 1,
-            handles: vec![account_handle(&self.desk.order_key.public())],
-            charged: MicroUnits(self.spent),
+            account_number: customer + 1,
+            handles: vec![account_handle(&self.order_keys[customer as usize].public())],
+            charged: MicroUnits(spent),
             refunded: MicroUnits(0),
-            available: MicroUnits(PURCHASE - self.spent),
+            available: MicroUnits(PURCHASE - spent),
             held: MicroUnits(0),
         }
     }

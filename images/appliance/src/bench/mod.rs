@@ -1,6 +1,7 @@
 //! `bulla bench`: what every part costs, beside the limit or the peer it is held against, measured
 //! turn by turn in one run. `docs/benchmarks.md` keeps a table and says how to read it.
 
+mod audit;
 mod bare;
 mod bundle;
 mod engine;
@@ -53,6 +54,7 @@ pub struct BenchArgs {
 /// Parts with a table of their own.
 #[derive(Debug, Subcommand)]
 enum Part {
+    Audit(audit::AuditArgs),
     Engine(engine::EngineArgs),
     Ledger(goals::LedgerArgs),
     Calibrate(engine::CalibrateArgs),
@@ -98,6 +100,11 @@ impl Topic {
 /// Runs `bulla bench`.
 pub async fn execute(args: BenchArgs, global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     match args.part {
+        Some(Part::Audit(args)) => {
+            let (folder, json) = (folder::prepare(&global.data)?, global.json);
+            return tokio::task::spawn_blocking(move || audit::execute(&args, &folder, json))
+                .await?;
+        }
         Some(Part::Engine(args)) => return engine::execute(args, global).await,
         Some(Part::Ledger(args)) => {
             let (folder, json) = (folder::prepare(&global.data)?.join("ledger-goals"), global.json);

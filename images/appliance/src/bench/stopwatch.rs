@@ -97,7 +97,7 @@ impl Runs {
 }
 
 /// How long this thread has run so far (Linux, `Documentation/scheduler/sched-stats.rst`).
-fn time_on_processor() -> Option<Duration> {
+pub fn time_on_processor() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }

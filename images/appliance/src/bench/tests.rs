@@ -4,9 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use bulla_attestation::tee::snp::product::ProductLine;
+use bulla_client::audit::{Items, Means, Pass, audit};
 use bulla_client::io::system::SystemRng;
 use bulla_enclave::io::attester::{Attester, AttesterError};
 use bulla_enclave::simulated_tee::{Authority, Node, Validity};
+use bulla_wire::bundle::Item;
 use bulla_wire::evidence::Evidence;
 use bulla_wire::units::UnixSeconds;
 
@@ -67,5 +69,37 @@ fn every_topic_but_the_path_has_rows_that_run() {
             assert!(line.median() > 0.0 && line.ratio() > 0.0, "{}", line.work);
             assert_eq!(line.timing.runs, stopwatch::LEAST_RUNS, "{}", line.work);
         }
+    }
+}
+
+/// Enough signatures for a batch; some are wrong.
+#[test]
+fn an_audit_finds_the_same_one_by_one_in_batches_and_in_threads() {
+    let mut bundle = Vec::new();
+    let trust = bundle::write(&scene(), 150, &mut bundle, &mut |_| {}).unwrap();
+    let mut read: Vec<Item> =
+        Items::new(&bundle, Pass::Second).map(|item| item.unwrap().unwrap()).collect();
+    let mut seen = 0;
+    for item in &mut read {
+        let signed = match item {
+            Item::Receipt(bytes) => &mut bytes.0,
+            Item::Order(ordered) => &mut ordered.grant.0,
+            _ => continue,
+        };
+        seen += 1;
+        if seen % 50 == 7 {
+            *signed.last_mut().unwrap() ^= 1;
+        }
+    }
+    let altered: Vec<u8> = read.iter().flat_map(bulla_wire::cbor::to_vec).collect();
+    let judge = |threads, one_by_one| {
+        let means = Means { threads, one_by_one, own: &[] };
+        audit(&trust, means, |pass| Items::new(&altered, pass))
+    };
+    let report = judge(0, true);
+    let wrong = report.errors().filter(|finding| finding.message.contains("does not verify"));
+    assert_eq!(wrong.count(), 6, "{report}");
+    for (threads, one_by_one) in [(0, false), (1, false), (3, false), (3, true)] {
+        assert_eq!(judge(threads, one_by_one), report);
     }
 }
