@@ -185,6 +185,10 @@ impl Join<'_> {
     fn order(&self, sheet: &mut Sheet, digest: Digest, receipt: &ReceiptFact) {
         let record = || receipt.record(digest);
         if receipt.mode == OrderMode::BrokerVouched {
+            let ordered = self.orders.by_digest.contains_key(&receipt.order);
+            sheet.judge(CheckName::ReceiptOrder, !ordered, record, || {
+                "says broker-vouched, though a customer signed its order".to_owned()
+            });
             let message = "broker-vouched: no customer signed an order for it";
             sheet.warn(CheckName::ReceiptOrder, record(), message);
             return self.context.books.judge(sheet, &receipt.terms, receipt.issued_at, record);

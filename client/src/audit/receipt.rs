@@ -10,7 +10,8 @@ use bulla_wire::ids::{Digest, EpochId, HoldId, ReceiptId};
 use bulla_wire::labels;
 use bulla_wire::price::{Rates, TokenUsage};
 use bulla_wire::receipt::{
-    MAX_CLASS_BYTES, OrderMode, Outcome, RECEIPT_PROFILE, SecurityMode, UsageReceipt,
+    MAX_CLASS_BYTES, MAX_KERNEL_PATH_BYTES, OrderMode, Outcome, RECEIPT_PROFILE, SecurityMode,
+    UsageReceipt,
 };
 use bulla_wire::units::{MicroUnits, UnixSeconds};
 
@@ -186,6 +187,17 @@ fn judge_format(sheet: &mut Sheet, receipt: &UsageReceipt, record: &Record) {
         || {
             format!(
                 "accelerator class of {class_bytes} bytes, at most {MAX_CLASS_BYTES} are allowed"
+            )
+        },
+    );
+    let path_bytes = receipt.kernel_path.as_ref().map_or(0, String::len);
+    sheet.judge(
+        check,
+        path_bytes <= MAX_KERNEL_PATH_BYTES,
+        || record.clone(),
+        || {
+            format!(
+                "kernel path of {path_bytes} bytes, at most {MAX_KERNEL_PATH_BYTES} are allowed"
             )
         },
     );

@@ -8,6 +8,7 @@
 //! * [`street`]: time, the event queue and the lines between the parties; [`network`]: what may
 //!   happen to a message. [`faults`]: what else goes wrong, and when.
 //! * [`broker`], [`enclave`], [`client`]: one thin performer of effects per role.
+//! * [`lies`]: what a broker could write into its books, and who finds it.
 //! * [`invariants`]: what must hold, and the witness who watches.
 //!
 //! # A seed fails when
@@ -46,6 +47,7 @@ pub mod client;
 pub mod enclave;
 pub mod faults;
 pub mod invariants;
+pub mod lies;
 pub mod network;
 pub mod street;
 pub mod town;
@@ -216,6 +218,17 @@ impl World {
     }
 
     fn run(mut self) -> Result<Ended, Box<Violation>> {
+        self.play();
+        if self.street.witness.is_content() {
+            let trust = self.trust();
+            self.count();
+            invariants::at_the_end(&mut self.street, &self.broker, &self.asks, &trust);
+        }
+        self.street.conclude(self.seed)
+    }
+
+    /// Until everything has drained, or an invariant broke.
+    fn play(&mut self) {
         while self.street.witness.is_content() && !self.has_drained() {
             let Some(happening) = self.street.next_happening() else { break };
             self.street.tally.happenings += 1;
@@ -228,12 +241,6 @@ impl World {
             }
             self.happen(happening);
         }
-        if self.street.witness.is_content() {
-            let trust = self.trust();
-            self.count();
-            invariants::at_the_end(&mut self.street, &self.broker, &self.asks, &trust);
-        }
-        self.street.conclude(self.seed)
     }
 
     fn happen(&mut self, happening: Happening) {

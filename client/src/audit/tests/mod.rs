@@ -2,6 +2,7 @@
 
 mod court;
 mod evidence;
+mod fields;
 mod honest;
 mod story;
 mod tamper;
