@@ -237,6 +237,8 @@ fn sum_up(invoice: &mut Invoice, transfers: &[Transfer]) {
             TransferKind::Hold | TransferKind::Expire => {
                 available = available.saturating_sub(amount)
             }
+            // The world\'s customers do nothing else.
+            other => panic!("a transfer of another kind: {other:?}"),
         }
     }
     (invoice.charged, invoice.available) = (MicroUnits(charged), MicroUnits(available));

@@ -180,7 +180,7 @@ impl Wanted {
             }
             // The order's own delegation among them: few, and small.
             Ok(Leaf::Delegation { .. }) => true,
-            Ok(Leaf::EpochClose { .. }) | Err(_) => false,
+            Ok(_) | Err(_) => false,
         }
     }
 }
