@@ -1,7 +1,7 @@
 //! A broker that withholds, reorders and double-bills: each lie is found by the party that can find
 //! it. See `bulla_tests::world::lies`.
 
-use bulla_client::audit::{AuditReport, CheckName};
+use bulla_client::audit::{AuditReport, CheckName, CheckResult};
 use bulla_tests::world::lies::{BookLie, Found, run_lied};
 
 /// Stories looked at; some give no occasion for a lie.
@@ -31,10 +31,20 @@ fn an_honest_broker_is_found_clean_by_both() {
 
 #[test]
 fn a_withheld_request_is_found_by_the_chain_and_by_who_holds_its_receipt() {
+    let mut named = 0;
     for Found { auditor, customer } in told(BookLie::Withholds) {
-        assert!(names(&auditor, &[CheckName::ChainGap, CheckName::ChainLink]), "{auditor}");
         assert!(names(&customer, &[CheckName::OwnReceipt]), "{customer}");
+        match names(&auditor, &[CheckName::ChainGap, CheckName::ChainLink]) {
+            true => named += 1,
+            // The newest record of an epoch that still runs leaves no gap: that such a tail may be
+            // missing is what the audit says of every open epoch.
+            false => {
+                let closed = auditor.check(CheckName::EpochClosed);
+                assert!(closed.is_some_and(|c| c.result == CheckResult::Unknown), "{auditor}");
+            }
+        }
     }
+    assert!(named > 0, "no story has a record behind the one that is withheld");
 }
 
 #[test]
