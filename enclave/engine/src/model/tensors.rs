@@ -1,5 +1,5 @@
 //! The tensors of a model as files store them, taken by name into packed matrices. What is taken is
-//! gone: weights are in memory once, give or take the one being packed.
+//! gone: weights are in memory once, give or take some megabytes of the one being packed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,10 @@ use super::Quantisation;
 use super::error::LoadError;
 use super::stored::{Kernel, Stored, quantise};
 use crate::decoder::{Source, Weights};
+
+/// Packed bytes that are given back at once: few enough not to count beside the weights, many enough
+/// for the system not to be asked for every row.
+const GIVE_BACK_BYTES: usize = 4 * 1024 * 1024;
 
 /// A tensor as a file stores it.
 pub(super) struct Raw {
@@ -116,17 +120,17 @@ impl Packing {
         self,
         matrix: &mut Matrix,
         row: usize,
-        raw: &Raw,
+        stored: Stored,
         bytes: &[u8],
     ) -> Result<(), PackError> {
         match self {
             Packing::Values(Format::Q4_0) => {
-                let blocks = quantise::q4_0(&raw.stored.values(bytes));
+                let blocks = quantise::q4_0(&stored.values(bytes));
                 matrix.set_blocks(row, BlockFormat::Q4_0, &blocks)
             }
-            Packing::Values(_) => matrix.set_values(row, &raw.stored.values(bytes)),
+            Packing::Values(_) => matrix.set_values(row, &stored.values(bytes)),
             Packing::Blocks(format) => matrix.set_blocks(row, format, bytes),
-            Packing::Widened(format) => matrix.set_blocks(row, format, &raw.stored.widen(bytes)),
+            Packing::Widened(format) => matrix.set_blocks(row, format, &stored.widen(bytes)),
         }
     }
 }
@@ -178,12 +182,21 @@ fn pack(tensors: &mut [(Packing, &str, Raw)], inputs: usize) -> Result<Matrix, L
     let rows = tensors.iter().map(|(.., raw)| raw.dims[0]).sum();
     let matrix = Matrix::zeroed(packing.format(), rows, inputs);
     let mut matrix = matrix.map_err(|error| unfit(first, error))?;
-    let mut row = 0;
+    let mut first_row = 0;
     for (packing, name, raw) in tensors {
-        for bytes in raw.bytes.chunks_exact(raw.bytes.len() / raw.dims[0]) {
-            packing.set(&mut matrix, row, raw, bytes).map_err(|error| unfit(name, error))?;
-            row += 1;
+        let row_bytes = raw.bytes.len() / raw.dims[0];
+        // From the end, so that what is packed can be given back while the rest is still needed.
+        for row in (0..raw.dims[0]).rev() {
+            let start = row * row_bytes;
+            let bytes = &raw.bytes[start..start + row_bytes];
+            let packed = packing.set(&mut matrix, first_row + row, raw.stored, bytes);
+            packed.map_err(|error| unfit(name, error))?;
+            if raw.bytes.capacity() - start >= GIVE_BACK_BYTES {
+                raw.bytes.truncate(start);
+                raw.bytes.shrink_to_fit();
+            }
         }
+        first_row += raw.dims[0];
         raw.bytes = Vec::new();
     }
     Ok(matrix)
