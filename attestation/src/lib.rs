@@ -31,3 +31,4 @@ pub mod seal;
 pub mod sign;
 pub mod signature;
 pub mod tee;
+pub mod weights;

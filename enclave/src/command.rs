@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use bulla_wire::evidence::TEE_VTPM_DEV;
 
 use crate::config::{EnclaveConfig, MAX_CONFIG_BYTES};
+use crate::io::locked::{SealedModel, wait_for_key};
 use crate::io::{Ready, run, stopwatch};
 
 /// Run one enclave: attests itself, opens sealed requests, signs usage receipts.
@@ -28,7 +29,9 @@ pub async fn execute(args: EnclaveArgs, stop: watch::Receiver<bool>) -> anyhow::
     let config = read_config(&args.config)?;
     let base = args.config.parent().unwrap_or(Path::new(".")).to_owned();
     let limits = EngineLimits { cache_bytes: config.cache_mib << 20, ..EngineLimits::default() };
-    let engine = load_engine_within(&base.join(&config.model), config.quantisation, limits)?;
+    let Some(model) = open_model(&config, &base, stop.clone()).await? else { return Ok(()) };
+    let engine = load_engine_within(&model.folder, config.quantisation, limits)?;
+    model.forget()?;
     let (ready, is_ready) = oneshot::channel();
     let announced = tokio::spawn(async move {
         if let Ok(ready) = is_ready.await {
@@ -38,6 +41,45 @@ pub async fn execute(args: EnclaveArgs, stop: watch::Receiver<bool>) -> anyhow::
     run(config, base, engine, ready, stop).await?;
     announced.abort();
     Ok(())
+}
+
+/// A model's folder, and what holds it only until it is loaded.
+struct OpenModel {
+    folder: PathBuf,
+    opened: Option<PathBuf>,
+}
+
+impl OpenModel {
+    /// Removes files that were opened for loading; they stood in memory.
+    fn forget(self) -> anyhow::Result<()> {
+        match self.opened {
+            Some(folder) => std::fs::remove_dir_all(&folder)
+                .with_context(|| format!("removing {}", folder.display())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The model, opened with a released key where its files are encrypted; `None` where the enclave is
+/// asked to stop before.
+async fn open_model(
+    config: &EnclaveConfig,
+    base: &Path,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<Option<OpenModel>> {
+    let folder = base.join(&config.model);
+    if !config.sealed_weights {
+        return Ok(Some(OpenModel { folder, opened: None }));
+    }
+    let Some(key) = wait_for_key(config, base, stop).await? else { return Ok(None) };
+    let opened = base.join(&config.data).join("weights");
+    if opened.exists() {
+        std::fs::remove_dir_all(&opened)?;
+    }
+    let to = opened.clone();
+    let open = move || SealedModel::find(&folder)?.open_into(&key, &to);
+    let folder = tokio::task::spawn_blocking(open).await?.context("opening the weights")?;
+    Ok(Some(OpenModel { folder, opened: Some(opened) }))
 }
 
 /// Reads a configuration file, bounded.

@@ -36,6 +36,10 @@ pub struct EnclaveConfig {
     /// with it every receipt, says which.
     #[serde(default)]
     pub quantisation: Quantisation,
+    /// Whether the model's files are encrypted (`bulla image volume --key`): the enclave then attests
+    /// itself and waits for their key before it serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed_weights: bool,
     /// The broker's root key, 64 hex digits: only its orders are served.
     pub broker_root_key: PublicKey,
     /// The broker's log key (`name+hash+base64`, C2SP signed-note).
@@ -149,6 +153,7 @@ impl EnclaveConfig {
             data,
             model,
             quantisation: Quantisation::None,
+            sealed_weights: false,
             broker_root_key,
             log_key,
             tee: TeeChoice::default(),

@@ -46,6 +46,8 @@ pub const PATH_ORDER_KEYS: &str = "/v1/account/order-keys";
 pub const PATH_RECEIPTS: &str = "/v1/receipts";
 /// `GET` on a broker: the newest signed checkpoint.
 pub const PATH_CHECKPOINT: &str = "/v1/log/checkpoint";
+/// Where an enclave whose model is encrypted takes its key, sealed to its attested key.
+pub const PATH_WEIGHTS_KEY: &str = "/v1/weights-key";
 /// Proofs of inclusion, by the digest a leaf holds.
 pub const PATH_PROOFS: &str = "/v1/log/proof";
 /// `GET` on a broker: log tiles (C2SP tlog-tiles) below this prefix.

@@ -37,6 +37,13 @@ pub const ACCELERATOR_NONCE: &str = "bulla accelerator nonce v1";
 /// Digest of accelerators' evidence as it travels.
 pub const ACCELERATOR_EVIDENCE: &str = "bulla accelerator evidence v1";
 
+/// Salt of an encrypted model file: an HMAC under the weights' key.
+pub const WEIGHTS_SALT: &str = "bulla weights salt v1";
+/// Key of one encrypted model file.
+pub const WEIGHTS_FILE: &str = "bulla weights file v1";
+/// What a weights key is called in logs.
+pub const WEIGHTS_KEY_ID: &str = "bulla weights key id v1";
+
 /// `typ` of an order.
 pub const TYP_ORDER: &str = "application/bulla-order+cose";
 /// `typ` of a grant.

@@ -12,6 +12,7 @@ mod endorsements;
 mod events;
 mod evidence;
 mod fields;
+mod key_broker;
 mod models;
 mod policy;
 mod proxy;
@@ -33,6 +34,7 @@ pub use audit::{Audit, audit_file, items as audit_items, trust as audit_trust};
 pub use chat::Chat;
 pub use endorsements::Endorsements;
 pub use evidence::Evidence;
+pub use key_broker::KeyBrokerArgs;
 pub use models::Models;
 pub use policy::Policy;
 pub use proxy::Proxy;
@@ -98,6 +100,8 @@ pub enum ClientCommand {
     Models(Models),
     /// Serve the local OpenAI-compatible endpoint
     Proxy(Proxy),
+    /// Release the key of encrypted weights to enclaves whose evidence passes a policy
+    KeyBroker(KeyBrokerArgs),
     /// Judge the broker's log and ledger, or a bundle kept in a file
     Audit(Audit),
 }
@@ -115,6 +119,7 @@ pub async fn run(command: ClientCommand, global: GlobalArgs) -> anyhow::Result<E
         ClientCommand::Account(account) => account.run(&global).await?,
         ClientCommand::Models(models) => models.run(&global).await?,
         ClientCommand::Proxy(proxy) => proxy.run(&global).await?,
+        ClientCommand::KeyBroker(keys) => keys.run(&global).await?,
         ClientCommand::Audit(audit) => audit.run(&global).await?,
     };
     Ok(ExitCode::from(code))

@@ -7,6 +7,7 @@ pub mod client;
 pub mod collateral;
 pub mod endorsements;
 pub mod folder;
+pub mod key_broker;
 pub mod openings;
 pub mod proxy;
 pub mod published;

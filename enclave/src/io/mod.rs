@@ -2,6 +2,7 @@
 
 pub mod attester;
 mod clock;
+pub mod locked;
 mod outbox_file;
 mod run;
 mod server;

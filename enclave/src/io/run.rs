@@ -80,7 +80,7 @@ pub enum RunError {
     },
 }
 
-fn system<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> RunError {
+pub(super) fn system<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> RunError {
     let what = what.into();
     move |e| RunError::System { what, reason: e.to_string() }
 }
@@ -113,7 +113,7 @@ pub async fn run(
     }
 }
 
-fn listen(configured: &str, bound: Option<SocketAddr>) -> Result<TcpListener, RunError> {
+pub(super) fn listen(configured: &str, bound: Option<SocketAddr>) -> Result<TcpListener, RunError> {
     let address = bound.map_or_else(|| configured.to_owned(), |a| a.to_string());
     let listener =
         TcpListener::bind(&address).map_err(system(format!("listening on {address}")))?;
@@ -124,7 +124,7 @@ fn listen(configured: &str, bound: Option<SocketAddr>) -> Result<TcpListener, Ru
 /// Largest endorsement file, in bytes.
 const MAX_ENDORSEMENT_BYTES: u64 = 1 << 20;
 
-fn attester(
+pub(super) fn attester(
     config: &EnclaveConfig,
     base: &Path,
     data: &Path,
@@ -160,7 +160,7 @@ fn endorsements(config: &EnclaveConfig, base: &Path) -> Result<Vec<Vec<u8>>, Run
 }
 
 /// A generator seeded by the kernel, which in a TEE guest mixes the processor's own entropy.
-fn fresh_rng() -> Result<ChaCha20Rng, RunError> {
+pub(super) fn fresh_rng() -> Result<ChaCha20Rng, RunError> {
     let mut seed = [0u8; 32];
     SystemRandom::new()
         .fill(&mut seed)
@@ -212,7 +212,7 @@ fn boot(
     Ok(Boot { core, tls, attester, passport, outbox, clock })
 }
 
-fn facts(
+pub(super) fn facts(
     config: &EnclaveConfig,
     attester: &dyn Attester,
     tls_spki: Digest,

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 /// Longest command line the kernel keeps on x86-64, in bytes (COMMAND_LINE_SIZE).
 pub const MAX_COMMAND_LINE_BYTES: u64 = 2048;
+/// Most memory for weights, in MiB (ours; larger than any machine).
+const MAX_WEIGHTS_MIB: u64 = 1 << 24;
 /// SHA-256 in hex.
 const HASH_DIGITS: usize = 64;
 /// Longest salt dm-verity takes, in hex digits.
@@ -39,6 +41,8 @@ pub struct Settings {
     pub address: Network,
     /// The way out, where there is one.
     pub gateway: Option<Ipv4Addr>,
+    /// Memory for encrypted weights while they are opened, in MiB.
+    pub weights_mib: Option<u64>,
     /// Whether the image talks on its console and may simulate a TEE.
     pub development: bool,
 }
@@ -82,6 +86,7 @@ impl Settings {
         let mut model = None;
         let mut address = None;
         let mut gateway = None;
+        let mut weights_mib = None;
         let mut development = None;
         for word in line.split_ascii_whitespace().filter(|word| word.starts_with("bulla.")) {
             let unknown = || CommandLineError::Unknown { word: word.to_owned() };
@@ -90,6 +95,9 @@ impl Settings {
                 "bulla.model" => once(&mut model, "bulla.model", volume(value)?)?,
                 "bulla.address" => once(&mut address, "bulla.address", network(value)?)?,
                 "bulla.gateway" => once(&mut gateway, "bulla.gateway", host(value)?)?,
+                "bulla.weights_mib" => {
+                    once(&mut weights_mib, "bulla.weights_mib", mebibytes(value)?)?;
+                }
                 "bulla.development" if value == "1" => {
                     once(&mut development, "bulla.development", true)?;
                 }
@@ -101,6 +109,7 @@ impl Settings {
             model: model.ok_or(missing("bulla.model"))?,
             address: address.ok_or(missing("bulla.address"))?,
             gateway,
+            weights_mib,
             development: development.unwrap_or(false),
         })
     }
@@ -152,6 +161,13 @@ fn network(text: &str) -> Result<Network, CommandLineError> {
     Ok(Network { address, prefix_bits })
 }
 
+fn mebibytes(text: &str) -> Result<u64, CommandLineError> {
+    let expected = "1 to 16777216 (16 TiB)";
+    let wrong =
+        || CommandLineError::Value { name: "bulla.weights_mib", expected, got: text.to_owned() };
+    text.parse().ok().filter(|mib| (1..=MAX_WEIGHTS_MIB).contains(mib)).ok_or_else(wrong)
+}
+
 fn host(text: &str) -> Result<Ipv4Addr, CommandLineError> {
     let expected = "an IPv4 address";
     let wrong =
@@ -179,7 +195,13 @@ mod tests {
         assert_eq!(settings.model.salt, "00ff");
         assert_eq!(settings.address.prefix_bits, 24);
         assert_eq!(settings.gateway, Some(Ipv4Addr::new(10, 0, 2, 2)));
-        assert!(!settings.development);
+        assert!(!settings.development && settings.weights_mib.is_none());
+        let text = format!("{text} bulla.weights_mib=96");
+        assert_eq!(Settings::parse(&text).unwrap().weights_mib, Some(96));
+        for wrong in ["0", "-1", "x", "16777217"] {
+            let text = text.replace("=96", &format!("={wrong}"));
+            assert!(Settings::parse(&text).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ const SIMULATED_TEE: &str = "/etc/bulla/simulated-tee";
 /// Where the enclave looks for them.
 const SIMULATED_TEE_IN_DATA: &str = "/run/bulla/simulated-tee";
 
+/// Memory /run may take, in MiB: the outbox.
+const RUN_MIB: u64 = 64;
+
 /// Switches of the kernel that are thrown before the enclave starts.
 const SWITCHES: [(&str, &str); 10] = [
     ("kernel/core_pattern", ""),
@@ -38,16 +41,29 @@ const SWITCHES: [(&str, &str); 10] = [
 pub fn mount_kernel_trees() -> Result<(), BootError> {
     let strict = flags::PLAIN;
     let device = libc::MS_NOSUID | libc::MS_NOEXEC;
+    let run = run_options(0);
     for (kind, target, flags, data) in [
         ("proc", "/proc", strict, "hidepid=2"),
         ("sysfs", "/sys", strict, ""),
         ("devtmpfs", "/dev", device, "mode=0755"),
-        ("tmpfs", "/run", strict, "mode=0755,size=64m"),
+        ("tmpfs", "/run", strict, run.as_str()),
     ] {
         kernel::mount(kind, target, kind, flags, data)
             .map_err(system(format!("mounting {target}")))?;
     }
     Ok(())
+}
+
+/// How /run is mounted: room for the outbox, and so much more.
+fn run_options(more_mib: u64) -> String {
+    format!("mode=0755,size={}m", RUN_MIB + more_mib)
+}
+
+/// Makes room in memory for weights that are opened there.
+pub fn make_room(weights_mib: u64) -> Result<(), BootError> {
+    let how = flags::REMOUNT | flags::PLAIN;
+    kernel::mount("tmpfs", "/run", "tmpfs", how, &run_options(weights_mib))
+        .map_err(system("making room for the weights"))
 }
 
 /// The kernel's command line.

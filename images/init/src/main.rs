@@ -76,6 +76,7 @@ fn boot() -> Result<Infallible, BootError> {
     machine::mount_configfs()?;
     verity::mount_model(&settings.model)?;
     network::bring_up(settings.address, settings.gateway)?;
+    settings.weights_mib.map_or(Ok(()), machine::make_room)?;
     machine::prepare_data(settings.development)?;
     machine::harden()?;
     let status = enclave(&settings).status().map_err(system("starting the enclave"))?;

@@ -25,6 +25,10 @@ pub struct Recipe {
     pub development: bool,
     /// The model's disk, as `bulla image volume` prints it: `ROOTHASH:BLOCKS:SALT`.
     pub model: String,
+    /// Memory for encrypted weights while they are opened, in MiB: as much as the model's files have
+    /// together. The enclave's configuration then says `sealed_weights = true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_mib: Option<u64>,
     /// Address in the guest, such as `10.0.2.15/24`.
     pub address: String,
     /// The way out, where broker and enclave are in different networks.
@@ -117,6 +121,9 @@ impl Recipe {
         if let Some(gateway) = &self.gateway {
             line += &format!(" bulla.gateway={gateway}");
         }
+        if let Some(mib) = self.weights_mib {
+            line += &format!(" bulla.weights_mib={mib}");
+        }
         line
     }
 
@@ -132,6 +139,12 @@ impl Recipe {
             if got != expected {
                 return Err(RecipeError::Enclave { key, expected, got: got.to_owned() });
             }
+        }
+        let is_sealed = table.get("sealed_weights").and_then(toml::Value::as_bool).unwrap_or(false);
+        if is_sealed != self.weights_mib.is_some() {
+            let (key, expected) =
+                ("sealed_weights", "true exactly where the recipe has weights_mib");
+            return Err(RecipeError::Enclave { key, expected, got: is_sealed.to_string() });
         }
         let model = value("model");
         if model.strip_prefix(MODEL).is_none_or(|name| name.is_empty() || name.contains('/')) {
@@ -181,6 +194,13 @@ mod tests {
         assert!(matches!(asks, Err(RecipeError::Enclave { key: "tee", .. })), "{asks:?}");
         let hardware = format!("{ENCLAVE}tee = \"hardware\"\n");
         assert_eq!(production.check_enclave(&hardware), Ok(()));
+        let sealed = format!("{hardware}sealed_weights = true\n");
+        let roomy = Recipe { weights_mib: Some(9), ..production.clone() };
+        assert_eq!(roomy.check_enclave(&sealed), Ok(()));
+        assert!(roomy.command_line().contains(" bulla.weights_mib=9"));
+        assert!(
+            roomy.check_enclave(&hardware).is_err() && production.check_enclave(&sealed).is_err()
+        );
         for (key, other) in [
             ("8443", "22"),
             ("/run/bulla", "/data"),

@@ -5,12 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use bulla_attestation::weights::WeightsKey;
 use bulla_broker::Setup;
 use bulla_client::io::system::{SystemRng, now};
 use bulla_enclave::config::{EnclaveConfig, TeeChoice};
 use bulla_enclave::io::attester::SimulatedTee;
 use bulla_image::commands::{BuildArgs, Built, assemble};
 use bulla_image::description::{INITRAMFS, KERNEL};
+use bulla_image::io::encrypted::make_key;
 use bulla_image::io::tpm::SoftwareTpm;
 use bulla_image::io::{files, qemu};
 use bulla_image::recipe::{DATA, LISTEN, MODEL, Recipe};
@@ -28,6 +30,10 @@ const CACHE_MIB: u64 = 64;
 const RECIPE: &str = "recipe.toml";
 const ENCLAVE: &str = "enclave.toml";
 const SIMULATED_TEE: &str = "../enclave/simulated-tee";
+/// Memory for the demo model while it is opened.
+const WEIGHTS_MIB: u64 = 32;
+/// The weights' key, beside the image.
+const KEY: &str = "weights.key";
 const VOLUME: &str = "model.img";
 
 /// A development image, built and written.
@@ -36,6 +42,8 @@ pub struct Guest {
     pub folder: PathBuf,
     /// What was built.
     pub built: Built,
+    /// The key of its weights, where they are encrypted.
+    pub key: Option<WeightsKey>,
     /// Port of this machine that leads to the enclave.
     pub port: u16,
 }
@@ -49,19 +57,28 @@ impl Guest {
             let simulated = folders.enclave().join("simulated-tee");
             SimulatedTee::open(&simulated, now().seconds(), &mut SystemRng::new())?;
         }
-        let tree = files::write_volume(model, &folder.join(VOLUME))?;
+        let key = match args.sealed_weights {
+            true => Some(fresh_key(&folder.join(KEY))?),
+            false => None,
+        };
+        let tree = files::write_volume(model, &folder.join(VOLUME), key.as_ref())?;
         let recipe = Recipe {
             name: "bulla-development".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             development: true,
             model: tree.command_line_value(),
+            weights_mib: args.sealed_weights.then_some(WEIGHTS_MIB),
             address: ADDRESS.to_owned(),
             gateway: Some(GATEWAY.to_owned()),
             enclave: ENCLAVE.to_owned(),
             simulated_tee: (!args.measured).then(|| SIMULATED_TEE.to_owned()),
         };
         let tee = if args.measured { TeeChoice::VtpmDev } else { TeeChoice::Auto };
-        let configuration = configuration(folders, model, tee)?.to_toml()?;
+        let configuration = EnclaveConfig {
+            sealed_weights: args.sealed_weights,
+            ..configuration(folders, model, tee)?
+        };
+        let configuration = configuration.to_toml()?;
         files::write(&folder.join(ENCLAVE), configuration.as_bytes())?;
         files::write(&folder.join(RECIPE), toml::to_string(&recipe)?.as_bytes())?;
         let built = assemble(&BuildArgs {
@@ -72,7 +89,7 @@ impl Guest {
             programs: args.programs.clone(),
         })?;
         built.write(&folder)?;
-        Ok(Guest { folder, built, port: free_port()? })
+        Ok(Guest { folder, built, key, port: free_port()? })
     }
 
     /// The machine, tampered with as asked.
@@ -127,6 +144,16 @@ fn configuration(folders: &Folders, model: &Path, tee: TeeChoice) -> anyhow::Res
         setup.log_verifier().to_string(),
     );
     Ok(EnclaveConfig { listen: LISTEN.to_owned(), tee, cache_mib: CACHE_MIB, ..local })
+}
+
+/// Another key than last time.
+fn fresh_key(path: &Path) -> anyhow::Result<WeightsKey> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {}", path.display()));
+        }
+        _ => make_key(path),
+    }
 }
 
 fn free_port() -> anyhow::Result<u16> {

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
+use bulla_attestation::weights::WeightsKey;
 use bulla_client::commands::GlobalArgs;
+use bulla_client::io::key_broker::{KeyBroker, OneKey};
 use bulla_enclave::command::load_engine;
 use bulla_image::io::qemu::{self, Running};
 use bulla_image::io::tpm::SoftwareTpm;
@@ -20,6 +23,9 @@ use crate::up::folders::Folders;
 use crate::up::paper::Paper;
 use crate::up::roles::{Enclave, Home, INSTANCE, Roles, Rules};
 use crate::up::story;
+
+/// How long the machine may take to open and load its weights.
+const OPENED_WITHIN: Duration = Duration::from_secs(120);
 
 /// What is done to the machine before it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,6 +72,9 @@ pub struct RunArgs {
     /// quote (vtpm-dev), and the client holds register 9 against a signed manifest.
     #[arg(long)]
     pub measured: bool,
+    /// Encrypt the model's files; a key broker releases their key once the machine's evidence passed.
+    #[arg(long)]
+    pub sealed_weights: bool,
     /// Folder with OVMF_CODE_4M.fd and OVMF_VARS_4M.fd (Debian: ovmf).
     #[arg(long, value_name = "DIR", default_value = "/usr/share/OVMF")]
     pub firmware: PathBuf,
@@ -100,6 +109,11 @@ pub async fn execute(args: RunArgs, global: &GlobalArgs) -> anyhow::Result<ExitC
     paper.fact("first answer", format!("after {:.1} s", answered.as_secs_f64()));
     if let Some(kib) = running.resident_kib() {
         paper.fact("memory", format!("QEMU holds {} MiB", kib / 1024));
+    }
+    if let Some(key) = &guest.key {
+        release(&folders, &guest, key, rules.as_ref(), &mut paper)
+            .await
+            .with_context(|| running.console_text())?;
     }
     let enclave = Enclave {
         instance: INSTANCE.parse()?,
@@ -145,6 +159,40 @@ fn boot(
     let limit = Duration::from_secs(args.patience);
     let answered = running.wait_until_it_answers(guest.port, limit)?;
     Ok((running, answered))
+}
+
+/// The owner's part: the machine's evidence under the client's policy, and then the key.
+async fn release(
+    folders: &Folders,
+    guest: &Guest,
+    key: &WeightsKey,
+    rules: Option<&Rules>,
+    paper: &mut Paper,
+) -> anyhow::Result<()> {
+    paper.step("Release: the key broker appraises the machine, and seals the weights' key to it");
+    let (policy, roots) = match rules {
+        Some(rules) => (rules.client.clone(), rules.simulated_roots.clone()),
+        None => (folders.write_policy(true)?, vec![folders.simulated_root()]),
+    };
+    let mut anchors = TrustAnchors::none();
+    for root in &roots {
+        anchors = anchors.with(TrustAnchor::simulated("simulated", &std::fs::read(root)?)?);
+    }
+    let policy = bulla_client::io::rules::read(&policy)?;
+    let broker = KeyBroker { policy, anchors, source: OneKey(key.clone()) };
+    let url = format!("https://{}", guest.address());
+    let released = broker.release(&url).await?;
+    paper.fact("key", &released.key);
+    paper.fact("sealed to keyset", released.keyset);
+    let began = std::time::Instant::now();
+    while broker.is_waiting(&url).await.unwrap_or(true) {
+        if began.elapsed() > OPENED_WITHIN {
+            bail!("the machine did not open its weights within {} s", OPENED_WITHIN.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    paper.fact("serving", format!("after {:.1} s", began.elapsed().as_secs_f64()));
+    Ok(())
 }
 
 async fn tell(

@@ -1,11 +1,13 @@
 //! Files, bounded, with their names in every error.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use bulla_attestation::weights::{SUFFIX, WeightsKey, sealed_length};
 
+use super::encrypted::Encrypted;
 use crate::erofs::{Layout, MAX_ENTRIES, Planned};
 use crate::verity::Tree;
 
@@ -89,16 +91,28 @@ pub fn model_name(model: &Path) -> anyhow::Result<String> {
     name.map(str::to_owned).with_context(|| format!("{} has no UTF-8 name", whole.display()))
 }
 
-/// Writes a folder, under its own name, as a volume with its hash tree behind it.
-pub fn write_volume(model: &Path, volume: &Path) -> anyhow::Result<Tree> {
+/// Writes a folder, under its own name, as a volume with its hash tree behind it; every file
+/// encrypted where there is a key.
+pub fn write_volume(model: &Path, volume: &Path, key: Option<&WeightsKey>) -> anyhow::Result<Tree> {
     let name = model_name(model)?;
-    let below = |file: Planned| Planned { path: format!("{name}/{}", file.path), ..file };
+    let below = |file: Planned| match key {
+        None => Planned { path: format!("{name}/{}", file.path), ..file },
+        Some(_) => Planned {
+            path: format!("{name}/{}{SUFFIX}", file.path),
+            length: sealed_length(file.length),
+        },
+    };
     let layout = Layout::plan(regular_files(model)?.into_iter().map(below).collect())?;
     let shown = volume.display().to_string();
     let file = File::create(volume).with_context(|| format!("writing {shown}"))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     layout
-        .write(&mut out, |path| File::open(model.join(&path[name.len() + 1..])))
+        .write(&mut out, |path| -> io::Result<Box<dyn Read>> {
+            let below = &path[name.len() + 1..];
+            let Some(key) = key else { return Ok(Box::new(File::open(model.join(below))?)) };
+            let below = below.strip_suffix(SUFFIX).unwrap_or(below);
+            Ok(Box::new(Encrypted::open(&model.join(below), &format!("{name}/{below}"), key)?))
+        })
         .with_context(|| format!("packing {}", model.display()))?;
     out.flush().with_context(|| format!("writing {shown}"))?;
     let data = File::open(volume).with_context(|| format!("reading {shown}"))?;
@@ -126,7 +140,7 @@ mod tests {
         };
         let volumes = ["one", "two"].map(|name| {
             let volume = folder.path().join(format!("{name}.img"));
-            let tree = write_volume(&model(name), &volume).unwrap();
+            let tree = write_volume(&model(name), &volume, None).unwrap();
             (tree.command_line_value(), fs::read(volume).unwrap())
         });
         assert_eq!(volumes[0], volumes[1]);
@@ -136,7 +150,7 @@ mod tests {
     fn links_are_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/hostname", folder.path().join("weights")).unwrap();
-        let error = write_volume(folder.path(), &folder.path().join("out")).unwrap_err();
+        let error = write_volume(folder.path(), &folder.path().join("out"), None).unwrap_err();
         assert!(error.to_string().contains("weights"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod compiler;
+pub mod encrypted;
 pub mod files;
 pub mod qemu;
 pub mod tpm;
