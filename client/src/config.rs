@@ -11,6 +11,7 @@
 //! policy = "policy.toml"        # paths are relative to this file
 //! vendor_roots = true           # the roots of the hardware vendors, shipped with bulla
 //! simulated_roots = []          # DER files of simulated TEEs; the policy must allow them besides
+//! published_reference_values = false  # whether manifests the policy names must be in the log
 //!
 //! [spending]
 //! unit = "TOK"

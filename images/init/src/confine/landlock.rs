@@ -20,7 +20,7 @@ const TRUNCATE: u64 = 1 << 14;
 const ALL_FILES: u64 = (1 << 16) - 1;
 
 const READ: u64 = READ_FILE | READ_DIR;
-const KEEP: u64 = READ | WRITE_FILE | REMOVE_FILE | MAKE_REG | MAKE_DIR | TRUNCATE;
+const KEEP: u64 = READ | WRITE_FILE | REMOVE_FILE | REMOVE_DIR | MAKE_REG | MAKE_DIR | TRUNCATE;
 
 /// Rights over TCP.
 const BIND: u64 = 1;
