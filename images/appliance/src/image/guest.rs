@@ -150,7 +150,7 @@ fn configuration(folders: &Folders, model: &Path, tee: TeeChoice) -> anyhow::Res
 fn fresh_key(path: &Path) -> anyhow::Result<WeightsKey> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing {}", path.display()));
+            Err(error).with_context(|| format!("removing {}", path.display()))
         }
         _ => make_key(path),
     }

@@ -123,7 +123,7 @@ pub async fn execute(args: RunArgs, global: &GlobalArgs) -> anyhow::Result<ExitC
         model_name: manifest.model,
         address: guest.address(),
     };
-    let home = Home::Machine(enclave, rules);
+    let home = Home::Machine(Box::new(enclave), rules);
     tell(&folders, &model, home, &args, &mut paper).await.with_context(|| running.console_text())
 }
 

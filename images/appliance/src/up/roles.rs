@@ -38,7 +38,7 @@ pub enum Home {
     Here,
     /// In a machine of its own, which serves already; how it is judged, where that is not by what
     /// it turned out to be.
-    Machine(Enclave, Option<Rules>),
+    Machine(Box<Enclave>, Option<Rules>),
 }
 
 /// By what broker and client judge the enclave.
@@ -125,7 +125,7 @@ impl Roles {
         let (stop_enclave, enclave_stopped) = watch::channel(false);
         let (stop_rest, rest_stopped) = watch::channel(false);
         let (enclave, rules, enclave_task) = match home {
-            Home::Machine(enclave, rules) => (enclave, rules, None),
+            Home::Machine(enclave, rules) => (*enclave, rules, None),
             Home::Here => {
                 paper.step("Boot: the enclave makes its keys and asks its TEE to sign them");
                 let (enclave, task) = start_enclave(folders, model, enclave_stopped, paper).await?;
