@@ -6,7 +6,8 @@
 //!   module. [`aci`] reads reports of services that write evidence in another way; [`raw`] judges
 //!   evidence that comes without a keyset.
 //! * [`seal`]: chunked Oblivious HTTP, post-quantum; behind the feature `seal`, on by default.
-//! * [`hash`], [`sign`]: digests under domain labels; COSE_Sign1 with Ed25519.
+//! * [`hash`], [`sign`]: digests under domain labels; COSE_Sign1 with Ed25519. [`inclusion`]: COSE
+//!   Receipts of the log.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod endorsement;
 pub mod evidence;
 pub mod hash;
 pub mod hex;
+pub mod inclusion;
 pub mod input;
 pub mod keys;
 pub mod memo;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_tlog::{Frontier, Hash, SignerKey, Tree};
+use bulla_tlog::{Checkpoint, Frontier, Hash, Note, SignedCheckpoint, SignerKey, Tree};
 use bulla_wire::bundle::{
     Archived, FORMAT, Header, Inclusion, Invoice, Item, Ordered, Transfer, TransferKind,
 };
@@ -44,6 +44,39 @@ impl From<StoreError> for ExportError {
     }
 }
 
+/// The head under which a bundle's leaves stand.
+#[derive(Clone, Copy)]
+pub enum Seal<'a> {
+    /// One over all leaves, signed now: where no witnesses are named.
+    Sign(&'a SignerKey),
+    /// The one that everybody sees: later leaves are left out, nothing is signed.
+    Published(&'a SignedCheckpoint),
+}
+
+impl Seal<'_> {
+    fn origin(&self) -> String {
+        match self {
+            Seal::Sign(key) => key.verifier().name().to_owned(),
+            Seal::Published(head) => head.checkpoint().origin().to_owned(),
+        }
+    }
+
+    /// Leaves that are shown at most.
+    fn size(&self) -> u64 {
+        match self {
+            Seal::Sign(_) => u64::MAX,
+            Seal::Published(head) => head.checkpoint().size(),
+        }
+    }
+
+    fn head(&self, size: u64, root: Hash) -> Result<Vec<u8>, LogError> {
+        match self {
+            Seal::Sign(key) => Ok(sign_checkpoint(key, size, root)?.to_bytes()),
+            Seal::Published(head) => Ok(head.to_bytes()),
+        }
+    }
+}
+
 /// Writes a bundle, item by item, to `write`. `view` must show one and the same state throughout.
 pub fn export(
     view: &dyn Queries,
@@ -52,24 +85,34 @@ pub fn export(
     now: UnixSeconds,
     write: &mut dyn FnMut(&Item) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
-    let mut export = Export { view, scope, write };
-    export.header(key, now)?;
+    export_under(view, Seal::Sign(key), scope, now, write)
+}
+
+/// [`export`], under this head.
+pub fn export_under(
+    view: &dyn Queries,
+    seal: Seal<'_>,
+    scope: Scope,
+    now: UnixSeconds,
+    write: &mut dyn FnMut(&Item) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let mut export = Export { view, scope, seal, write };
+    export.header(now)?;
     export.receipts()?;
     export.evidence()?;
     export.orders()?;
     export.invoices()?;
-    for note in view.checkpoints()? {
-        export.item(Item::Checkpoint(Bytes(note)))?;
-    }
+    export.checkpoints()?;
     match scope {
-        Scope::Full => export.all_leaves(key),
-        Scope::Account(_) => export.own_leaves(key),
+        Scope::Full => export.all_leaves(),
+        Scope::Account(_) => export.own_leaves(),
     }
 }
 
 struct Export<'a> {
     view: &'a dyn Queries,
     scope: Scope,
+    seal: Seal<'a>,
     write: &'a mut dyn FnMut(&Item) -> Result<(), ExportError>,
 }
 
@@ -94,12 +137,30 @@ impl Export<'_> {
         }
     }
 
-    fn header(&mut self, key: &SignerKey, now: UnixSeconds) -> Result<(), ExportError> {
+    /// Kept ones, up to the head of the bundle.
+    fn checkpoints(&mut self) -> Result<(), ExportError> {
+        for note in self.view.checkpoints()? {
+            let size = Note::parse(&note).ok().and_then(|note| Checkpoint::parse(note.text()).ok());
+            if size.is_some_and(|kept| kept.size() <= self.seal.size()) {
+                self.item(Item::Checkpoint(Bytes(note)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves from index `from`, a page of those that are shown.
+    fn leaves(&self, from: u64) -> Result<Vec<Vec<u8>>, ExportError> {
+        let left = self.seal.size().saturating_sub(from);
+        let limit = usize::try_from(left).unwrap_or(PAGE_LEAVES).min(PAGE_LEAVES);
+        Ok(self.view.leaves(from, limit)?)
+    }
+
+    fn header(&mut self, now: UnixSeconds) -> Result<(), ExportError> {
         let account = match self.account() {
             Some(account) => self.view.order_keys(account)?.first().copied(),
             None => None,
         };
-        let origin = key.verifier().name().to_owned();
+        let origin = self.seal.origin();
         self.item(Item::Header(Header {
             format: FORMAT.to_owned(),
             created_at: now,
@@ -183,10 +244,10 @@ impl Export<'_> {
     }
 
     /// Every leaf, then the checkpoint that covers them all.
-    fn all_leaves(&mut self, key: &SignerKey) -> Result<(), ExportError> {
+    fn all_leaves(&mut self) -> Result<(), ExportError> {
         let mut tree = Frontier::new();
         loop {
-            let page = self.view.leaves(tree.size(), PAGE_LEAVES)?;
+            let page = self.leaves(tree.size())?;
             let full = page.len() == PAGE_LEAVES;
             for leaf in page {
                 tree.push(&leaf);
@@ -196,13 +257,13 @@ impl Export<'_> {
                 break;
             }
         }
-        let last = sign_checkpoint(key, tree.size(), tree.root())?;
-        self.item(Item::Checkpoint(Bytes(last.to_bytes())))
+        let last = self.seal.head(tree.size(), tree.root())?;
+        self.item(Item::Checkpoint(Bytes(last)))
     }
 
     /// The checkpoint, then the account's own leaves and those that concern everybody, each with
     /// its proof.
-    fn own_leaves(&mut self, key: &SignerKey) -> Result<(), ExportError> {
+    fn own_leaves(&mut self) -> Result<(), ExportError> {
         let mut own = BTreeSet::new();
         let mut after = 0;
         loop {
@@ -214,7 +275,7 @@ impl Export<'_> {
         let mut tree = Tree::new();
         let mut shown = Vec::new();
         loop {
-            let page = self.view.leaves(tree.size(), PAGE_LEAVES)?;
+            let page = self.leaves(tree.size())?;
             for leaf in &page {
                 let index = tree.push_hash(Hash::leaf(leaf));
                 let is_receipt = matches!(Leaf::from_slice(leaf), Ok(Leaf::Receipt { .. }));
@@ -226,8 +287,8 @@ impl Export<'_> {
                 break;
             }
         }
-        let last = sign_checkpoint(key, tree.size(), tree.root())?;
-        self.item(Item::Checkpoint(Bytes(last.to_bytes())))?;
+        let last = self.seal.head(tree.size(), tree.root())?;
+        self.item(Item::Checkpoint(Bytes(last)))?;
         for (index, leaf) in shown {
             let hashes = tree.inclusion_proof(index, tree.size()).map_err(LogError::Prove)?;
             let proof = hashes.iter().map(|hash| Digest(*hash.as_bytes())).collect();

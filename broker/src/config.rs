@@ -22,6 +22,12 @@
 //! url_variable = "BULLA_POSTGRES"   # or the environment variable that holds it
 //! ca = "postgres-ca.pem"            # whom the server's certificate must lead to; needed over TCP
 //!
+//! [log]                             # optional: heads of the log are published once cosigned
+//! quorum = 2                        # by so many of these
+//! [[log.witness]]
+//! vkey = "witness.example/w1+…"     # as `bulla witness` prints it: Ed25519 or ML-DSA-44
+//! url = "http://10.0.0.9:8139"      # where add-checkpoint is asked for; nothing sent there is secret
+//!
 //! [limits]                          # optional
 //! concurrent_requests = 1024
 //! [times]                           # optional, seconds
@@ -34,11 +40,13 @@
 use core::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use bulla_tlog::{Quorum, WitnessKey};
 use bulla_wire::ids::InstanceId;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{PullTimes, Settings};
 use crate::hold::OrderTimes;
+use crate::log::{LogRule, WitnessTimes};
 
 /// Largest configuration file, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 256 * 1024;
@@ -71,6 +79,9 @@ pub struct Config {
     /// Where the ledger is kept.
     #[serde(default)]
     pub store: StoreConfig,
+    /// Who cosigns the log.
+    #[serde(default, skip_serializing_if = "LogConfig::is_empty")]
+    pub log: LogConfig,
     /// Limits.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -127,6 +138,51 @@ pub enum StoreConfig {
         #[serde(default)]
         ca: Option<PathBuf>,
     },
+}
+
+/// Who cosigns the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// How many must cosign a head before it is published; 0 where no witness is named.
+    pub quorum: usize,
+    /// The witnesses.
+    #[serde(rename = "witness")]
+    pub witnesses: Vec<WitnessConfig>,
+}
+
+/// One witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// Its verifier key (C2SP signed-note).
+    pub vkey: String,
+    /// Its submission prefix, which is its monitoring prefix too: `http://…` or `https://…`.
+    pub url: String,
+}
+
+impl LogConfig {
+    fn is_empty(&self) -> bool {
+        *self == LogConfig::default()
+    }
+
+    /// The rule, checked.
+    fn quorum(&self) -> Result<Option<Quorum>, ConfigError> {
+        let refused = |what: String| ConfigError::Witnesses { what };
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let mut keys = Vec::new();
+        for WitnessConfig { vkey, url } in &self.witnesses {
+            if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+                return Err(refused(format!(
+                    "url must begin with http:// or https://, got {url:?}"
+                )));
+            }
+            keys.push(WitnessKey::parse(vkey).map_err(|e| refused(format!("{vkey:?}: {e}")))?);
+        }
+        Quorum::new(self.quorum, keys).map(Some).map_err(|e| refused(e.to_string()))
+    }
 }
 
 /// Limits an operator may set.
@@ -200,6 +256,12 @@ pub enum ConfigError {
     /// No URL for the database, or two.
     #[error("[store] needs url_file or url_variable, one of the two")]
     Store,
+    /// Witnesses that cannot cosign, or a quorum that cannot be met.
+    #[error("[log] {what}")]
+    Witnesses {
+        /// What is wrong.
+        what: String,
+    },
     /// A time or limit that is zero or beyond reason.
     #[error("{key} must be 1 to {most}, got {got}")]
     Range {
@@ -252,6 +314,11 @@ impl Config {
             instances: self.enclaves.iter().map(|enclave| enclave.instance.clone()).collect(),
             orders: OrderTimes { admit_seconds: admit, run_seconds: run, settle_seconds: settle },
             pulls: PullTimes::default(),
+            // Checked when the text was read.
+            log: LogRule {
+                quorum: self.log.quorum().unwrap_or_default(),
+                times: WitnessTimes::default(),
+            },
         }
     }
 
@@ -268,6 +335,7 @@ impl Config {
             return Err(ConfigError::Store);
         }
         self.check_enclaves()?;
+        self.log.quorum()?;
         let TimesConfig { admit, run, settle } = self.times;
         let concurrent = self.limits.concurrent_requests as u64;
         let ranges = [
@@ -339,6 +407,32 @@ mod tests {
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
         let misspelt = format!("{GOOD}\n[store]\nkind = \"postgress\"");
         assert!(matches!(refusal(&misspelt), ConfigError::Syntax { .. }));
+    }
+
+    #[test]
+    fn witnesses_are_named_by_key_and_address() {
+        let vkey = |n: u8| WitnessKey::new(&format!("w{n}.example"), [n; 32]).unwrap().to_string();
+        let one = |n, url| format!("[[log.witness]]\nvkey = \"{}\"\nurl = \"{url}\"\n", vkey(n));
+        let with = |quorum: usize, witnesses: &str| {
+            format!("{GOOD}\n[log]\nquorum = {quorum}\n{witnesses}")
+        };
+        let two = one(1, "http://10.0.0.9") + &one(2, "https://w2.example");
+        let config = Config::from_toml(&with(2, &two)).unwrap();
+        let quorum = config.settings().log.quorum.unwrap();
+        assert_eq!((quorum.threshold(), quorum.keys().len()), (2, 2));
+        assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+        let twins = one(1, "http://a") + &one(1, "http://b");
+        let bad = [
+            with(3, &two),
+            with(0, &two),
+            with(1, ""),
+            with(1, &twins),
+            with(1, &one(1, "ftp://a")),
+            with(1, "[[log.witness]]\nvkey = \"w\"\nurl = \"http://a\""),
+        ];
+        for bad in bad {
+            assert!(matches!(refusal(&bad), ConfigError::Witnesses { .. }), "{bad}");
+        }
     }
 
     #[test]

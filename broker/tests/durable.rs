@@ -11,7 +11,7 @@ use bulla_broker::io::workload::{Workload, hold_and_settle};
 use bulla_broker::io::writer::Writer;
 use bulla_broker::keys::BrokerKeys;
 use bulla_broker::ledger::{Command, Outcome, Queries, Rejection, StoreError};
-use bulla_broker::log::Log;
+use bulla_broker::log::{Log, LogRule};
 use bulla_wire::bundle::Transfer;
 use bulla_wire::units::{MicroUnits, UnixMillis, UnixSeconds};
 use rand_chacha::ChaCha8Rng;
@@ -57,7 +57,7 @@ fn a_stop_at_any_command_leaves_the_same_ledger_and_log() {
     let mut load = Workload::prepare(&mut steady, "node-1", 7, MicroUnits(2_000), NOW).unwrap();
     Workload::prepare(&mut open(&path), "node-1", 7, MicroUnits(2_000), NOW).unwrap();
     let keys = keys();
-    let mut log = Log::resume(keys.log(), &steady).unwrap();
+    let mut log = Log::resume(&LogRule::default(), keys.log(), &steady).unwrap();
     for command in work(&mut load) {
         let batch = [command];
         let expected = steady.execute(&batch, NOW).unwrap();
@@ -68,9 +68,11 @@ fn a_stop_at_any_command_leaves_the_same_ledger_and_log() {
         assert_eq!(again[0].is_ok(), expected[0].is_ok(), "{again:?}");
         let reopened = open(&path);
         assert_eq!(state(&reopened), state(&steady));
-        log.catch_up(keys.log(), &steady).unwrap();
-        let resumed = Log::resume(keys.log(), &reopened).unwrap();
-        assert_eq!(resumed.checkpoint().to_bytes(), log.checkpoint().to_bytes());
+        log.catch_up(&steady).unwrap();
+        log.tend(keys.log(), NOW).unwrap();
+        let resumed = Log::resume(&LogRule::default(), keys.log(), &reopened).unwrap();
+        let (one, other) = (resumed.published().unwrap(), log.published().unwrap());
+        assert_eq!(one.to_bytes(), other.to_bytes());
     }
     assert!(log.size() > 30);
 }

@@ -13,6 +13,11 @@
 //! simulated_roots = []          # DER files of simulated TEEs; the policy must allow them besides
 //! published_reference_values = false  # whether manifests the policy names must be in the log
 //!
+//! [log]                         # optional: an epoch is believed only when it is logged and witnessed
+//! quorum = 2
+//! witnesses = ["witness.example/w1+…"]   # as `bulla witness` prints them
+//! maximum_age_seconds = 3600    # the newest cosigned head may be so old
+//!
 //! [spending]
 //! unit = "TOK"
 //! default_max_tokens = 512
@@ -40,6 +45,7 @@ use bulla_wire::price::Rates;
 use bulla_wire::units::{MicroUnits, TokenCount, Unit};
 use serde::{Deserialize, Serialize};
 
+use crate::log::LogConfig;
 use crate::price::SpendingCap;
 
 /// Largest configuration file, in bytes.
@@ -55,6 +61,9 @@ pub struct ClientConfig {
     pub broker: BrokerConfig,
     /// What evidence must show.
     pub appraisal: AppraisalConfig,
+    /// Who must have witnessed the log.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log: LogConfig,
     /// What may be spent.
     #[serde(default)]
     pub spending: SpendingConfig,
@@ -169,6 +178,10 @@ pub struct ProxyConfig {
 pub struct ModelPin {
     /// Digest of the model manifest.
     pub manifest: Digest,
+}
+
+fn is_default(log: &LogConfig) -> bool {
+    *log == LogConfig::default()
 }
 
 fn default_max_tokens() -> u64 {

@@ -7,6 +7,7 @@
 //! * [`session`]: one request as a state machine; [`price`], [`request`], [`config`],
 //!   [`catalogue`], [`listing`]: what it is made of. All pure: no clock, files, network or
 //!   randomness of their own.
+//! * [`log`]: what is asked of the log before an epoch is believed. [`witness`]: a witness of logs, as a state machine.
 //! * [`endorsements`]: which endorsements evidence needs, and which vendor's service has them.
 //! * [`io`]: files, network, the local OpenAI-compatible endpoint.
 //! * [`commands`]: what people type.
@@ -29,11 +30,15 @@ pub mod io;
 #[cfg(feature = "shell")]
 pub mod listing;
 #[cfg(feature = "shell")]
+pub mod log;
+#[cfg(feature = "shell")]
 pub mod price;
 #[cfg(feature = "shell")]
 pub mod request;
 #[cfg(feature = "shell")]
 pub mod session;
+#[cfg(feature = "shell")]
+pub mod witness;
 
 #[cfg(all(test, feature = "shell"))]
 mod testing;

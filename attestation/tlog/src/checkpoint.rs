@@ -301,6 +301,14 @@ impl SignedCheckpoint {
         self.note.push_signature(signature)
     }
 
+    /// Drops every signature that carries none of these keys' names and ids.
+    pub fn keep_signatures_by(&mut self, keys: &[VerifierKey]) {
+        let known = |line: &NoteSignature| {
+            keys.iter().any(|key| line.name() == key.name() && line.key_id() == key.key_id())
+        };
+        self.note.retain_signatures(known);
+    }
+
     /// Checks that a leaf is in the log that this checkpoint states.
     ///
     /// # Errors

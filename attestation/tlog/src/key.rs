@@ -1,5 +1,5 @@
-//! Names, ids and Ed25519 keys of signed notes (C2SP signed-note, "Signatures" and
-//! "Verifier keys").
+//! Names, ids and keys of signed notes (C2SP signed-note, "Signatures" and "Verifier keys"):
+//! Ed25519 here, ML-DSA-44 in [`crate::mldsa`].
 
 use std::fmt;
 
@@ -31,6 +31,8 @@ pub(crate) enum KeyType {
     Note = 0x01,
     /// A timestamped cosignature of a checkpoint.
     Cosignature = 0x04,
+    /// A timestamped cosignature with ML-DSA-44.
+    MlDsaCosignature = 0x06,
 }
 
 /// Why a name or a key's text was refused.
@@ -52,8 +54,10 @@ pub enum KeyError {
         got: char,
     },
     /// The whole text is too long.
-    #[error("the verifier key has {got} bytes, at most {MAX_VERIFIER_KEY_BYTES} are allowed")]
+    #[error("the verifier key has {got} bytes, at most {max} are allowed")]
     TooLong {
+        /// Bytes allowed.
+        max: usize,
         /// Bytes given.
         got: usize,
     },
@@ -77,9 +81,11 @@ pub enum KeyError {
         /// The signature type found.
         got: u8,
     },
-    /// The key has not 32 bytes.
-    #[error("an ed25519 key has {KEY_BYTES} bytes, got {got}")]
+    /// The key has not as many bytes as its type has.
+    #[error("a key of this type has {expected} bytes, got {got}")]
     KeyLength {
+        /// Bytes of a key of this type.
+        expected: usize,
         /// Bytes found after the type byte.
         got: usize,
     },
@@ -109,6 +115,78 @@ pub(crate) fn check_name(name: &str) -> Result<(), KeyError> {
     }
 }
 
+/// The id of a key: the first bytes of a hash over name, type and key.
+pub(crate) fn key_id(name: &str, key_type: KeyType, key: &[u8]) -> [u8; KEY_ID_BYTES] {
+    let hash = sha256(&[name.as_bytes(), b"\n", &[key_type as u8], key]);
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    [a, b, c, d]
+}
+
+/// A verifier key's text taken apart: nothing about the key is checked yet.
+pub(crate) struct KeyText<'t> {
+    pub(crate) name: &'t str,
+    id: [u8; KEY_ID_BYTES],
+    /// The type byte as written.
+    pub(crate) key_type: u8,
+    /// The bytes after it.
+    pub(crate) key: Vec<u8>,
+}
+
+impl<'t> KeyText<'t> {
+    pub(crate) fn parse(text: &'t str, max: usize) -> Result<Self, KeyError> {
+        if text.len() > max {
+            return Err(KeyError::TooLong { max, got: text.len() });
+        }
+        // Base64 may hold plus signs of its own, so only the first two separate.
+        let parts: Vec<&str> = text.splitn(3, '+').collect();
+        let [name, id, key] = parts.as_slice() else {
+            return Err(KeyError::Parts { got: parts.len() });
+        };
+        let id: [u8; KEY_ID_BYTES] = HEXLOWER
+            .decode(id.as_bytes())
+            .ok()
+            .and_then(|id| id.try_into().ok())
+            .ok_or(KeyError::IdEncoding)?;
+        let key = strict::base64(key).ok_or(KeyError::KeyEncoding)?;
+        let (&key_type, key) =
+            key.split_first().ok_or(KeyError::KeyLength { expected: KEY_BYTES, got: 0 })?;
+        Ok(Self { name, id, key_type, key: key.to_vec() })
+    }
+
+    /// The type byte is this one.
+    pub(crate) fn check_type(&self, key_type: KeyType) -> Result<(), KeyError> {
+        let (expected, got) = (key_type as u8, self.key_type);
+        match expected == got {
+            true => Ok(()),
+            false => Err(KeyError::Type { expected, got }),
+        }
+    }
+
+    /// The id written is the one computed.
+    pub(crate) fn check_id(&self, computed: [u8; KEY_ID_BYTES]) -> Result<(), KeyError> {
+        if computed != self.id {
+            return Err(KeyError::IdMismatch {
+                expected: HEXLOWER.encode(&computed),
+                got: HEXLOWER.encode(&self.id),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Writes `name+id+key`.
+pub(crate) fn write_key(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    id: &[u8; KEY_ID_BYTES],
+    key_type: KeyType,
+    key: &[u8],
+) -> fmt::Result {
+    let mut typed = vec![key_type as u8];
+    typed.extend_from_slice(key);
+    write!(f, "{name}+{}+{}", HEXLOWER.encode(id), BASE64.encode(&typed))
+}
+
 /// An Ed25519 public key under a name, for one use.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PublicKey {
@@ -125,39 +203,21 @@ impl PublicKey {
         bytes: [u8; KEY_BYTES],
     ) -> Result<Self, KeyError> {
         check_name(name)?;
-        let hash = sha256(&[name.as_bytes(), b"\n", &[key_type as u8], &bytes]);
-        let [a, b, c, d, ..] = *hash.as_bytes();
-        Ok(Self { name: name.to_owned(), id: [a, b, c, d], key_type, bytes })
+        let id = key_id(name, key_type, &bytes);
+        Ok(Self { name: name.to_owned(), id, key_type, bytes })
     }
 
     pub(crate) fn parse(text: &str, key_type: KeyType) -> Result<Self, KeyError> {
-        if text.len() > MAX_VERIFIER_KEY_BYTES {
-            return Err(KeyError::TooLong { got: text.len() });
-        }
-        // Base64 may hold plus signs of its own, so only the first two separate.
-        let parts: Vec<&str> = text.splitn(3, '+').collect();
-        let [name, id, key] = parts.as_slice() else {
-            return Err(KeyError::Parts { got: parts.len() });
-        };
-        let id: [u8; KEY_ID_BYTES] = HEXLOWER
-            .decode(id.as_bytes())
-            .ok()
-            .and_then(|id| id.try_into().ok())
-            .ok_or(KeyError::IdEncoding)?;
-        let key = strict::base64(key).ok_or(KeyError::KeyEncoding)?;
-        let (&got, key) = key.split_first().ok_or(KeyError::KeyLength { got: 0 })?;
-        let expected = key_type as u8;
-        if got != expected {
-            return Err(KeyError::Type { expected, got });
-        }
-        let bytes = key.try_into().map_err(|_| KeyError::KeyLength { got: key.len() })?;
-        let parsed = Self::new(name, key_type, bytes)?;
-        if parsed.id != id {
-            return Err(KeyError::IdMismatch {
-                expected: HEXLOWER.encode(&parsed.id),
-                got: HEXLOWER.encode(&id),
-            });
-        }
+        Self::of_text(&KeyText::parse(text, MAX_VERIFIER_KEY_BYTES)?, key_type)
+    }
+
+    pub(crate) fn of_text(text: &KeyText<'_>, key_type: KeyType) -> Result<Self, KeyError> {
+        text.check_type(key_type)?;
+        let got = text.key.len();
+        let bytes = <[u8; KEY_BYTES]>::try_from(text.key.as_slice())
+            .map_err(|_| KeyError::KeyLength { expected: KEY_BYTES, got })?;
+        let parsed = Self::new(text.name, key_type, bytes)?;
+        text.check_id(parsed.id)?;
         Ok(parsed)
     }
 
@@ -168,10 +228,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut key = vec![self.key_type as u8];
-        key.extend_from_slice(&self.bytes);
-        let (id, key) = (HEXLOWER.encode(&self.id), BASE64.encode(&key));
-        write!(f, "{}+{id}+{key}", self.name)
+        write_key(f, &self.name, &self.id, self.key_type, &self.bytes)
     }
 }
 
@@ -189,7 +246,7 @@ impl PrivateKey {
         key_type: KeyType,
         seed: &[u8; KEY_BYTES],
     ) -> Result<Self, KeyError> {
-        let got = KeyError::KeyLength { got: seed.len() };
+        let got = KeyError::KeyLength { expected: KEY_BYTES, got: seed.len() };
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| got.clone())?;
         let bytes = pair.public_key().as_ref().try_into().map_err(|_| got)?;
         Ok(Self { seed: Zeroizing::new(*seed), public: PublicKey::new(name, key_type, bytes)? })

@@ -8,8 +8,8 @@
 //! | C2SP tlog-checkpoint | [`checkpoint`] | all of it | – |
 //! | C2SP tlog-tiles | [`tile`] | paths, tiles, entry bundles, partial tiles, proofs out of tiles | HTTP, compression, pruning |
 //! | C2SP tlog-proof | [`proof`] | all of it | witness policies other than k of n |
-//! | C2SP tlog-cosignature | [`cosignature`] | version 1, Ed25519 (type 0x04); k-of-n quorum | ML-DSA-44 (type 0x06) and subtree cosignatures |
-//! | C2SP tlog-witness | [`note::NoteSignature::parse_lines`] | the witness's answer | its requests and state |
+//! | C2SP tlog-cosignature | [`cosignature`], [`mldsa`] | Ed25519 (type 0x04), ML-DSA-44 (type 0x06); k-of-n quorum | cosignatures of subtrees |
+//! | C2SP tlog-witness | [`note::NoteSignature::parse_lines`], [`submission`] | requests and answers of add-checkpoint | sign-subtree; state and HTTP are the witness's (`bulla-client`) |
 //!
 //! # A checkpoint, as text
 //! ```text
@@ -53,9 +53,11 @@ pub mod checkpoint;
 pub mod cosignature;
 mod hash;
 pub mod key;
+pub mod mldsa;
 pub mod note;
 pub mod proof;
 mod strict;
+pub mod submission;
 pub mod tile;
 pub mod tree;
 

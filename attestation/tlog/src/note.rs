@@ -96,12 +96,12 @@ pub enum NoteVerifyError {
 }
 
 impl NoteVerifyError {
-    pub(crate) fn not_signed(key: &PublicKey) -> Self {
-        Self::NotSigned { name: key.name.clone(), key_id: HEXLOWER.encode(&key.id) }
+    pub(crate) fn not_signed(name: &str, id: [u8; KEY_ID_BYTES]) -> Self {
+        Self::NotSigned { name: name.to_owned(), key_id: HEXLOWER.encode(&id) }
     }
 
-    pub(crate) fn bad_signature(key: &PublicKey) -> Self {
-        Self::BadSignature { name: key.name.clone(), key_id: HEXLOWER.encode(&key.id) }
+    pub(crate) fn bad_signature(name: &str, id: [u8; KEY_ID_BYTES]) -> Self {
+        Self::BadSignature { name: name.to_owned(), key_id: HEXLOWER.encode(&id) }
     }
 }
 
@@ -114,8 +114,8 @@ pub struct NoteSignature {
 }
 
 impl NoteSignature {
-    pub(crate) fn by(key: &PublicKey, signature: Vec<u8>) -> Self {
-        Self { name: key.name.clone(), key_id: key.id, signature }
+    pub(crate) fn by(name: &str, key_id: [u8; KEY_ID_BYTES], signature: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), key_id, signature }
     }
 
     /// The signer's name, as claimed.
@@ -231,6 +231,10 @@ impl Note {
         Ok(())
     }
 
+    pub(crate) fn retain_signatures(&mut self, keep: impl Fn(&NoteSignature) -> bool) {
+        self.signatures.retain(keep);
+    }
+
     /// Checks the signature by this key. Where several lines carry the key's name and id,
     /// all of them must be right.
     ///
@@ -238,23 +242,28 @@ impl Note {
     /// One variant per failed check.
     pub fn verify(&self, key: &VerifierKey) -> Result<(), NoteVerifyError> {
         let mut signed = false;
-        for signature in self.by(&key.0) {
+        let PublicKey { name, id, .. } = &key.0;
+        for signature in self.by(name, *id) {
             if !key.0.accepts(self.text.as_bytes(), signature) {
-                return Err(NoteVerifyError::bad_signature(&key.0));
+                return Err(NoteVerifyError::bad_signature(name, *id));
             }
             signed = true;
         }
         if !signed {
-            return Err(NoteVerifyError::not_signed(&key.0));
+            return Err(NoteVerifyError::not_signed(name, *id));
         }
         Ok(())
     }
 
     /// The bytes of every signature that carries this key's name and id.
-    pub(crate) fn by<'a>(&'a self, key: &'a PublicKey) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn by<'a>(
+        &'a self,
+        name: &'a str,
+        key_id: [u8; KEY_ID_BYTES],
+    ) -> impl Iterator<Item = &'a [u8]> {
         self.signatures
             .iter()
-            .filter(|line| line.name == key.name && line.key_id == key.id)
+            .filter(move |line| line.name == name && line.key_id == key_id)
             .map(|line| line.signature.as_slice())
     }
 }
@@ -309,6 +318,11 @@ impl VerifierKey {
         self.0.id
     }
 
+    /// Checks a signature over bytes that are no note ([`SignerKey::sign_other`]).
+    pub fn accepts_other(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.0.accepts(message, signature)
+    }
+
     /// The 32 bytes of the Ed25519 key.
     pub fn public_key(&self) -> &[u8; KEY_BYTES] {
         &self.0.bytes
@@ -344,6 +358,12 @@ impl SignerKey {
         VerifierKey(self.0.public.clone())
     }
 
+    /// Signs bytes that are no note: 64 bytes of Ed25519. The caller vouches that they cannot be
+    /// read as the text of a note (COSE's `Sig_structure` begins with 0x84, which is no UTF-8).
+    pub fn sign_other(&self, message: &[u8]) -> Vec<u8> {
+        self.0.sign(message)
+    }
+
     /// Signs a text, which ends in a newline.
     ///
     /// # Errors
@@ -353,7 +373,8 @@ impl SignerKey {
         if !text.ends_with('\n') {
             return Err(NoteError::NoFinalNewline);
         }
-        let signature = NoteSignature::by(&self.0.public, self.0.sign(text.as_bytes()));
+        let PublicKey { name, id, .. } = &self.0.public;
+        let signature = NoteSignature::by(name, *id, self.0.sign(text.as_bytes()));
         let mut note = Note { text: text.to_owned(), signatures: Vec::new() };
         note.push_signature(signature)?;
         Ok(note)

@@ -4,7 +4,7 @@ mod common;
 
 use bulla_tlog::checkpoint::{CheckpointError, OpenError};
 use bulla_tlog::cosignature::{CosignatureError, QuorumError, WitnessError};
-use bulla_tlog::key::KeyError;
+use bulla_tlog::key::{KeyError, MAX_VERIFIER_KEY_BYTES};
 use bulla_tlog::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, NoteSignature, NoteVerifyError};
 use bulla_tlog::proof::{ProofError, ProofFormatError};
 use bulla_tlog::tree::InclusionError;
@@ -215,7 +215,7 @@ fn refuses_keys_written_otherwise() {
         (parse(ORIGIN, ""), E::NameEmpty),
         (parse("29c", "29"), E::KeyEncoding),
         (parse("AYqI", "BIqI"), E::Type { expected: 1, got: 4 }),
-        (parse("AYqI", "AYqIAAAA"), E::KeyLength { got: 35 }),
+        (parse("AYqI", "AYqIAAAA"), E::KeyLength { expected: 32, got: 35 }),
     ];
     for (got, expected) in cases {
         assert_eq!(got, Some(expected));
@@ -226,7 +226,10 @@ fn refuses_keys_written_otherwise() {
     let long = VerifierKey::new(&"n".repeat(got), [0; 32]);
     assert_eq!(long, Err(E::NameTooLong { got }));
     let got = 310;
-    assert_eq!(VerifierKey::parse(&"n".repeat(got)), Err(E::TooLong { got }));
+    assert_eq!(
+        VerifierKey::parse(&"n".repeat(got)),
+        Err(E::TooLong { max: MAX_VERIFIER_KEY_BYTES, got })
+    );
 }
 
 #[test]
@@ -380,4 +383,63 @@ fn a_note_signature_is_no_cosignature_and_the_other_way_round() {
     let unsigned =
         |got| matches!(got, Err(CosignatureError::Signature(NoteVerifyError::NotSigned { .. })));
     assert!(unsigned(got));
+}
+
+#[test]
+fn ml_dsa_cosignatures_hold_and_name_their_witness() {
+    let signer = WitnessSigner::ml_dsa_44_from_seed("witness.example/pq", &[6; 32]).unwrap();
+    let key = signer.verifier();
+    assert!(key.is_post_quantum());
+    assert_eq!(WitnessKey::parse(&key.to_string()), Ok(key.clone()));
+    let mut cosigned = checkpoint();
+    cosigned.push_signature(signer.cosign(&cosigned, TIME_S).unwrap()).unwrap();
+    assert_eq!(key.verify(&cosigned), Ok(TIME_S));
+    // As published and read again.
+    let read = SignedCheckpoint::open(&cosigned.to_bytes(), &log_key().verifier()).unwrap();
+    assert_eq!(key.verify(&read), Ok(TIME_S));
+    let mixed = Quorum::new(2, vec![key.clone(), witness(1).verifier()]).unwrap();
+    assert!(matches!(mixed.check(&read), Err(WitnessError::NotEnough { got: 1, .. })));
+    cosigned.push_signature(witness(1).cosign(&cosigned, TIME_S + 9).unwrap()).unwrap();
+    assert_eq!(mixed.time(&cosigned), Ok(TIME_S), "the second of the two, latest first");
+    // Under another name the same key says nothing: the message holds the name.
+    let bytes: [u8; 1312] = key_bytes(&key.to_string())[1..].try_into().unwrap();
+    let renamed = WitnessKey::ml_dsa_44("witness.example/other", &bytes).unwrap();
+    assert!(matches!(renamed.verify(&read), Err(CosignatureError::Signature(_))));
+    let short = WitnessKey::ml_dsa_44("w", &bytes[1..]);
+    let (expected, got) = (1312, 1311);
+    assert_eq!(short, Err(KeyError::KeyLength { expected, got }));
+}
+
+/// The key's bytes out of its text; base64 may hold plus signs, so its length tells where it starts.
+fn key_bytes(text: &str) -> Vec<u8> {
+    let encoded = &text[text.len() - 1752..];
+    data_encoding::BASE64.decode(encoded.as_bytes()).unwrap()
+}
+
+#[test]
+fn refuses_false_ml_dsa_cosignatures() {
+    let signer = WitnessSigner::ml_dsa_44_from_seed("w.example", &[6; 32]).unwrap();
+    let key = signer.verifier();
+    let line = signer.cosign(&checkpoint(), TIME_S).unwrap().to_string();
+    let encoded = line.rsplit(' ').next().unwrap();
+    let bytes = data_encoding::BASE64.decode(encoded.as_bytes()).unwrap();
+    let with = |bytes: &[u8]| {
+        let text = format!("— w.example {}\n", data_encoding::BASE64.encode(bytes));
+        let mut checkpoint = checkpoint();
+        checkpoint.push_signature(NoteSignature::parse_lines(&text).unwrap().remove(0)).unwrap();
+        key.verify(&checkpoint)
+    };
+    assert_eq!(with(&bytes), Ok(TIME_S));
+    for at in [4, 11, 12, 500, bytes.len() - 1] {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        assert!(with(&changed).is_err(), "byte {at}");
+    }
+    let (expected, got) = (2428, 2427);
+    let short = with(&bytes[..bytes.len() - 1]);
+    assert!(
+        matches!(short, Err(CosignatureError::Length { expected: e, got: g, .. }) if (e, g) == (expected, got))
+    );
+    let zero = signer.cosign(&checkpoint(), 0);
+    assert_eq!(zero, Err(CosignatureError::Timestamp { got: 0 }));
 }

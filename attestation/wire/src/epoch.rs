@@ -6,9 +6,10 @@ use crate::ids::{Digest, EpochId, InstanceId};
 use crate::units::UnixSeconds;
 
 /// Largest epoch record, in bytes.
-pub const MAX_EPOCH_RECORD_BYTES: usize = 8192;
-/// Largest checkpoint carried in an epoch-open record, in bytes.
-pub const MAX_PARENT_CHECKPOINT_BYTES: usize = 4096;
+pub const MAX_EPOCH_RECORD_BYTES: usize = MAX_PARENT_CHECKPOINT_BYTES + 4096;
+/// Largest checkpoint carried in an epoch-open record, in bytes: the log's signature and those of
+/// seven witnesses with ML-DSA-44, of some 3.3 kB each.
+pub const MAX_PARENT_CHECKPOINT_BYTES: usize = 24 * 1024;
 
 /// Largest offer, in bytes: a checkpoint and its frame.
 pub const MAX_EPOCH_OFFER_BYTES: usize = MAX_PARENT_CHECKPOINT_BYTES + 512;

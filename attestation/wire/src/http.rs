@@ -48,10 +48,16 @@ pub const PATH_RECEIPTS: &str = "/v1/receipts";
 pub const PATH_CHECKPOINT: &str = "/v1/log/checkpoint";
 /// Where an enclave whose model is encrypted takes its key, sealed to its attested key.
 pub const PATH_WEIGHTS_KEY: &str = "/v1/weights-key";
-/// Proofs of inclusion, by the digest a leaf holds.
+/// `GET` on a broker: the tlog-proof of a leaf, by the digest it holds (of a receipt, epoch record or
+/// reference values) below this prefix.
 pub const PATH_PROOFS: &str = "/v1/log/proof";
 /// `GET` on a broker: log tiles (C2SP tlog-tiles) below this prefix.
 pub const PATH_TILES: &str = "/v1/log/tile";
+/// `GET` on a broker: the COSE Receipt (RFC 9942) of the same, below this prefix.
+pub const PATH_LOG_RECEIPT: &str = "/v1/log/receipt";
+/// `GET` on a broker: the tlog-proof of the record that opened a keyset's epoch, by the keyset's
+/// digest below this prefix; the leaf is its extra data.
+pub const PATH_LOG_EPOCH: &str = "/v1/log/epoch";
 /// `GET` on a broker: an audit bundle.
 pub const PATH_AUDIT_BUNDLE: &str = "/v1/audit/bundle";
 /// `GET`: the engine's counters, OpenMetrics text.

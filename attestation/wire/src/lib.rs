@@ -26,6 +26,7 @@ pub mod evidence_bundle;
 pub mod grant;
 pub mod http;
 pub mod ids;
+pub mod inclusion;
 pub mod keyset;
 pub mod labels;
 pub mod leaf;

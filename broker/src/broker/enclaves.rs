@@ -40,6 +40,8 @@ impl Default for PullTimes {
 /// When an enclave was last asked what.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
+    /// Leaf of the keyset it serves under, once that is logged.
+    keyset_leaf: Option<u64>,
     appraise_at: UnixMillis,
     open_at: UnixMillis,
     pull_at: UnixMillis,
@@ -76,19 +78,21 @@ impl Broker {
         Some(Effect::Appraise { instance: instance.clone() })
     }
 
-    fn open_if_due(&mut self, instance: &InstanceId, now: UnixMillis) -> Option<Effect> {
+    /// Offers the published head as the parent of the epoch, once it covers the keyset.
+    pub(super) fn open_if_due(&mut self, instance: &InstanceId, now: UnixMillis) -> Option<Effect> {
         let Some(Stage::Opening(serving)) = self.catalogue.stage(instance) else {
             return None;
         };
         let keyset = serving.keyset;
         let delegation = self.delegation.as_ref()?.bytes().to_vec();
         let patience_ms = self.settings.pulls.patience_ms;
+        let parent = Bytes(self.log.published().ok()?.to_bytes());
+        let covered = self.log.published_size();
         let round = self.rounds.get_mut(instance)?;
-        if now < round.open_at {
+        if now < round.open_at || round.keyset_leaf.is_none_or(|leaf| leaf >= covered) {
             return None;
         }
         round.open_at = after(now, patience_ms);
-        let parent = Bytes(self.log.checkpoint().to_bytes());
         let offer = EpochOffer { issued_at: now.seconds(), keyset, parent };
         let offer = self.keys.grant().sign(offer).bytes().to_vec();
         Some(Effect::OpenEpoch { instance: instance.clone(), offer, delegation })
@@ -190,13 +194,14 @@ impl Broker {
         let Some(Stage::Archiving(serving)) = self.catalogue.stage(instance).cloned() else {
             return Vec::new();
         };
-        if result.is_err() {
+        let Ok(Outcome::Logged { leaf_index }) = result else {
             self.failed(instance, false, now);
             return Vec::new();
-        }
+        };
         self.catalogue.set(instance, Stage::Opening(serving));
         if let Some(round) = self.rounds.get_mut(instance) {
             round.open_at = UnixMillis(0);
+            round.keyset_leaf = Some(leaf_index);
         }
         self.open_if_due(instance, now).into_iter().collect()
     }

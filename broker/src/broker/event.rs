@@ -10,6 +10,7 @@ use crate::catalogue::Appraised;
 use crate::hold::HoldRefusal;
 use crate::ledger::batch::Results;
 use crate::ledger::{AccountNumber, Command, HoldState, Settlement};
+use crate::log::WitnessAnswer;
 use crate::project::Spender;
 
 /// One request at the door, by the shell's own number.
@@ -91,6 +92,20 @@ pub enum Event {
         /// The book.
         book: Vec<u8>,
     },
+    /// A witness showed the newest head of our log that it cosigned.
+    WitnessSeen {
+        /// Its number in the quorum.
+        witness: usize,
+        /// The signed note; `None` where it never cosigned one; what went wrong.
+        newest: Result<Option<Vec<u8>>, String>,
+    },
+    /// A witness answered to a head.
+    WitnessAnswered {
+        /// Its number in the quorum.
+        witness: usize,
+        /// What it said.
+        answer: WitnessAnswer,
+    },
     /// A batch is durable.
     Committed {
         /// The batch.
@@ -157,10 +172,28 @@ pub enum Effect {
         /// The request.
         request: RequestId,
     },
-    /// A new checkpoint over durable leaves.
+    /// A new checkpoint over durable leaves, cosigned where witnesses are named.
     PublishCheckpoint {
         /// The signed note.
         note: Vec<u8>,
+    },
+    /// Ask a witness for the newest head of our log that it cosigned; answer with
+    /// [`Event::WitnessSeen`].
+    SeeWitness {
+        /// Its number in the quorum.
+        witness: usize,
+    },
+    /// Send a witness an add-checkpoint request; answer with [`Event::WitnessAnswered`].
+    AskWitness {
+        /// Its number in the quorum.
+        witness: usize,
+        /// The request's body.
+        request: Vec<u8>,
+    },
+    /// No head is signed any more: tell the operator.
+    SigningHalted {
+        /// Why.
+        why: String,
     },
     /// Fetch an enclave's evidence and appraise it.
     Appraise {

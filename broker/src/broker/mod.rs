@@ -28,7 +28,7 @@ use crate::hold::OrderTimes;
 use crate::keys::{BrokerKeys, RENEW_SECONDS};
 use crate::ledger::batch::Results;
 use crate::ledger::{Command, Outcome, Queries, Rejection, StoreError};
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogEffect, LogError, LogRule};
 use crate::price::PriceShelf;
 use enclaves::Rounds;
 use event::{Flight, Purpose};
@@ -47,6 +47,8 @@ pub struct Settings {
     pub orders: OrderTimes,
     /// How often enclaves are looked after.
     pub pulls: PullTimes,
+    /// Who cosigns the log.
+    pub log: LogRule,
 }
 
 /// Why an event could not be handled. State in the store is as it was.
@@ -78,9 +80,15 @@ pub struct Broker {
     log: Log,
     books: PriceShelf,
     catalogue: Catalogue,
-    /// Logged and in use.
+    /// Logged, published and in use.
     delegation: Option<Signed<Delegation>>,
     delegating: bool,
+    /// Logged as this leaf, and used once a published head covers it.
+    next_delegation: Option<(u64, Signed<Delegation>)>,
+    /// Epochs opened by this leaf: their enclaves serve once a published head covers it.
+    opening: Vec<(InstanceId, u64)>,
+    /// The operator has been told why no head is signed.
+    told_halt: bool,
     expiring: bool,
     kept_at: UnixMillis,
     kept_size: u64,
@@ -101,7 +109,7 @@ impl Broker {
         view: &dyn Queries,
     ) -> Result<Broker, BrokerError> {
         let books = load_books(&keys, view)?;
-        let log = Log::resume(keys.log(), view)?;
+        let log = Log::resume(&settings.log, keys.log(), view)?;
         let instances = settings.instances.clone();
         let rounds = instances.iter().map(|name| (name.clone(), Rounds::default()));
         Ok(Broker {
@@ -109,6 +117,9 @@ impl Broker {
             books,
             delegation: None,
             delegating: false,
+            next_delegation: None,
+            opening: Vec::new(),
+            told_halt: false,
             expiring: false,
             kept_at: UnixMillis(0),
             kept_size: 0,
@@ -155,6 +166,18 @@ impl Broker {
             }
             Event::EnclaveFailed { instance, refused } => self.failed(&instance, refused, now),
             Event::PriceBookSigned { book } => effects.extend(self.price_book(&book)),
+            Event::WitnessSeen { witness, newest } => {
+                // Another broker over this ledger may have shown the witness more than we know.
+                self.log.catch_up(view)?;
+                self.log.seen(witness, newest, self.keys.log(), now);
+                effects.extend(self.tend_log(now)?);
+            }
+            Event::WitnessAnswered { witness, answer } => {
+                self.log.catch_up(view)?;
+                let done = self.log.answered(witness, answer, now);
+                effects.extend(self.log_effects(done, now));
+                effects.extend(self.tend_log(now)?);
+            }
             Event::Committed { batch, results } => {
                 effects.extend(self.committed(batch, results, view, now));
             }
@@ -206,7 +229,7 @@ impl Broker {
 
     fn tick(&mut self, view: &dyn Queries, now: UnixMillis) -> Result<Vec<Effect>, BrokerError> {
         let mut effects = Vec::new();
-        effects.extend(self.take_up_foreign(view)?);
+        effects.extend(self.take_up_foreign(view, now)?);
         effects.extend(self.renew_delegation(now.seconds()));
         if !self.expiring && view.next_expiry()?.is_some_and(|due| due <= now) {
             self.expiring = true;
@@ -219,24 +242,70 @@ impl Broker {
     }
 
     /// Takes up what a local operation on the data folder logged meanwhile.
-    fn take_up_foreign(&mut self, view: &dyn Queries) -> Result<Option<Effect>, BrokerError> {
+    fn take_up_foreign(
+        &mut self,
+        view: &dyn Queries,
+        now: UnixMillis,
+    ) -> Result<Vec<Effect>, BrokerError> {
         // The log may have grown by a commit of our own that found the foreign leaf there already,
         // so the books are looked at by themselves.
         let newest = self.books.newest().map_or(0, |book| book.version);
         if view.newest_price_book()? > newest {
             self.books = load_books(&self.keys, view)?;
         }
-        if !self.log.catch_up(self.keys.log(), view)? {
-            return Ok(None);
+        self.log.catch_up(view)?;
+        self.tend_log(now)
+    }
+
+    /// Publishes the head, or has witnesses asked.
+    fn tend_log(&mut self, now: UnixMillis) -> Result<Vec<Effect>, BrokerError> {
+        let due = self.log.tend(self.keys.log(), now)?;
+        let mut effects = self.log_effects(due, now);
+        if let Some(why) = self.log.halted()
+            && !self.told_halt
+        {
+            self.told_halt = true;
+            effects.push(Effect::SigningHalted { why: why.to_owned() });
         }
-        Ok(Some(Effect::PublishCheckpoint { note: self.log.checkpoint().to_bytes() }))
+        Ok(effects)
+    }
+
+    fn log_effects(&mut self, due: Vec<LogEffect>, now: UnixMillis) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for effect in due {
+            match effect {
+                LogEffect::See(witness) => effects.push(Effect::SeeWitness { witness }),
+                LogEffect::Ask(witness, request) => {
+                    effects.push(Effect::AskWitness { witness, request });
+                }
+                LogEffect::Publish => effects.extend(self.published(now)),
+            }
+        }
+        effects
+    }
+
+    /// A head is published: what waited for it goes on.
+    fn published(&mut self, now: UnixMillis) -> Vec<Effect> {
+        let Ok(head) = self.log.published() else { return Vec::new() };
+        let size = head.checkpoint().size();
+        let mut effects = vec![Effect::PublishCheckpoint { note: head.to_bytes() }];
+        if self.next_delegation.as_ref().is_some_and(|(leaf, _)| *leaf < size) {
+            self.delegation = self.next_delegation.take().map(|(_, delegation)| delegation);
+        }
+        for (instance, leaf) in std::mem::take(&mut self.opening) {
+            self.epoch_is_open(&instance, leaf);
+        }
+        for instance in self.catalogue.instances() {
+            effects.extend(self.open_if_due(&instance, now));
+        }
+        effects
     }
 
     fn renew_delegation(&mut self, now: UnixSeconds) -> Option<Effect> {
         let fresh = self.delegation.as_ref().is_some_and(|delegation| {
             delegation.not_after >= now.saturating_add(UnixSeconds(RENEW_SECONDS))
         });
-        if fresh || self.delegating {
+        if fresh || self.delegating || self.next_delegation.is_some() {
             return None;
         }
         self.delegating = true;
@@ -247,13 +316,13 @@ impl Broker {
     }
 
     fn keep_checkpoint(&mut self, now: UnixMillis) -> Option<Effect> {
-        let size = self.log.size();
+        let size = self.log.published_size();
         let due = now.saturating_sub(self.kept_at).0 >= KEEP_CHECKPOINT_EVERY_MS;
         if size == self.kept_size || !due {
             return None;
         }
         (self.kept_size, self.kept_at) = (size, now);
-        let note = self.log.checkpoint().to_bytes();
+        let note = self.log.published().ok()?.to_bytes();
         Some(self.commit_one(Command::KeepCheckpoint { size, note }, Purpose::Housekeeping))
     }
 
@@ -278,12 +347,9 @@ impl Broker {
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
         // The tree grows from what is durable, before anybody is told that it grew.
-        match self.log.catch_up(self.keys.log(), view) {
-            Ok(true) => {
-                let note = self.log.checkpoint().to_bytes();
-                effects.push(Effect::PublishCheckpoint { note });
-            }
-            Ok(false) => {}
+        let grown = self.log.catch_up(view).map_err(BrokerError::from);
+        match grown.and_then(|_| self.tend_log(now)) {
+            Ok(due) => effects.extend(due),
             // Durable, but not to be read back now: nobody waits for ever, and who asks again gets
             // the same answer. The next tick says what is wrong.
             Err(_) => return self.commit_failed(batch, now),
@@ -328,8 +394,14 @@ impl Broker {
             Purpose::Keyset { instance } => self.archived(&instance, result, now),
             Purpose::Delegation(delegation) => {
                 self.delegating = false;
-                if result.is_ok() {
-                    self.delegation = Some(*delegation);
+                match result {
+                    Ok(Outcome::Logged { leaf_index })
+                        if leaf_index >= self.log.published_size() =>
+                    {
+                        self.next_delegation = Some((leaf_index, *delegation));
+                    }
+                    Ok(_) => self.delegation = Some(*delegation),
+                    Err(_) => {}
                 }
                 Vec::new()
             }

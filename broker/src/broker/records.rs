@@ -187,8 +187,8 @@ impl Broker {
         let Recorded { request, opens, bytes } = record;
         match result {
             Ok(Outcome::Recorded { leaf_index, settlement, .. }) => {
-                if let (Some(instance), Some(_)) = (opens, leaf_index) {
-                    self.epoch_is_open(&instance);
+                if let (Some(instance), Some(leaf)) = (opens, leaf_index) {
+                    self.epoch_is_open(&instance, leaf);
                 }
                 request.map(|request| Effect::Settled { request, settlement }).into_iter().collect()
             }
@@ -211,7 +211,12 @@ impl Broker {
         }
     }
 
-    fn epoch_is_open(&mut self, instance: &InstanceId) {
+    /// The epoch is logged. Its enclave serves once everybody can see that.
+    pub(super) fn epoch_is_open(&mut self, instance: &InstanceId, leaf: u64) {
+        if leaf >= self.log.published_size() {
+            self.opening.push((instance.clone(), leaf));
+            return;
+        }
         if let Some(Stage::Opening(serving)) = self.catalogue.stage(instance).cloned() {
             self.catalogue.set(instance, Stage::Ready(serving));
         }

@@ -10,6 +10,7 @@ use bulla_wire::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock;
+use super::log_files::LogFilesWriter;
 use super::puller::Puller;
 use super::store::Reader;
 use super::writer::Writer;
@@ -85,13 +86,14 @@ impl Driver {
         reader: Box<dyn Reader>,
         writer: Writer,
         puller: Puller,
+        files: Option<LogFilesWriter>,
         runtime: tokio::runtime::Handle,
     ) -> std::io::Result<(Driver, std::thread::JoinHandle<()>)> {
         let (messages, inbox) = mpsc::unbounded_channel();
         let driver = Driver { messages, next_request: Arc::default() };
         // The thread holds no handle of its own, or it would never end.
         let back = driver.messages.downgrade();
-        let shell = Shell { writer, puller, runtime, back, waiting: BTreeMap::new() };
+        let shell = Shell { writer, puller, files, runtime, back, waiting: BTreeMap::new() };
         let thread = std::thread::Builder::new()
             .name("broker".to_owned())
             .spawn(move || drive(broker, &*reader, shell, inbox))?;
@@ -163,6 +165,7 @@ impl Driver {
 struct Shell {
     writer: Writer,
     puller: Puller,
+    files: Option<LogFilesWriter>,
     runtime: tokio::runtime::Handle,
     back: mpsc::WeakUnboundedSender<Message>,
     waiting: BTreeMap<RequestId, Waiting>,
@@ -236,8 +239,17 @@ impl Shell {
                     let _ = answer.send(Ok(()));
                 }
             }
-            // Served from the broker's own log: see `Driver::ask`.
-            Effect::PublishCheckpoint { .. } => {}
+            // Answers come from the broker's own log (see `Driver::ask`); files follow.
+            Effect::PublishCheckpoint { note } => {
+                if let Some(files) = &self.files {
+                    files.publish(note);
+                }
+            }
+            Effect::SeeWitness { witness } => self.spawn(|p| p.see_witness(witness)),
+            Effect::AskWitness { witness, request } => {
+                self.spawn(|p| p.ask_witness(witness, request));
+            }
+            Effect::SigningHalted { why } => tracing::error!("{why}"),
             Effect::Appraise { instance } => self.spawn(|p| p.appraise(instance)),
             Effect::OpenEpoch { instance, offer, delegation } => {
                 self.spawn(|p| p.open_epoch(instance, offer, delegation));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bulla_tlog::SignedCheckpoint;
 use bulla_wire::cbor;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -9,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::clock;
 use super::relay::Piece;
 use super::store::Place;
-use crate::audit::{ExportError, Scope, export};
+use crate::audit::{ExportError, Scope, Seal, export_under};
 use crate::keys::LogSigner;
 use crate::ledger::AccountNumber;
 
@@ -31,9 +32,10 @@ impl Exporter {
         Exporter { ledger, signer }
     }
 
-    /// Starts a bundle.
+    /// Starts a bundle; under `head`, where witnesses cosign what is published.
     pub fn start(
         &self,
+        head: Option<SignedCheckpoint>,
         full: bool,
         account: AccountNumber,
         permit: OwnedSemaphorePermit,
@@ -47,7 +49,7 @@ impl Exporter {
             },
         );
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = exporter.write(scope, &pieces)
+            if let Err(error) = exporter.write(head.as_ref(), scope, &pieces)
                 && error != ExportError::ReaderGone
             {
                 tracing::error!(%error, "audit bundle");
@@ -58,7 +60,13 @@ impl Exporter {
         answer
     }
 
-    fn write(&self, scope: Scope, pieces: &mpsc::Sender<Piece>) -> Result<(), ExportError> {
+    fn write(
+        &self,
+        head: Option<&SignedCheckpoint>,
+        scope: Scope,
+        pieces: &mpsc::Sender<Piece>,
+    ) -> Result<(), ExportError> {
+        let seal = head.map_or(Seal::Sign(&self.signer), Seal::Published);
         let store = self.ledger.open_reader()?;
         let mut buffer = Vec::with_capacity(PIECE_BYTES * 2);
         let send = |bytes: Vec<u8>| {
@@ -67,7 +75,7 @@ impl Exporter {
         let now = clock::now().seconds();
         let mut exported = Ok(());
         store.snapshot(&mut |view| {
-            exported = export(view, &self.signer, scope, now, &mut |item| {
+            exported = export_under(view, seal, scope, now, &mut |item| {
                 buffer.extend(cbor::to_vec(item));
                 match buffer.len() < PIECE_BYTES {
                     true => Ok(()),

@@ -1,22 +1,49 @@
-//! The puller: what the broker asks of enclaves by itself. Each errand ends in one event.
+//! The puller: what the broker asks of enclaves and witnesses by itself. Each errand ends in one event.
 
 use std::sync::Arc;
 
 use bulla_wire::ids::InstanceId;
 
 use super::enclave::{EnclaveError, Enclaves};
+use super::witness::Witnesses;
 use crate::broker::Event;
+use crate::log::WitnessAnswer;
 
-/// Runs errands to enclaves.
+/// Runs errands to enclaves and witnesses.
 #[derive(Clone)]
 pub struct Puller {
     enclaves: Arc<Enclaves>,
+    witnesses: Option<Arc<Witnesses>>,
 }
 
 impl Puller {
     /// Over these links.
     pub fn new(enclaves: Arc<Enclaves>) -> Puller {
-        Puller { enclaves }
+        Puller { enclaves, witnesses: None }
+    }
+
+    /// With these witnesses.
+    pub fn with_witnesses(self, witnesses: Witnesses) -> Puller {
+        Puller { witnesses: Some(Arc::new(witnesses)), ..self }
+    }
+
+    /// Asks a witness for the newest head that it cosigned.
+    pub async fn see_witness(self, witness: usize) -> Event {
+        match &self.witnesses {
+            Some(witnesses) => witnesses.see(witness).await,
+            None => Event::WitnessSeen { witness, newest: Err("no witnesses".to_owned()) },
+        }
+    }
+
+    /// Sends a witness a head.
+    pub async fn ask_witness(self, witness: usize, request: Vec<u8>) -> Event {
+        match &self.witnesses {
+            Some(witnesses) => witnesses.add_checkpoint(witness, request).await,
+            None => {
+                let answer = WitnessAnswer::Unreachable("no witnesses".to_owned());
+                Event::WitnessAnswered { witness, answer }
+            }
+        }
     }
 
     /// Fetches and appraises evidence.

@@ -17,9 +17,11 @@ use super::driver::Driver;
 use super::enclave::Enclaves;
 use super::export::Exporter;
 use super::folder::{DataFolder, FolderError, PlaceError, read};
+use super::log_files::{self, LogFiles, LogFilesError, LogFilesWriter};
 use super::puller::Puller;
 use super::server::Service;
 use super::tls::{TlsError, server_config};
+use super::witness::Witnesses;
 use super::writer::Writer;
 use crate::broker::{Broker, BrokerError, Event};
 use crate::config::Config;
@@ -54,6 +56,9 @@ pub enum RunError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The log as files.
+    #[error(transparent)]
+    LogFiles(#[from] LogFilesError),
     /// The appraisal policy or a root.
     #[error("{path:?}: {reason}")]
     Trust {
@@ -101,15 +106,25 @@ pub async fn run(
     let store = place.open()?;
     let reader = place.open_reader()?;
     let keys = folder.keys()?;
+    let log_folder = folder.file(log_files::FOLDER);
+    let files_reader = place.open_reader()?;
+    let files = LogFiles::open(&log_folder, keys.log_verifier(), &*files_reader)?;
+    let witnesses = Witnesses::new(&config.log, keys.log_verifier().name())?;
     let exporter = Exporter::new(place, keys.log_signer());
     let broker = Broker::resume(config.settings(), keys, reader.questions())?;
+    let (files, files_thread) = LogFilesWriter::start(files, files_reader)?;
+    if let Ok(head) = broker.log().published() {
+        files.publish(head.to_bytes());
+    }
     let (writer, writer_thread) = Writer::start(store, clock::now)?;
-    let puller = Puller::new(enclaves.clone());
+    let puller = Puller::new(enclaves.clone()).with_witnesses(witnesses);
     let runtime = tokio::runtime::Handle::current();
-    let (driver, driver_thread) = Driver::start(broker, reader, writer, puller, runtime)?;
+    let (driver, driver_thread) =
+        Driver::start(broker, reader, writer, puller, Some(files), runtime)?;
 
     let ticking = tokio::spawn(tick(driver.clone()));
-    let service = Service::new(driver, enclaves, exporter, config.limits.concurrent_requests);
+    let service = Service::new(driver, enclaves, exporter, config.limits.concurrent_requests)
+        .with_log_folder(log_folder);
     let handle = axum_server::Handle::new();
     let server = serve(listener, tls, service, handle.clone())?;
     tracing::info!(%address, "broker listens");
@@ -130,6 +145,7 @@ pub async fn run(
     let join = tokio::task::spawn_blocking(move || {
         let _ = driver_thread.join();
         let _ = writer_thread.join();
+        let _ = files_thread.join();
     });
     if tokio::time::timeout(DRAIN, join).await.is_err() {
         tracing::warn!("requests were still in flight when the broker stopped");

@@ -1,5 +1,8 @@
 //! The HTTP surface: routes, limits, and nothing to decide.
 
+mod log;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +33,6 @@ use super::views;
 use crate::account::{Account, CredentialError, authenticate};
 use crate::broker::Broker;
 use crate::ledger::Queries;
-use crate::log::LogError;
 
 /// Largest body of a short request (registration), in bytes.
 const MAX_SHORT_BODY_BYTES: usize = 64 * 1024;
@@ -51,6 +53,7 @@ pub struct Service {
     requests: Arc<Semaphore>,
     bundles: Arc<Semaphore>,
     questions: Arc<Semaphore>,
+    log_folder: Option<Arc<PathBuf>>,
 }
 
 type Answer = Result<Response, Refusal>;
@@ -84,7 +87,13 @@ impl Service {
             requests: Arc::new(Semaphore::new(concurrent_requests)),
             bundles: Arc::new(Semaphore::new(MAX_BUNDLES)),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            log_folder: None,
         }
+    }
+
+    /// Serves the log's tiles from this folder, where they are there already.
+    pub fn with_log_folder(self, folder: PathBuf) -> Service {
+        Service { log_folder: Some(Arc::new(folder)), ..self }
     }
 
     /// All routes.
@@ -100,10 +109,12 @@ impl Service {
             .route(PATH_ACCOUNT, get(account))
             .route(PATH_ORDER_KEYS, post(order_key))
             .route(PATH_RECEIPTS, get(receipts))
-            .route("/v1/log/key", get(log_key))
-            .route(PATH_CHECKPOINT, get(checkpoint))
-            .route(&format!("{PATH_TILES}/{{*path}}"), get(tile))
-            .route(&format!("{PATH_PROOFS}/{{digest}}"), get(proof))
+            .route("/v1/log/key", get(log::key))
+            .route(PATH_CHECKPOINT, get(log::checkpoint))
+            .route(&format!("{PATH_TILES}/{{*path}}"), get(log::tile))
+            .route(&format!("{PATH_PROOFS}/{{digest}}"), get(log::proof))
+            .route(&format!("{PATH_LOG_RECEIPT}/{{digest}}"), get(log::receipt))
+            .route(&format!("{PATH_LOG_EPOCH}/{{keyset}}"), get(log::epoch))
             .route(PATH_AUDIT_BUNDLE, get(bundle))
             .fallback(|| async { Refusal::new(Problem::NotFound, "no such path") })
             .layer(DefaultBodyLimit::max(MAX_SHORT_BODY_BYTES))
@@ -302,55 +313,6 @@ async fn receipts(
     Ok(json(&view))
 }
 
-async fn log_key(State(service): State<Service>) -> Answer {
-    let key = service.ask(|broker, _| broker.keys().log_verifier().to_string()).await?;
-    Ok(typed("text/plain; charset=utf-8", format!("{key}\n")))
-}
-
-async fn checkpoint(State(service): State<Service>) -> Answer {
-    let note = service.ask(|broker, _| broker.log().checkpoint().to_bytes()).await?;
-    Ok(typed("text/plain; charset=utf-8", note))
-}
-
-fn no_log(error: LogError) -> Refusal {
-    match error {
-        LogError::NoTile { .. } | LogError::Prove(_) => Refusal::new(Problem::NotFound, error),
-        error => Refusal::new(Problem::Internal, error),
-    }
-}
-
-async fn tile(State(service): State<Service>, Path(path): Path<String>) -> Answer {
-    let path = format!("tile/{path}");
-    let tile = service.ask(move |broker, store| broker.log().tile(&path, store)).await?;
-    let tile = tile.map_err(no_log)?;
-    // A tile of one width never changes.
-    let mut response = typed("application/octet-stream", tile);
-    let forever = header::HeaderValue::from_static("public, max-age=31536000, immutable");
-    response.headers_mut().insert(header::CACHE_CONTROL, forever);
-    Ok(response)
-}
-
-async fn proof(State(service): State<Service>, Path(digest): Path<String>) -> Answer {
-    let digest: Digest =
-        digest.parse().map_err(|error| Refusal::new(Problem::BadRequest, error))?;
-    let text = service
-        .ask(move |broker, store| {
-            let record = store.record(&digest).map_err(LogError::Store)?;
-            let index = record.and_then(|record| record.leaf_index);
-            let index = index.or_else(|| broker.log().reference_values(&digest));
-            index.map(|index| broker.log().prove(index)).transpose()
-        })
-        .await?
-        .map_err(no_log)?;
-    match text {
-        Some(text) => Ok(typed("text/plain; charset=utf-8", text)),
-        None => {
-            let message = format!("no receipt or reference values {digest} in the log (yet)");
-            Err(Refusal::new(Problem::NotFound, message))
-        }
-    }
-}
-
 #[derive(Deserialize)]
 struct BundleQuery {
     view: Option<String>,
@@ -380,6 +342,7 @@ async fn bundle(
     }
     let busy = |_| Refusal::new(Problem::Busy, "other bundles are being made: try again later");
     let permit = service.bundles.clone().try_acquire_owned().map_err(busy)?;
-    let pieces = service.exporter.start(full, account.number, permit);
+    let head = log::head_for_bundle(&service).await?;
+    let pieces = service.exporter.start(head, full, account.number, permit);
     Ok(streamed(MEDIA_CBOR_SEQ, pieces))
 }

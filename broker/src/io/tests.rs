@@ -345,7 +345,7 @@ fn start_driver(data: &std::path::Path, url: &str, tls_key: Digest) -> (Driver, 
     let (writer, _) = Writer::start(store, clock::now).unwrap();
     let runtime = tokio::runtime::Handle::current();
     let puller = Puller::new(enclaves.clone());
-    let (driver, _) = Driver::start(broker, reader, writer, puller, runtime).unwrap();
+    let (driver, _) = Driver::start(broker, reader, writer, puller, None, runtime).unwrap();
     (driver, enclaves)
 }
 

@@ -210,6 +210,8 @@ pub trait Queries {
     fn report(&self, keyset: &Digest) -> Answer<Option<Vec<u8>>>;
     /// Where an epoch stands.
     fn epoch(&self, epoch: &EpochId) -> Answer<Option<EpochState>>;
+    /// Leaf of the record that opened an epoch, once it is logged.
+    fn epoch_open_leaf(&self, epoch: &EpochId) -> Answer<Option<u64>>;
     /// A record by digest.
     fn record(&self, digest: &Digest) -> Answer<Option<StoredRecord>>;
     /// Receipts after arrival number `after`; one account's or all.

@@ -98,6 +98,9 @@ check_names! {
     CheckpointSignature "checkpoint-signature";
     /// Checkpoints come oldest first, and one size has one root.
     CheckpointOrder "checkpoint-order";
+    /// No checkpoint carries a false cosignature of a witness the policy names, and enough of them
+    /// cosigned the last one.
+    Cosignature "cosignature";
     /// The leaves lead to the root of every checkpoint: each extends the one before.
     LogConsistency "log-consistency";
     /// The last checkpoint covers every leaf, and every leaf it covers is there.
@@ -120,6 +123,9 @@ check_names! {
     EpochIdentity "epoch-identity";
     /// The checkpoint an epoch was opened on is in this log's history.
     EpochParent "epoch-parent";
+    /// Enough of the witnesses the policy names cosigned the checkpoint an epoch was opened on, not
+    /// too long before its evidence served, and its enclave's clock was not behind them.
+    EpochWitnessed "epoch-witnessed";
     /// Every epoch is closed: an open one may have a tail that nobody has seen.
     EpochClosed "epoch-closed";
     /// No record of an epoch stands before its epoch-open record.

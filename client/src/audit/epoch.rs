@@ -1,9 +1,9 @@
 //! Epochs: evidence as of its time, and the records that open and close a life of keys.
 
 use bulla_attestation::anchor::TrustAnchors;
-use bulla_attestation::appraise::{Freshness, appraise};
+use bulla_attestation::appraise::{Freshness, appraise_logged};
 use bulla_attestation::keys::AttestedKeys;
-use bulla_attestation::policy::Policy;
+use bulla_attestation::policy::{Logged, Policy};
 use bulla_attestation::sign::{Signable, verify_any};
 use bulla_wire::cose::Sign1;
 use bulla_wire::epoch::{EpochClose, EpochOpen};
@@ -60,7 +60,9 @@ fn keys_of(
         Ok(Some(nonce)) => Freshness::Nonce(nonce),
         _ => Freshness::Passport,
     };
-    let result = appraise(report, anchors, policy, freshness, at);
+    // Witnesses and ages are judged where the log is at hand: `epoch-witnessed`.
+    let logged = Logged { since: at, cosigners: policy.witnesses().keys.clone() };
+    let result = appraise_logged(report, anchors, policy, freshness, Some(&logged), at);
     result.into_keys().map(EpochKeys::from).map_err(|refused| refused.to_string())
 }
 

@@ -14,7 +14,7 @@
 //! # What an audit cannot know
 //! The ledger export is the broker's unsigned word: amounts are tied to signed receipts, but the
 //! names of packages, memos and what a purchase cost are not. Whether the log showed somebody else
-//! another tree is for witnesses to say: cosignatures are carried and not yet judged here. The
+//! another tree is for witnesses to say: their cosignatures are judged where the policy names them. The
 //! instant at which evidence was appraised is the broker's word too, bounded by the keyset's own
 //! expiry and the policy's longest keyset life. See `docs/spec/bundle.md`.
 
@@ -34,6 +34,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod witness;
 
 use bulla_attestation::anchor::TrustAnchors;
 use bulla_attestation::policy::Policy;

@@ -16,7 +16,7 @@ use bulla_wire::units::UnixSeconds;
 use super::epoch::{Appraised, Appraiser, Epoch, judge_open, peek};
 use super::price::Books;
 use super::report::{Sheet, View};
-use super::{AuditTrust, CheckName, Record};
+use super::{AuditTrust, CheckName, Record, witness};
 
 /// Who claims a root for a size of the log.
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +149,7 @@ impl<'a> Survey<'a> {
             || opened.as_ref().err().cloned().unwrap_or_default(),
         );
         let Ok(opened) = opened else { return };
+        witness::judge_cosignatures(self.sheet, &self.trust.policy, &opened);
         let (size, root) = (opened.checkpoint().size(), opened.checkpoint().root());
         let before = self.newest.as_ref().map(|newest| newest.checkpoint().clone());
         let problem = before.and_then(|old| match (old.size(), old.root()) {
@@ -238,6 +239,7 @@ impl<'a> Survey<'a> {
                 }
             }
         }
+        witness::judge_newest(self.sheet, &self.trust.policy, self.newest.as_ref());
         if self.header.is_none() {
             self.sheet.fail(CheckName::BundleFormat, Record::Bundle, "the bundle has no header");
         }
@@ -274,7 +276,8 @@ impl<'a> Survey<'a> {
         let keys = self.keys_of(&open);
         judge_open(self.sheet, bytes, &open, keys.as_ref());
         self.keyset_leaf(&open);
-        self.parent(&open, leaf);
+        let parent = self.parent(&open, leaf);
+        witness::judge_epoch(self.sheet, &self.trust.policy, &open, parent.as_ref());
         epochs.insert(
             open.epoch,
             Epoch {
@@ -324,7 +327,7 @@ impl<'a> Survey<'a> {
         );
     }
 
-    fn parent(&mut self, open: &EpochOpen, leaf: u64) {
+    fn parent(&mut self, open: &EpochOpen, leaf: u64) -> Option<SignedCheckpoint> {
         let opened = match open.parent.0.len() {
             got if got > MAX_PARENT_CHECKPOINT_BYTES => {
                 Err(format!("{got} bytes, at most {MAX_PARENT_CHECKPOINT_BYTES} are allowed"))
@@ -339,10 +342,10 @@ impl<'a> Survey<'a> {
         self.sheet.judge(CheckName::EpochParent, parent.is_ok(), record, || {
             format!("parent checkpoint: {}", parent.as_ref().err().cloned().unwrap_or_default())
         });
-        if let Ok(parent) = parent {
-            let (size, root) = (parent.checkpoint().size(), parent.checkpoint().root());
-            self.claims.entry(size).or_default().push((root, Claimant::Parent(open.epoch)));
-        }
+        let parent = parent.ok()?;
+        let (size, root) = (parent.checkpoint().size(), parent.checkpoint().root());
+        self.claims.entry(size).or_default().push((root, Claimant::Parent(open.epoch)));
+        Some(parent)
     }
 }
 

@@ -21,6 +21,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ pub use proxy::Proxy;
 pub use receipts::{Receipts, find as find_receipt, kept as kept_receipts};
 pub use show::amount;
 pub use verify::Verify;
+pub use witness::Witness;
 
 use crate::io::client::Client;
 
@@ -104,6 +106,8 @@ pub enum ClientCommand {
     KeyBroker(KeyBrokerArgs),
     /// Judge the broker's log and ledger, or a bundle kept in a file
     Audit(Audit),
+    /// Witness logs: cosign their checkpoints, keep and show proofs of forks
+    Witness(Witness),
 }
 
 /// Runs a command. The exit code says what was found; an error, that it could not be done.
@@ -121,6 +125,7 @@ pub async fn run(command: ClientCommand, global: GlobalArgs) -> anyhow::Result<E
         ClientCommand::Proxy(proxy) => proxy.run(&global).await?,
         ClientCommand::KeyBroker(keys) => keys.run(&global).await?,
         ClientCommand::Audit(audit) => audit.run(&global).await?,
+        ClientCommand::Witness(witness) => witness.run(&global).await?,
     };
     Ok(ExitCode::from(code))
 }

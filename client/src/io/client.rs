@@ -24,6 +24,7 @@ use super::tls::ServerIdentity;
 use super::transport::{Transport, TransportError};
 use crate::catalogue::CatalogueError;
 use crate::config::{AppraisalConfig, BrokerConfig, ClientConfig};
+use crate::log::{LogRule, RuleError};
 use crate::price::{self, PriceError};
 use crate::request::{ChatRequest, RequestError};
 use crate::session::{Limits, Payer, Plan};
@@ -39,6 +40,9 @@ pub enum OpenError {
     /// A file is missing or wrong.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// Witnesses that cannot be asked for.
+    #[error(transparent)]
+    Log(#[from] RuleError),
     /// The appraisal policy, or a file it names, does not hold.
     #[error(transparent)]
     Rules(#[from] RulesError),
@@ -119,9 +123,10 @@ impl Client {
         };
         let policy = policy(&config.appraisal.policy)?;
         let anchors = anchors(&config.appraisal)?;
+        let log = LogRule::of(&config.log, config.broker.log_key.as_deref(), &policy)?;
         let transport = transport(&config.broker, Some(credential))?;
         let records = Records::at(folder.file("receipts.jsonl"));
-        let mut collateral = Collateral::new(policy, anchors, config.broker.root_key);
+        let mut collateral = Collateral::new(policy, anchors, config.broker.root_key).with_log(log);
         if config.appraisal.published_reference_values {
             let key = config.broker.log_key.as_deref().unwrap_or_default();
             collateral = collateral.with_published_manifests(VerifierKey::parse(key)?);

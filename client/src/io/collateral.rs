@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bulla_attestation::anchor::TrustAnchors;
-use bulla_attestation::appraise::{Freshness, appraise};
+use bulla_attestation::appraise::{Freshness, appraise_logged};
 use bulla_attestation::keys::AttestedKeys;
-use bulla_attestation::policy::Policy;
+use bulla_attestation::policy::{Logged, Policy};
 use bulla_attestation::result::{AttestationResult, Refused};
 use bulla_attestation::sign::Signed;
 use bulla_tlog::VerifierKey;
@@ -20,9 +20,11 @@ use tokio::sync::Mutex;
 
 use super::broker::{Broker, BrokerError};
 use super::folder::{Folder, FolderError};
+use super::log::{LogError, logged};
 use super::published::{Published, PublishedError};
 use super::system::now;
 use crate::catalogue::Catalogue;
+use crate::log::LogRule;
 use crate::price::{self, PriceError};
 
 /// How long an enclave list is used, in milliseconds.
@@ -56,6 +58,9 @@ pub enum AppraisalError {
     /// A manifest it rests on is not published.
     #[error(transparent)]
     Published(#[from] PublishedError),
+    /// The log does not show its epoch as it must.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// It was refused. Carries the whole verdict.
     #[error("{why}")]
     Refused {
@@ -105,6 +110,7 @@ pub struct Collateral {
     anchors: TrustAnchors,
     root_key: PublicKey,
     published: Option<Published>,
+    log: Option<LogRule>,
     appraisals: Mutex<HashMap<InstanceId, Arc<Mutex<Option<Appraised>>>>>,
     catalogue: Mutex<Option<Kept<Arc<Catalogue>>>>,
     book: Mutex<BookSlot>,
@@ -126,6 +132,7 @@ impl Collateral {
             anchors,
             root_key,
             published: None,
+            log: None,
             appraisals: Mutex::default(),
             catalogue: Mutex::default(),
             book: Mutex::default(),
@@ -136,6 +143,11 @@ impl Collateral {
     pub fn with_published_manifests(mut self, log_key: VerifierKey) -> Collateral {
         self.published = Some(Published::new(log_key));
         self
+    }
+
+    /// The same, that believes an epoch only as this rule says.
+    pub fn with_log(self, log: Option<LogRule>) -> Collateral {
+        Collateral { log, ..self }
     }
 
     /// The policy in force.
@@ -186,7 +198,14 @@ impl Collateral {
         }
         let asked_at = now();
         let bytes = broker.attestation(instance, &nonce).await?;
-        let appraisal = self.judge(&bytes, Freshness::Nonce(nonce))?;
+        let log = match &self.log {
+            Some(rule) => {
+                let report = AttestationReport::from_json(&bytes)?;
+                Some(logged(broker, folder, rule, &report.attestation.workload_keyset).await?)
+            }
+            None => None,
+        };
+        let appraisal = self.judge(&bytes, Freshness::Nonce(nonce), log.as_ref())?;
         if let Some(published) = &self.published {
             published.require(broker, &appraisal.result.policy().manifests).await?;
         }
@@ -198,11 +217,17 @@ impl Collateral {
         Ok(appraisal)
     }
 
-    /// Appraises a report under the policy in force.
-    pub fn judge(&self, report: &[u8], freshness: Freshness) -> Result<Appraisal, AppraisalError> {
+    /// Appraises a report under the policy in force, with what the log says of its epoch.
+    fn judge(
+        &self,
+        report: &[u8],
+        freshness: Freshness,
+        log: Option<&Logged>,
+    ) -> Result<Appraisal, AppraisalError> {
         let report = AttestationReport::from_json(report)?;
         let (policy, anchors) = (&self.policy, &self.anchors);
-        let result = appraise(&report, anchors, policy, freshness, now().seconds());
+        let at = now().seconds();
+        let result = appraise_logged(&report, anchors, policy, freshness, log, at);
         match result.clone().into_keys() {
             Ok(keys) => Ok(Appraisal { result: Arc::new(result), keys: Arc::new(keys) }),
             Err(why) => {

@@ -212,7 +212,16 @@ impl Folder {
 
     /// A small secret text file, refused when others can read it.
     fn secret(&self, path: &Path) -> Result<Zeroizing<String>, FolderError> {
-        let bytes = Zeroizing::new(read_limited(path, 4096)?);
+        self.secret_text(path, 4096)
+    }
+
+    /// A secret text file of at most `max_bytes`, refused when others can read it.
+    pub(crate) fn secret_text(
+        &self,
+        path: &Path,
+        max_bytes: usize,
+    ) -> Result<Zeroizing<String>, FolderError> {
+        let bytes = Zeroizing::new(read_limited(path, max_bytes)?);
         check_private(path)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| FolderError::Content {
             path: path.to_owned(),

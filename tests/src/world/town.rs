@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bulla_attestation::appraise::{Freshness, appraise};
 use bulla_attestation::keys::AttestedKeys;
+use bulla_attestation::policy::Policy;
 use bulla_attestation::result::Refused;
 use bulla_attestation::seal::Padding;
 use bulla_attestation::sign::{Signed, SigningKey, verify};
-use bulla_broker::audit::{Scope, export};
+use bulla_broker::audit::{Scope, Seal, export, export_under};
 use bulla_broker::broker::{Broker, Effect, Event, RequestId, Settings};
 use bulla_broker::catalogue::{Appraised, ServedModel};
 use bulla_broker::io::store::{SqliteStore, Store};
@@ -16,15 +17,17 @@ use bulla_broker::keys::BrokerKeys;
 use bulla_broker::ledger::{
     AccountNumber, Command, IssuePackage, Outcome, Queries, Settlement, StoredHold, Totals,
 };
+use bulla_broker::log::{Log, LogRule, WitnessAnswer};
 use bulla_broker::price::{PricedModel, SourceBook, sign_book};
 use bulla_client::audit::{AuditReport, AuditTrust, audit_bytes};
 use bulla_client::price::{SpendingCap, ceilings, choose, read_book};
 use bulla_client::request::ChatRequest;
 use bulla_client::session::{Effect as Wish, Event as Fact, StreamId};
 use bulla_client::session::{Limits, Payer, Piece, Plan, Session, Settled};
+use bulla_client::witness::{ForkProof, Refusal, State, Verdict, Witness, hash_of};
 use bulla_enclave::{ConnId, Event as EnclaveEvent};
 use bulla_engine::ScriptedEngine;
-use bulla_tlog::{Hash, TlogProof};
+use bulla_tlog::{Hash, Quorum, TlogProof, WitnessKey, WitnessSigner};
 use bulla_wire::cbor;
 use bulla_wire::evidence::AttestationReport;
 use bulla_wire::grant::Grant;
@@ -70,6 +73,72 @@ pub struct Town {
     asked: Option<ConnId>,
     rng: ChaCha20Rng,
     effects: Vec<Effect>,
+    /// Who cosigns the log; one that is away does not answer.
+    pub witnesses: Vec<Observer>,
+}
+
+/// A witness at work.
+pub struct Observer {
+    /// The shipped state machine.
+    pub witness: Witness,
+    /// Whether it answers.
+    pub is_here: bool,
+    /// Forks it was shown.
+    pub forks: Vec<ForkProof>,
+    /// Its own clock.
+    pub clock: UnixSeconds,
+}
+
+impl Observer {
+    /// A new one.
+    pub fn new(number: u8) -> Observer {
+        let name = format!("witness-{number}.test");
+        let signer = match number {
+            2 => WitnessSigner::ml_dsa_44_from_seed(&name, &[number + 40; 32]),
+            _ => WitnessSigner::from_seed(&name, &[number + 40; 32]),
+        };
+        let signers = vec![signer.expect("a good name")];
+        let logs = vec![log_signer().verifier()];
+        let witness = Witness::new(signers, logs, State::default());
+        Observer { witness, is_here: true, forks: Vec::new(), clock: now().seconds() }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> WitnessKey {
+        self.witness.keys().remove(0)
+    }
+
+    /// What it saw last of the log.
+    pub fn newest(&self) -> Result<Option<Vec<u8>>, String> {
+        match self.is_here {
+            true => {
+                Ok(self.witness.newest(&hash_of(LOG_ORIGIN)).map(|note| note.as_bytes().to_vec()))
+            }
+            false => Err("away".to_owned()),
+        }
+    }
+
+    /// One request, as its HTTP shell answers it.
+    pub fn add_checkpoint(&mut self, request: &[u8]) -> WitnessAnswer {
+        if !self.is_here {
+            return WitnessAnswer::Unreachable("away".to_owned());
+        }
+        match self.witness.judge(request, self.clock) {
+            Verdict::Cosign(accepted) => {
+                self.witness.apply(&accepted);
+                WitnessAnswer::Cosigned(accepted.answer().to_owned())
+            }
+            Verdict::Refuse(Refusal::Conflict { size }, proof) => {
+                self.forks.extend(proof.map(|proof| *proof));
+                WitnessAnswer::Conflict(size)
+            }
+            Verdict::Refuse(refusal, proof) => {
+                self.forks.extend(proof.map(|proof| *proof));
+                let (status, message) = (refusal.status(), refusal.to_string());
+                WitnessAnswer::Refused { status, message }
+            }
+        }
+    }
 }
 
 fn now() -> UnixMillis {
@@ -88,6 +157,13 @@ pub fn shows(bytes: &[u8], text: &str) -> bool {
 impl Town {
     /// A broker with a price book, a customer with a package, an enclave not yet known to anybody.
     pub fn found() -> Town {
+        Town::found_with(0, Vec::new())
+    }
+
+    /// The same, with witnesses of whom so many must cosign.
+    pub fn found_with(quorum: usize, witnesses: Vec<Observer>) -> Town {
+        let keys: Vec<WitnessKey> = witnesses.iter().map(Observer::key).collect();
+        let log = LogRule { quorum: Quorum::new(quorum, keys).ok(), ..LogRule::default() };
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let root = SigningKey::from_seed(ROOT_SEED);
         let engine = ScriptedEngine::new(MODEL, 1);
@@ -95,12 +171,22 @@ impl Town {
         let mut store = SqliteStore::in_memory().expect("a ledger in memory");
         let account = open_account(&mut store);
         let keys = BrokerKeys::new(ROOT_SEED, &[3; 32], LOG_ORIGIN, &mut rng).expect("good keys");
-        let settings = Settings { instances: vec![instance()], ..Settings::default() };
+        let settings = Settings { instances: vec![instance()], log, ..Settings::default() };
         let broker = Broker::resume(settings, keys, &store).expect("a first start");
         let order_key = Arc::new(SigningKey::generate(&mut rng));
         let (session, asked, effects) = (None, None, Vec::new());
-        let mut town =
-            Town { rig, broker, store, order_key, account, session, asked, rng, effects };
+        let mut town = Town {
+            rig,
+            broker,
+            store,
+            order_key,
+            account,
+            session,
+            asked,
+            rng,
+            effects,
+            witnesses,
+        };
         town.sign_prices(&root);
         town.register();
         town
@@ -133,6 +219,14 @@ impl Town {
                     Effect::Commit { batch, commands } => {
                         let results = self.store.execute(&commands, now()).expect("in memory");
                         events.push(Event::Committed { batch, results });
+                    }
+                    Effect::SeeWitness { witness } => {
+                        let newest = self.witnesses[witness].newest();
+                        events.push(Event::WitnessSeen { witness, newest });
+                    }
+                    Effect::AskWitness { witness, request } => {
+                        let answer = self.witnesses[witness].add_checkpoint(&request);
+                        events.push(Event::WitnessAnswered { witness, answer });
                     }
                     other => self.effects.push(other),
                 }
@@ -344,7 +438,7 @@ impl Town {
         let record = self.store.record(receipt).expect("in memory").expect("taken in");
         let index = record.leaf_index.expect("its turn has come");
         let leaf = self.store.leaves(index, 1).expect("in memory").remove(0);
-        (leaf, self.broker.log().prove(index).expect("a leaf of this log"))
+        (leaf, self.broker.log().prove(index, &[]).expect("a leaf of this log"))
     }
 
     /// As anybody can check it who knows the log's key.
@@ -363,6 +457,92 @@ impl Town {
         self.happen(Event::RecordReceived { request: None, record });
     }
 
+    /// Time passes at the broker: its shell would tick.
+    pub fn tick(&mut self, at: UnixMillis) {
+        let effects = self.broker.handle(Event::Tick, &self.store, at).expect("a whole ledger");
+        for effect in effects {
+            match effect {
+                Effect::SeeWitness { witness } => {
+                    let newest = self.witnesses[witness].newest();
+                    self.happen(Event::WitnessSeen { witness, newest });
+                }
+                Effect::AskWitness { witness, request } => {
+                    let answer = self.witnesses[witness].add_checkpoint(&request);
+                    self.happen(Event::WitnessAnswered { witness, answer });
+                }
+                other => self.effects.push(other),
+            }
+        }
+    }
+
+    /// The ledger is gone; a copy from before is put in its place, and the broker starts again.
+    pub fn restore(&mut self, leaves: usize) {
+        let kept = self.store.leaves(0, leaves).expect("in memory");
+        let mut store = SqliteStore::in_memory().expect("a ledger in memory");
+        let again: Vec<Command> = kept.into_iter().map(|leaf| Command::LogLeaf { leaf }).collect();
+        store.execute(&again, now()).expect("in memory");
+        self.store = store;
+        self.restart();
+    }
+
+    /// Two histories: what the log holds from here on is another.
+    pub fn forge(&mut self, leaf: &[u8]) {
+        let forged = Command::LogLeaf { leaf: leaf.to_vec() };
+        self.store.execute(&[forged], now()).expect("in memory");
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        let keys = BrokerKeys::new(ROOT_SEED, &[3; 32], LOG_ORIGIN, &mut self.rng);
+        let witnesses = self.witnesses.iter().map(Observer::key).collect();
+        let log = LogRule { quorum: Quorum::new(2, witnesses).ok(), ..LogRule::default() };
+        let settings = Settings { instances: vec![instance()], log, ..Settings::default() };
+        let broker = Broker::resume(settings, keys.expect("good keys"), &self.store);
+        self.broker = broker.expect("a start");
+        self.effects.clear();
+    }
+
+    /// Hash of a leaf as the ledger holds it.
+    pub fn leaf_hash(&self, index: u64) -> Hash {
+        Hash::leaf(&self.store.leaves(index, 1).expect("in memory").remove(0))
+    }
+
+    /// The broker's log.
+    pub fn log(&self) -> &Log {
+        self.broker.log()
+    }
+
+    /// What the broker wants done and the story has not done yet.
+    pub fn wishes(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    /// The proof of the epoch, as the broker serves it.
+    pub fn epoch_proof(&self) -> Option<String> {
+        let epoch = bulla_wire::ids::EpochId::of_keyset(&self.keyset());
+        let index = self.store.epoch_open_leaf(&epoch).expect("in memory")?;
+        let leaf = self.store.leaves(index, 1).expect("in memory").remove(0);
+        self.broker.log().prove(index, &leaf).ok()
+    }
+
+    /// Everything a stranger needs, under the head that everybody sees.
+    pub fn export_published(&self) -> Vec<u8> {
+        let head = self.broker.log().published().expect("a witnessed head");
+        let mut bundle = Vec::new();
+        export_under(
+            &self.store,
+            Seal::Published(head),
+            Scope::Full,
+            now().seconds(),
+            &mut |item| {
+                bundle.extend(cbor::to_vec(item));
+                Ok(())
+            },
+        )
+        .expect("a whole ledger");
+        bundle
+    }
+
     /// Step 13: everything a stranger needs, in one file.
     pub fn export(&self) -> Vec<u8> {
         let mut bundle = Vec::new();
@@ -377,11 +557,16 @@ impl Town {
 
     /// The verdict, by keys the auditor knew before.
     pub fn audit(&self, bundle: &[u8]) -> AuditReport {
+        self.audit_under(bundle, chip::policy("development"))
+    }
+
+    /// The same, under another policy.
+    pub fn audit_under(&self, bundle: &[u8], policy: Policy) -> AuditReport {
         let trust = AuditTrust {
             log_keys: vec![log_signer().verifier()],
             broker_root: SigningKey::from_seed(ROOT_SEED).public(),
             anchors: chip::anchors(),
-            policy: chip::policy("development"),
+            policy,
         };
         audit_bytes(bundle, &trust)
     }

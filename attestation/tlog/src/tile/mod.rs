@@ -6,11 +6,13 @@
 //! width stands in its path.
 
 mod bundle;
+mod edge;
 mod read;
 
 use std::fmt;
 
 pub use bundle::{BundleError, MAX_ENTRY_BYTES, decode_bundle, encode_bundle};
+pub use edge::{EdgeError, TileEdge, WrittenTile};
 pub use read::{TileReadError, TileReader, TiledTree};
 
 use crate::hash::{HASH_BYTES, Hash};

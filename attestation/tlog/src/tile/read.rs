@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::edge::fold;
 use super::{TILE_HEIGHT, TILE_WIDTH, TileId, TileLevel, parse_tile};
 use crate::hash::Hash;
 use crate::tree::{
@@ -156,16 +157,5 @@ impl<R: TileReader> NodeSource for TiledTree<R> {
         let run = start as usize..(start + run) as usize;
         let hashes = self.tile(id)?.get(run).ok_or(beyond)?;
         Ok(fold(hashes))
-    }
-}
-
-/// The hash over a run of 2^h hashes.
-fn fold(hashes: &[Hash]) -> Hash {
-    match hashes {
-        [hash] => *hash,
-        _ => {
-            let (left, right) = hashes.split_at(hashes.len() / 2);
-            Hash::node(&fold(left), &fold(right))
-        }
     }
 }

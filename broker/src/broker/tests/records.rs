@@ -162,7 +162,7 @@ fn an_enclave_that_signs_two_records_for_one_place_serves_no_more() {
 #[test]
 fn an_epoch_with_a_stale_or_foreign_parent_is_not_opened() {
     let mut town = Town::open(100);
-    let good = town.broker.log().checkpoint().to_bytes();
+    let good = town.broker.log().published().unwrap().to_bytes();
     town.crash();
     town.happen(Event::Tick);
     let other = Digest([0x33; 32]);

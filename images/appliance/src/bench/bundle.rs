@@ -71,6 +71,13 @@ pub fn write(
     Ok(trust)
 }
 
+/// Size of a bundle of so many receipts, in bytes.
+pub fn size_bytes(scene: &Scene, receipts: u64) -> anyhow::Result<usize> {
+    let mut bundle = Vec::new();
+    write(scene, receipts, &mut bundle, &mut |_| ())?;
+    Ok(bundle.len())
+}
+
 /// Keeps the books that the audit will read.
 struct Clerk<'w> {
     out: &'w mut dyn Write,

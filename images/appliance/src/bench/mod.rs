@@ -8,6 +8,7 @@ mod engine;
 mod folder;
 mod goals;
 mod ledger;
+mod log;
 mod markdown;
 mod path;
 mod records;
@@ -58,6 +59,7 @@ enum Part {
     Engine(engine::EngineArgs),
     Ledger(goals::LedgerArgs),
     Calibrate(engine::CalibrateArgs),
+    Log(log::LogArgs),
 }
 
 /// What can be measured.
@@ -116,6 +118,11 @@ pub async fn execute(args: BenchArgs, global: &GlobalArgs) -> anyhow::Result<Exi
             let calibrate = move || engine::calibrate(args, &folder, &global);
             tokio::task::spawn_blocking(calibrate).await??;
             return Ok(ExitCode::SUCCESS);
+        }
+        Some(Part::Log(args)) => {
+            let (folder, json) = (folder::prepare(&global.data)?, global.json);
+            let measured = move || log::execute(&args, &folder, json);
+            return tokio::task::spawn_blocking(measured).await?;
         }
         None => {}
     }

@@ -140,6 +140,7 @@ impl Roles {
         let priced = PricedModel { name: enclave.model_name.clone(), manifest: enclave.model };
         set_up(folders, &[priced])?;
         let broker_config = BrokerConfig {
+            log: Default::default(),
             data: folders.broker(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             policy: rules.broker,
@@ -161,6 +162,7 @@ impl Roles {
             false => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         };
         let config = ClientConfig {
+            log: Default::default(),
             broker: ClientBroker {
                 url: format!("https://{}", broker.address),
                 spki_sha256: Some(broker.spki_sha256),

@@ -153,7 +153,7 @@ impl BrokerHost {
         let store = SqliteStore::in_memory().expect("a ledger in memory");
         let instances = (0..destiny.enclaves).map(instance).collect();
         let orders = TIMES[usize::from(destiny.is_hurried)];
-        let settings = Settings { instances, orders, pulls: PULLS };
+        let settings = Settings { instances, orders, pulls: PULLS, log: Default::default() };
         let core = Broker::resume(settings.clone(), keys(street), &store).expect("a first start");
         let mut host = BrokerHost {
             store,
@@ -300,6 +300,9 @@ impl BrokerHost {
             Effect::Settled { request, settlement } => self.settled(street, request, settlement),
             Effect::Done { .. } => {}
             Effect::PublishCheckpoint { note } => self.publish(street, note),
+            // No witnesses are named here: `tests/witnessed.rs` has them.
+            Effect::SeeWitness { .. } | Effect::AskWitness { .. } => {}
+            Effect::SigningHalted { why } => street.blame("role-error", why),
             Effect::Appraise { instance } => {
                 let mut nonce: Nonce = [0; 32];
                 street.rng.fill_bytes(&mut nonce);

@@ -115,6 +115,11 @@ impl Queries for PostgresStore {
         self.one(sql, &[&epoch.0], rows::epoch)
     }
 
+    fn epoch_open_leaf(&self, epoch: &EpochId) -> Answer<Option<u64>> {
+        let sql = "SELECT leaf FROM records WHERE epoch = $1 AND seq = 0 AND leaf IS NOT NULL";
+        self.one(sql, &[&epoch.0], |row| rows::count(row, "leaf"))
+    }
+
     fn record(&self, digest: &Digest) -> Answer<Option<StoredRecord>> {
         let sql = "SELECT number, kind, epoch, seq, digest, keyset, bytes, leaf, flag
             FROM records WHERE digest = $1";

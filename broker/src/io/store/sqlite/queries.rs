@@ -118,6 +118,11 @@ impl Queries for SqliteStore {
         self.one(&format!("{} WHERE epoch = ?1", rows::EPOCH), [epoch.0], rows::epoch)
     }
 
+    fn epoch_open_leaf(&self, epoch: &EpochId) -> Answer<Option<u64>> {
+        let sql = "SELECT leaf FROM records WHERE epoch = ?1 AND seq = 0 AND leaf IS NOT NULL";
+        self.one(sql, [epoch.0], |row| rows::count(row, 0))
+    }
+
     fn record(&self, digest: &Digest) -> Answer<Option<StoredRecord>> {
         self.one(&format!("{} WHERE digest = ?1", rows::RECORD), [digest.0], rows::record)
     }
