@@ -166,4 +166,12 @@ fn refuses_files_that_do_not_fit_their_head_and_heads_that_do_not_fit_the_ledger
     grow(&mut store, 10);
     let fork = files.write(&head(&other), &store);
     assert!(matches!(fork, Err(LogFilesError::Root { size: 310, .. })), "{fork:?}");
+    // A ledger from an old backup, beside files that show what was published since.
+    let mut restored = SqliteStore::in_memory().unwrap();
+    grow(&mut restored, 299);
+    let rewound = open(&root, &restored).err();
+    assert_eq!(rewound, Some(LogFilesError::Rewound { published: 300, ledger: 299 }));
+    let mut files = open(&root, &store).unwrap();
+    let rewound = files.write(&head(&restored), &store);
+    assert_eq!(rewound, Err(LogFilesError::Rewound { published: 300, ledger: 299 }));
 }

@@ -53,6 +53,16 @@ pub enum LogFilesError {
         /// What is wrong.
         reason: String,
     },
+    /// The ledger went back: what was published is not in it.
+    #[error(
+        "the log's files show {published} leaves, the ledger has {ledger}: it was restored from an old backup; restore a newer one, or see docs/log.md, \"After a restore\""
+    )]
+    Rewound {
+        /// Leaves published.
+        published: u64,
+        /// Leaves in the ledger.
+        ledger: u64,
+    },
     /// The head to be written does not follow from the leaves.
     #[error("the leaves lead to root {got} over {size} leaves, the published head says {expected}")]
     Root {
@@ -103,6 +113,10 @@ impl LogFiles {
             let reason = format!("they do not lead to the root of {} leaves", head.size());
             return Err(LogFilesError::Tiles { reason });
         }
+        let (published, ledger) = (head.size(), store.leaf_count()?);
+        if ledger < published {
+            return Err(LogFilesError::Rewound { published, ledger });
+        }
         let partial = head.size() % u64::from(TILE_WIDTH);
         files.entries = store.leaves(head.size() - partial, partial as usize)?;
         Ok(files)
@@ -117,6 +131,10 @@ impl LogFiles {
     pub fn write(&mut self, note: &[u8], store: &dyn Reader) -> Result<(), LogFilesError> {
         let head = SignedCheckpoint::open(note, &self.key)?;
         let (size, expected) = (head.checkpoint().size(), head.checkpoint().root());
+        if size < self.edge.size() {
+            let (published, ledger) = (self.edge.size(), size);
+            return Err(LogFilesError::Rewound { published, ledger });
+        }
         let mut filled = Vec::new();
         while self.edge.size() < size {
             let from = self.edge.size();
@@ -130,7 +148,7 @@ impl LogFiles {
                 self.push(leaf, &mut filled)?;
             }
         }
-        if self.edge.size() == size && self.edge.root() != expected {
+        if self.edge.root() != expected {
             return Err(LogFilesError::Root { size, expected, got: self.edge.root() });
         }
         for (id, bytes) in self.edge.partial() {

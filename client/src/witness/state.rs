@@ -15,9 +15,9 @@ use bulla_tlog::note::NoteError;
 use bulla_tlog::{Checkpoint, Hash, Note, SignedCheckpoint};
 use serde::{Deserialize, Serialize};
 
-/// Largest state file, in bytes: [`super::MAX_LOGS`] heads with the signatures of a log and a
-/// witness's two keys.
-pub const MAX_STATE_BYTES: usize = super::MAX_LOGS * 16 * 1024;
+/// Largest state file, in bytes: [`super::MAX_LOGS`] heads with all the extension lines a checkpoint
+/// may have and the signatures of a log and a witness's two keys.
+pub const MAX_STATE_BYTES: usize = super::MAX_LOGS * 128 * 1024;
 
 const FORMAT: &str = "bulla-witness-state/1";
 const SUM: &str = "sha256 ";
