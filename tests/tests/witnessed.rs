@@ -81,10 +81,9 @@ fn the_story_goes_on_under_witnesses() {
 
 #[test]
 fn no_enclave_serves_before_its_epoch_is_witnessed() {
-    let mut town = town();
-    for witness in &mut town.witnesses {
-        witness.is_here = false;
-    }
+    let mut away = witnesses();
+    away.iter_mut().for_each(|witness| witness.is_here = false);
+    let mut town = Town::found_with(2, away);
     town.tick(START);
     assert!(town.log().published().is_err());
     assert!(!town.wishes().iter().any(|wish| matches!(wish, Effect::OpenEpoch { .. })));
@@ -195,10 +194,9 @@ fn a_host_that_sets_the_clock_back_is_found_by_the_audit() {
 #[test]
 fn an_epoch_opened_on_an_old_head_is_found_by_the_client() {
     // The host kept an offer and opens an epoch on it later: its head was cosigned long ago.
-    let mut town = town();
-    for witness in &mut town.witnesses {
-        witness.clock = UnixSeconds(NOW.0 - 7200);
-    }
+    let mut early = witnesses();
+    early.iter_mut().for_each(|witness| witness.clock = UnixSeconds(NOW.0 - 7200));
+    let mut town = Town::found_with(2, early);
     let report = town.enclave_boots();
     town.broker_publishes();
     for witness in &mut town.witnesses {
