@@ -100,7 +100,10 @@ pub fn execute(args: &LogArgs, data: &Path, json: bool) -> anyhow::Result<ExitCo
     }
     if let [small, large] = sizes[..] {
         let bytes = (large - small) / (BUNDLES[1] - BUNDLES[0]) as f64;
-        lines.push(Line::Size { work: "audit bundle: one more receipt, with its order and transfers".to_owned(), bytes });
+        lines.push(Line::Size {
+            work: "audit bundle: one more receipt, with its order and transfers".to_owned(),
+            bytes,
+        });
     }
     print(&lines, json);
     Ok(ExitCode::SUCCESS)
@@ -111,7 +114,8 @@ fn print(lines: &[Line], json: bool) {
         anstream::println!("{}", Value::Array(lines.iter().map(Line::to_json).collect()));
         return;
     }
-    let table = markdown::table(["work", "figure", "median", "99 % within"], lines.iter().map(Line::cells));
+    let table =
+        markdown::table(["work", "figure", "median", "99 % within"], lines.iter().map(Line::cells));
     table.iter().for_each(|line| anstream::println!("{line}"));
 }
 
@@ -192,21 +196,27 @@ fn witnessed(home: &Path, time_box: Duration) -> anyhow::Result<Line> {
     let mut witness: Witness =
         folder.witness(Some("witness.bulla.bench"), vec![key.verifier()], &mut rng)?;
     let mut tree = Tree::new();
-    measure("head: witness checks, stores, cosigns (Ed25519 and ML-DSA-44)", "heads", 1, time_box, || {
-        let old = tree.size();
-        (0..64).for_each(|number| _ = tree.push(&leaf(old + number)));
-        let head = sign_checkpoint(&key, tree.size(), tree.root())?;
-        let proof = tree.consistency_proof(old, tree.size())?;
-        let request = Submission::new(old, proof, &head)?.to_string();
-        match witness.judge(request.as_bytes(), now().seconds()) {
-            Verdict::Cosign(accepted) => {
-                folder.store(accepted.state())?;
-                witness.apply(&accepted);
-                Ok(())
+    measure(
+        "head: witness checks, stores, cosigns (Ed25519 and ML-DSA-44)",
+        "heads",
+        1,
+        time_box,
+        || {
+            let old = tree.size();
+            (0..64).for_each(|number| _ = tree.push(&leaf(old + number)));
+            let head = sign_checkpoint(&key, tree.size(), tree.root())?;
+            let proof = tree.consistency_proof(old, tree.size())?;
+            let request = Submission::new(old, proof, &head)?.to_string();
+            match witness.judge(request.as_bytes(), now().seconds()) {
+                Verdict::Cosign(accepted) => {
+                    folder.store(accepted.state())?;
+                    witness.apply(&accepted);
+                    Ok(())
+                }
+                Verdict::Refuse(refusal, _) => Err(refusal.into()),
             }
-            Verdict::Refuse(refusal, _) => Err(refusal.into()),
-        }
-    })
+        },
+    )
 }
 
 fn proofs(time_box: Duration) -> anyhow::Result<Vec<Line>> {
@@ -232,7 +242,10 @@ fn proofs(time_box: Duration) -> anyhow::Result<Vec<Line>> {
         receipt = sign_inclusion(&key, &head, Hash::leaf(&leaf(index)), index, &path)?;
         Ok(())
     })?);
-    lines.push(Line::Size { work: "tlog-proof, log's signature alone".to_owned(), bytes: file.len() as f64 });
+    lines.push(Line::Size {
+        work: "tlog-proof, log's signature alone".to_owned(),
+        bytes: file.len() as f64,
+    });
     lines.push(Line::Size { work: "COSE Receipt".to_owned(), bytes: receipt.len() as f64 });
     Ok(lines)
 }
