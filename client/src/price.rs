@@ -17,6 +17,9 @@ pub const TEMPLATE_OVERHEAD_TOKENS: u64 = 256;
 /// Tokens a chat template may add to each message: role markers, written out byte by byte at worst.
 pub const MESSAGE_OVERHEAD_TOKENS: u64 = 48;
 
+/// Tokens a tokenizer puts around a text that is to be embedded: two, with room to spare.
+pub const TEXT_OVERHEAD_TOKENS: u64 = 8;
+
 /// What the customer allows, whatever the price book says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpendingCap {
@@ -229,6 +232,8 @@ fn row_of<'b>(
 /// [`MESSAGE_OVERHEAD_TOKENS`] a message. No request can use more than the context. A normaliser
 /// that lengthens text can break the bound: the enclave then refuses before any work, uncharged.
 ///
+/// Texts to embed are read one by one: each at most the context, and they generate nothing.
+///
 /// Output: what the request asks for, else `default_output`, and never more than the context.
 pub fn ceilings(
     request: &ChatRequest,
@@ -238,9 +243,17 @@ pub fn ceilings(
     cap: &SpendingCap,
 ) -> Result<Ceilings, PriceError> {
     let bytes = request.body().len() as u64;
-    let messages = (request.message_count() as u64).saturating_mul(MESSAGE_OVERHEAD_TOKENS);
-    let bound = bytes.saturating_add(messages).saturating_add(TEMPLATE_OVERHEAD_TOKENS);
-    let input = TokenCount(bound).min(context);
+    let input = match request.text_count() {
+        None => {
+            let messages = (request.message_count() as u64).saturating_mul(MESSAGE_OVERHEAD_TOKENS);
+            let bound = bytes.saturating_add(messages).saturating_add(TEMPLATE_OVERHEAD_TOKENS);
+            TokenCount(bound).min(context)
+        }
+        Some(texts) => {
+            let bound = bytes.saturating_add((texts as u64).saturating_mul(TEXT_OVERHEAD_TOKENS));
+            TokenCount(bound).min(TokenCount(context.0.saturating_mul(texts as u64)))
+        }
+    };
     let output = request.max_output().unwrap_or(default_output).min(context);
     let max_charge = offer.rates.most(input, output).map_err(|_| PriceError::Overflow)?;
     match cap.max_charge {
@@ -337,6 +350,12 @@ mod tests {
         assert_eq!(wide.input.0, bytes + MESSAGE_OVERHEAD_TOKENS + TEMPLATE_OVERHEAD_TOKENS);
         assert_eq!(wide.output, TokenCount(7));
         assert_eq!(wide.max_charge, offer.rates().most(wide.input, wide.output).unwrap());
+        let texts =
+            ChatRequest::read_embeddings(br#"{"model":"small","input":["a","b"]}"#).unwrap();
+        let few = ceilings(&texts, TokenCount(512), TokenCount(50), &offer, &cap).unwrap();
+        assert_eq!((few.input.0, few.output.0), (texts.body().len() as u64 + 16, 0));
+        let most = ceilings(&texts, TokenCount(5), TokenCount(50), &offer, &cap).unwrap();
+        assert_eq!(most.input, TokenCount(10), "twice the context");
         let narrow = ceilings(&request, TokenCount(5), TokenCount(50), &offer, &cap).unwrap();
         assert_eq!((narrow.input, narrow.output), (TokenCount(5), TokenCount(5)));
     }

@@ -1,4 +1,5 @@
-//! An OpenAI-shaped chat request, read only as far as ordering needs it. The bytes are sealed as
+//! An OpenAI-shaped request for a chat completion or for embeddings, read only as far as ordering
+//! needs it. The bytes are sealed as
 //! the caller wrote them.
 
 use bulla_wire::price::MAX_MODEL_NAME_BYTES;
@@ -21,7 +22,7 @@ pub enum RequestError {
         got_bytes: usize,
     },
     /// Not JSON of OpenAI's shape. Says where, never what.
-    #[error("request is not a chat completion request: {reason}")]
+    #[error("request is none for a chat completion or embeddings: {reason}")]
     Malformed {
         /// What the reader says.
         reason: String,
@@ -55,7 +56,12 @@ impl RequestError {
     }
 }
 
-/// A chat request and the few facts an order needs.
+/// Path of the inner request for a chat completion.
+pub const PATH_CHAT: &str = "/v1/chat/completions";
+/// Path of the inner request for embeddings.
+pub const PATH_EMBEDDINGS: &str = "/v1/embeddings";
+
+/// A request for a chat completion, or for embeddings, and the few facts an order needs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChatRequest {
     body: Vec<u8>,
@@ -63,6 +69,32 @@ pub struct ChatRequest {
     stream: bool,
     max_output: Option<TokenCount>,
     message_count: usize,
+    /// Texts to embed; `None` for a chat.
+    text_count: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct EmbeddingShape {
+    model: String,
+    input: Input,
+}
+
+/// A text, a list of them, or tokens; what it is exactly, the enclave judges.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Input {
+    Text(String),
+    Tokens(Vec<u64>),
+    Several(Vec<serde::de::IgnoredAny>),
+}
+
+impl Input {
+    fn count(&self) -> usize {
+        match self {
+            Input::Text(_) | Input::Tokens(_) => 1,
+            Input::Several(texts) => texts.len(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -102,7 +134,38 @@ impl ChatRequest {
             stream: shape.stream.unwrap_or(false),
             max_output: most.or(max_tokens).map(|each| TokenCount(each.saturating_mul(choices))),
             message_count: shape.messages.len(),
+            text_count: None,
         })
+    }
+
+    /// Reads a request for embeddings. Members not named here pass through unread.
+    pub fn read_embeddings(body: &[u8]) -> Result<ChatRequest, RequestError> {
+        if body.len() > MAX_REQUEST_BYTES {
+            return Err(RequestError::TooLong { got_bytes: body.len() });
+        }
+        let shape: EmbeddingShape = serde_json::from_slice(body)
+            .map_err(|e| RequestError::Malformed { reason: reason_without_content(&e) })?;
+        if shape.model.is_empty() || shape.model.len() > MAX_MODEL_NAME_BYTES {
+            return Err(RequestError::ModelName);
+        }
+        Ok(ChatRequest {
+            body: body.to_vec(),
+            model: shape.model,
+            stream: false,
+            max_output: Some(TokenCount(0)),
+            message_count: 0,
+            text_count: Some(shape.input.count()),
+        })
+    }
+
+    /// Path of the inner request.
+    pub fn path(&self) -> &'static str {
+        if self.text_count.is_some() { PATH_EMBEDDINGS } else { PATH_CHAT }
+    }
+
+    /// How many texts are to be embedded; `None` for a chat.
+    pub fn text_count(&self) -> Option<usize> {
+        self.text_count
     }
 
     /// The bytes as written by the caller.
@@ -191,6 +254,25 @@ mod tests {
         assert_eq!(read(&long), RequestError::TooManyMessages { got: 10_001 });
         let big = " ".repeat(MAX_REQUEST_BYTES + 1);
         assert_eq!(read(&big), RequestError::TooLong { got_bytes: MAX_REQUEST_BYTES + 1 });
+    }
+
+    #[test]
+    fn embeddings_have_texts_and_no_answer_tokens() {
+        for (input, texts) in [(r#""a""#, 1), ("[1,2,3]", 1), (r#"["a","b"]"#, 2), ("[[1],[2]]", 2)]
+        {
+            let body = format!(r#"{{"model":"m","input":{input},"user":"x"}}"#);
+            let request = ChatRequest::read_embeddings(body.as_bytes()).unwrap();
+            assert_eq!((request.path(), request.text_count()), (PATH_EMBEDDINGS, Some(texts)));
+            assert_eq!(
+                (request.body(), request.max_output()),
+                (body.as_bytes(), Some(TokenCount(0)))
+            );
+        }
+        let read = |body: &str| ChatRequest::read_embeddings(body.as_bytes()).err().unwrap();
+        assert!(matches!(read(r#"{"model":"m"}"#), RequestError::Malformed { .. }));
+        assert_eq!(read(r#"{"model":"","input":"a"}"#), RequestError::ModelName);
+        let error = read(r#"{"model":"m","input":{"canary":1}}"#).to_string();
+        assert!(!error.contains("canary"), "{error}");
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub struct Gate {
     pub broker_root: PublicKey,
     /// Our keyset.
     pub keyset: Digest,
-    /// Manifest digest of the model we serve.
-    pub model: Digest,
+    /// Manifest digests of the models we serve.
+    pub models: Vec<Digest>,
 }
 
 /// An order that passed the gate. Only [`Gate::admit`] makes one.
@@ -128,10 +128,8 @@ pub enum AdmissionError {
         got: Digest,
     },
     /// The order is for another model.
-    #[error("order is for model {got}, ours is {expected}")]
+    #[error("order is for model {got}, which is not served here")]
     Model {
-        /// Ours.
-        expected: Digest,
         /// The order's.
         got: Digest,
     },
@@ -235,8 +233,8 @@ impl Gate {
         if order.keyset != self.keyset {
             return Err(AdmissionError::OrderKeyset { expected: self.keyset, got: order.keyset });
         }
-        if order.model != self.model {
-            return Err(AdmissionError::Model { expected: self.model, got: order.model });
+        if !self.models.contains(&order.model) {
+            return Err(AdmissionError::Model { got: order.model });
         }
         if now.0 > order.not_after.0.saturating_add(CLOCK_TOLERANCE_S) {
             return Err(AdmissionError::OrderExpired { not_after: order.not_after, now });

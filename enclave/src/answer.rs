@@ -62,6 +62,11 @@ impl AnswerShape {
         AnswerShape { id, model, created_s, stream, include_usage }
     }
 
+    /// The model's name.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// True for server-sent events.
     pub fn is_stream(&self) -> bool {
         self.stream

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use bulla_engine::{BatchEngine, Engine, EngineLimits, LoadProgress, Model, Quantisation};
+use bulla_engine::{
+    AnyModel, BatchEngine, EmbeddingEngine, Engine, EngineLimits, LoadOptions, LoadProgress,
+};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -12,9 +14,10 @@ use tokio::sync::{oneshot, watch};
 
 use bulla_wire::evidence::TEE_VTPM_DEV;
 
-use crate::config::{EnclaveConfig, MAX_CONFIG_BYTES};
+use crate::config::{EnclaveConfig, MAX_CONFIG_BYTES, ModelConfig};
 use crate::io::locked::{SealedModel, wait_for_key};
 use crate::io::{Ready, run, stopwatch};
+use crate::served::Engines;
 
 /// Run one enclave: attests itself, opens sealed requests, signs usage receipts.
 #[derive(Debug, Args)]
@@ -28,9 +31,8 @@ pub struct EnclaveArgs {
 pub async fn execute(args: EnclaveArgs, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let config = read_config(&args.config)?;
     let base = args.config.parent().unwrap_or(Path::new(".")).to_owned();
-    let limits = EngineLimits { cache_bytes: config.cache_mib << 20, ..EngineLimits::default() };
     let Some(model) = open_model(&config, &base, stop.clone()).await? else { return Ok(()) };
-    let engine = load_engine_within(&model.folder, config.quantisation, limits)?;
+    let engines = load_engines(&config, &base, &model.folder)?;
     model.forget()?;
     let (ready, is_ready) = oneshot::channel();
     let announced = tokio::spawn(async move {
@@ -38,7 +40,7 @@ pub async fn execute(args: EnclaveArgs, stop: watch::Receiver<bool>) -> anyhow::
             announce(&ready);
         }
     });
-    run(config, base, engine, ready, stop).await?;
+    run(config, base, engines, ready, stop).await?;
     announced.abort();
     Ok(())
 }
@@ -95,29 +97,49 @@ pub fn read_config(path: &Path) -> anyhow::Result<EnclaveConfig> {
 
 /// Loads a model with a progress bar (on terminals) and makes an engine of it.
 pub fn load_engine(path: &Path) -> anyhow::Result<Box<dyn Engine>> {
-    load_engine_within(path, Quantisation::None, EngineLimits::default())
+    load_engine_within(path, LoadOptions::default(), EngineLimits::default())
+}
+
+/// Loads every model of a configuration, the first from where it lies now.
+fn load_engines(config: &EnclaveConfig, base: &Path, first: &Path) -> anyhow::Result<Engines> {
+    let load = |(at, model): (usize, ModelConfig)| {
+        let cache_mib = model.cache_mib.unwrap_or(config.cache_mib);
+        let limits = EngineLimits { cache_bytes: cache_mib << 20, ..EngineLimits::default() };
+        let options = LoadOptions { quantisation: model.quantisation, locked: config.lock_memory };
+        let path = if at == 0 { first.to_owned() } else { base.join(&model.path) };
+        load_engine_within(&path, options, limits)
+    };
+    let engines = config.all_models().into_iter().enumerate().map(load);
+    Ok(Engines::new(engines.collect::<Result<_, _>>()?)?)
 }
 
 fn load_engine_within(
     path: &Path,
-    quantisation: Quantisation,
+    options: LoadOptions,
     limits: EngineLimits,
 ) -> anyhow::Result<Box<dyn Engine>> {
-    let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template("loading model {bar:30} {bytes}/{total_bytes}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let style = ProgressStyle::with_template("loading {msg} {bar:30} {bytes}/{total_bytes}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(0).with_style(style).with_message(name);
     let mut progress = |p: LoadProgress| {
         bar.set_length(p.total_bytes);
         bar.set_position(p.done_bytes);
     };
-    let model = Model::load_quantised(path, quantisation, &mut progress)
+    let model = AnyModel::load(path, options, &mut progress)
         .with_context(|| format!("loading the model {}", path.display()))?;
     bar.finish_and_clear();
     let mut secret = [0; 32];
     SystemRandom::new().fill(&mut secret).map_err(|_| anyhow!("the kernel gave no randomness"))?;
-    let engine = BatchEngine::new(Arc::new(model), limits);
-    Ok(Box::new(engine.with_clock(stopwatch()).with_secret(secret)))
+    Ok(match model {
+        AnyModel::Generates(model) => {
+            let engine = BatchEngine::new(Arc::new(model), limits);
+            Box::new(engine.with_clock(stopwatch()).with_secret(secret))
+        }
+        AnyModel::Embeds(model) => {
+            Box::new(EmbeddingEngine::new(Arc::new(model), limits).with_clock(stopwatch()))
+        }
+    })
 }
 
 fn announce(ready: &Ready) {
@@ -126,7 +148,7 @@ fn announce(ready: &Ready) {
         address = %ready.address,
         instance = %identity.instance,
         keyset = %identity.keyset_digest,
-        model_manifest = %ready.model,
+        models = ready.models.len(),
         tee = identity.tee_type,
         security = %identity.security,
         "enclave is serving"

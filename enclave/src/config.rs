@@ -11,6 +11,7 @@ use bulla_wire::labels;
 use serde::{Deserialize, Serialize};
 
 use crate::Limits;
+use crate::served::MAX_MODELS;
 use crate::session::Coalescing;
 
 /// Longest configuration file, in bytes.
@@ -40,6 +41,13 @@ pub struct EnclaveConfig {
     /// itself and waits for their key before it serves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed_weights: bool,
+    /// Further models, each with a name of its own (that of its folder or file), none encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelConfig>,
+    /// Whether weights are locked in memory, so that they are never written to a swap device. The
+    /// process must be allowed to lock as much.
+    #[serde(default)]
+    pub lock_memory: bool,
     /// The broker's root key, 64 hex digits: only its orders are served.
     pub broker_root_key: PublicKey,
     /// The broker's log key (`name+hash+base64`, C2SP signed-note).
@@ -60,7 +68,8 @@ pub struct EnclaveConfig {
     /// Requests in one epoch.
     #[serde(default = "default_requests")]
     pub requests_per_epoch: usize,
-    /// Memory for keys and values of all running requests, in MiB.
+    /// Memory for keys and values of all running requests, in MiB, of each model that names no
+    /// other.
     #[serde(default = "default_cache_mib")]
     pub cache_mib: u64,
     /// Tokens gathered before a chunk of the answer is sealed.
@@ -69,6 +78,20 @@ pub struct EnclaveConfig {
     /// Or milliseconds the oldest of them may wait.
     #[serde(default = "default_coalesce_ms")]
     pub coalesce_ms: u64,
+}
+
+/// A further model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A Hugging Face folder or a GGUF file. Relative to the configuration file.
+    pub path: PathBuf,
+    /// What its weights become in memory.
+    #[serde(default)]
+    pub quantisation: Quantisation,
+    /// Memory for keys and values of its running requests, in MiB.
+    #[serde(default)]
+    pub cache_mib: Option<u64>,
 }
 
 /// What makes evidence.
@@ -154,6 +177,8 @@ impl EnclaveConfig {
             model,
             quantisation: Quantisation::None,
             sealed_weights: false,
+            models: Vec::new(),
+            lock_memory: false,
             broker_root_key,
             log_key,
             tee: TeeChoice::default(),
@@ -179,11 +204,29 @@ impl EnclaveConfig {
         if config.sessions == 0 {
             return Err(ConfigError::Range { key: "sessions", range: "at least 1", got: 0 });
         }
-        if !(1..=MAX_CACHE_MIB).contains(&config.cache_mib) {
-            let (key, range, got) = ("cache_mib", "1 to 16777216 (16 TiB)", config.cache_mib);
+        for got in config.all_models().iter().filter_map(|model| model.cache_mib) {
+            if !(1..=MAX_CACHE_MIB).contains(&got) {
+                let (key, range) = ("cache_mib", "1 to 16777216 (16 TiB)");
+                return Err(ConfigError::Range { key, range, got });
+            }
+        }
+        let got = config.models.len() + 1;
+        if got > MAX_MODELS {
+            let (key, range, got) = ("models", "at most 64 in all", got as u64);
             return Err(ConfigError::Range { key, range, got });
         }
         Ok(config)
+    }
+
+    /// Every model, its memory said.
+    pub fn all_models(&self) -> Vec<ModelConfig> {
+        let (path, quantisation) = (self.model.clone(), self.quantisation);
+        let mut all = vec![ModelConfig { path, quantisation, cache_mib: None }];
+        all.extend(self.models.iter().cloned());
+        all.iter_mut().for_each(|model| {
+            model.cache_mib.get_or_insert(self.cache_mib);
+        });
+        all
     }
 
     /// TOML, for `bulla up` and examples.
@@ -208,9 +251,10 @@ impl EnclaveConfig {
 
     /// Digest of what is measured: whom the enclave obeys, what it runs and how it seals. Paths,
     /// ports and names of the machine are not part of it.
-    pub fn measured_digest(&self, model: &Digest) -> Digest {
+    pub fn measured_digest(&self, models: &[Digest]) -> Digest {
+        let models: String = models.iter().map(|model| format!("model={model}\n")).collect();
         let text = format!(
-            "broker_root_key={}\nlog_key={}\nmodel={model}\nkeyset_hours={}\nsessions={}\n\
+            "broker_root_key={}\nlog_key={}\n{models}keyset_hours={}\nsessions={}\n\
              requests_per_epoch={}\ncoalesce_tokens={}\ncoalesce_ms={}\n",
             self.broker_root_key,
             self.log_key,
@@ -262,6 +306,22 @@ mod tests {
     }
 
     #[test]
+    fn further_models_have_settings_of_their_own() {
+        let more = "lock_memory = true\ncache_mib = 100\n[[models]]\npath = \"embedder\"\n\
+                    [[models]]\npath = \"b.gguf\"\nquantisation = \"q4_0\"\ncache_mib = 7\n";
+        let config = EnclaveConfig::from_toml(&format!("{}{more}", text())).unwrap();
+        assert!(config.lock_memory);
+        let all = config.all_models();
+        let caches: Vec<Option<u64>> = all.iter().map(|model| model.cache_mib).collect();
+        assert_eq!(caches, [Some(100), Some(100), Some(7)]);
+        assert_eq!(all[2].quantisation, Quantisation::Q4_0);
+        assert_eq!(EnclaveConfig::from_toml(&config.to_toml().unwrap()), Ok(config));
+        let none = format!("{}[[models]]\npath = \"b\"\ncache_mib = 0\n", text());
+        let got = EnclaveConfig::from_toml(&none);
+        assert!(matches!(got, Err(ConfigError::Range { key: "cache_mib", got: 0, .. })));
+    }
+
+    #[test]
     fn refuses_a_keyset_for_ever() {
         let got = EnclaveConfig::from_toml(&format!("{}keyset_hours = 9000\n", text()));
         assert!(matches!(got, Err(ConfigError::Range { key: "keyset_hours", .. })));
@@ -278,11 +338,11 @@ mod tests {
     #[test]
     fn the_measured_digest_follows_what_is_trusted_not_where_it_runs() {
         let config = EnclaveConfig::from_toml(&text()).unwrap();
-        let model = Digest([1; 32]);
+        let model = [Digest([1; 32])];
         let moved = EnclaveConfig { listen: "0.0.0.0:1".into(), ..config.clone() };
         assert_eq!(config.measured_digest(&model), moved.measured_digest(&model));
         let other = EnclaveConfig { broker_root_key: PublicKey([9; 32]), ..config.clone() };
         assert_ne!(config.measured_digest(&model), other.measured_digest(&model));
-        assert_ne!(config.measured_digest(&model), config.measured_digest(&Digest([2; 32])));
+        assert_ne!(config.measured_digest(&model), config.measured_digest(&[Digest([2; 32])]));
     }
 }

@@ -7,10 +7,10 @@ use bulla_engine::{EngineCounters, EngineInfo, STEP_BUCKETS_US};
 /// Media type of OpenMetrics text, version 1.
 pub const MEDIA_OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// OpenMetrics 1.0 text.
-pub fn openmetrics(info: &EngineInfo, counters: &EngineCounters) -> String {
+/// OpenMetrics 1.0 text: what runs, and the counters of all of it together.
+pub fn openmetrics(infos: &[EngineInfo], counters: &EngineCounters) -> String {
     let mut text = String::with_capacity(4096);
-    engine(&mut text, info);
+    engines(&mut text, infos);
     tokens(&mut text, counters);
     time(&mut text, counters);
     let gauges = [
@@ -29,9 +29,13 @@ pub fn openmetrics(info: &EngineInfo, counters: &EngineCounters) -> String {
     text
 }
 
+fn engines(text: &mut String, infos: &[EngineInfo]) {
+    line(text, format_args!("# TYPE bulla_engine info"));
+    infos.iter().for_each(|info| engine(text, info));
+}
+
 fn engine(text: &mut String, info: &EngineInfo) {
     let digest = data_encoding::HEXLOWER.encode(&info.manifest_digest);
-    line(text, format_args!("# TYPE bulla_engine info"));
     line(
         text,
         format_args!(
@@ -105,6 +109,7 @@ mod tests {
     fn counters_become_lines_that_add_up() {
         let info = EngineInfo {
             model: "a\"b".into(),
+            task: bulla_engine::Task::Generate,
             manifest_digest: [1; 32],
             context_tokens: 9,
             accel: "cpu:x86_64".into(),
@@ -118,7 +123,7 @@ mod tests {
             ..EngineCounters::default()
         };
         (counters.step_buckets[0], counters.step_buckets[11]) = (4, 2);
-        let text = openmetrics(&info, &counters);
+        let text = openmetrics(&[info], &counters);
         for expected in [
             "model=\"a\\\"b\"",
             "bulla_engine_tokens_total{kind=\"delivered\"} 10\n",

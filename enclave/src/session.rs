@@ -11,6 +11,7 @@ use bulla_wire::units::UnixMillis;
 use crate::admission::AdmittedOrder;
 use crate::answer::{AnswerShape, Said};
 use crate::chat::ChatOrder;
+use crate::embedding::{self, EmbeddingOrder, Encoding};
 use crate::enclave::ConnId;
 use crate::reader::Reader;
 
@@ -30,12 +31,30 @@ pub(crate) struct Session {
     /// Whose prompts it shares pages with.
     pub(crate) prefix: Option<Prefix>,
     /// Taken when the prompt is ready to be asked for.
-    pub(crate) asked: Option<ChatOrder>,
+    pub(crate) asked: Option<Asked>,
+    /// How vectors are to be written, where they were asked for, and those there are.
+    vectors: Option<(Encoding, Vec<Vec<f32>>)>,
     pub(crate) choices: Vec<Choice>,
     pub(crate) sent_tokens: u64,
     pub(crate) stream: AnswerStream,
     shape: AnswerShape,
     unsent: Unsent,
+}
+
+/// What is asked for, before there is a prompt.
+pub(crate) enum Asked {
+    Chat(ChatOrder),
+    Texts(EmbeddingOrder),
+}
+
+impl Asked {
+    /// Model name, as the customer wrote it.
+    pub(crate) fn model(&self) -> &str {
+        match self {
+            Asked::Chat(asked) => &asked.model,
+            Asked::Texts(asked) => &asked.model,
+        }
+    }
 }
 
 /// One of the answers to a request.
@@ -155,7 +174,7 @@ impl Session {
         order: AdmittedOrder,
         admitted_at: UnixMillis,
         commit_request: Digest,
-        asked: Option<ChatOrder>,
+        asked: Option<Asked>,
         shape: AnswerShape,
         stream: AnswerStream,
     ) -> Session {
@@ -168,12 +187,18 @@ impl Session {
             ending: None,
             prefix: None,
             asked,
+            vectors: None,
             choices: vec![Choice::new(Reader::new(false, false), false)],
             sent_tokens: 0,
             stream,
             shape,
             unsent: Unsent::default(),
         }
+    }
+
+    /// The answer will be vectors.
+    pub(crate) fn expect_vectors(&mut self, encoding: Encoding) {
+        self.vectors = Some((encoding, Vec::new()));
     }
 
     pub(crate) fn hold(&self) -> HoldId {
@@ -207,7 +232,13 @@ impl Session {
             return Some(Outcome::EnclaveError);
         }
         if finishes.contains(&&Finish::Cancelled) {
-            return Some(self.ending.unwrap_or(Outcome::EnclaveError));
+            let ending =
+                self.ending.filter(|ending| self.vectors.is_none() || *ending != Outcome::Length);
+            return Some(ending.unwrap_or(Outcome::EnclaveError));
+        }
+        // There is no half of a list of vectors.
+        if self.vectors.is_some() && finishes.contains(&&Finish::Deadline) {
+            return Some(Outcome::EnclaveError);
         }
         let stopped = finishes.iter().all(|finish| **finish == Finish::Stop);
         Some(if stopped { Outcome::Complete } else { Outcome::Length })
@@ -225,10 +256,13 @@ impl Session {
     pub(crate) fn take_output(
         &mut self,
         index: usize,
-        output: Output,
+        mut output: Output,
         coalescing: &Coalescing,
         now: UnixMillis,
     ) -> Vec<u8> {
+        if let Some((_, vectors)) = &mut self.vectors {
+            vectors.append(&mut output.vectors);
+        }
         let Some(choice) = self.choices.get_mut(index) else { return Vec::new() };
         self.unsent.tokens += u64::from(output.tokens);
         choice.take(output);
@@ -292,6 +326,11 @@ impl Session {
         let unsent = std::mem::take(&mut self.unsent);
         self.sent_tokens += unsent.tokens;
         let mut out = self.start_if_needed(200);
+        if let Some((encoding, vectors)) = self.vectors.take() {
+            let body = embedding::answer(self.shape.model(), &vectors, encoding, &usage);
+            out.extend(self.stream.body(&body));
+            return out;
+        }
         let told = |choice: &mut Choice| {
             let said = choice.said();
             let finish = choice.finish_reason(said.calls.len());

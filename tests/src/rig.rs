@@ -114,11 +114,7 @@ impl Rig {
         let settings = EnclaveSettings {
             broker_root,
             log_key: log_signer().verifier(),
-            model_name: info.model,
-            model,
-            context_tokens: info.context_tokens,
-            accelerator: info.accel,
-            kernel_path: info.kernel_path,
+            models: vec![info.into()],
             configuration: Digest([8; 32]),
             evidence: labelled(labels::EVIDENCE, &passport.to_json()),
             limits,
@@ -241,9 +237,18 @@ impl Rig {
                     heard.receipt = Some(receipt);
                     heard.ended = true;
                 }
-                Effect::Prompt { sequence, chat } => {
+                Effect::Prompt { sequence, chat, .. } => {
                     let result = self.engine.prompt(&chat);
                     self.tell(Event::Prompted { sequence, result });
+                }
+                Effect::PromptTexts { sequence, texts, .. } => {
+                    let result = self.engine.prompt_texts(&texts);
+                    self.tell(Event::TextsPrompted { sequence, result });
+                }
+                Effect::SubmitTexts { sequence, request } => {
+                    if let Err(error) = self.engine.submit_texts(sequence, request) {
+                        self.tell(Event::SubmitRefused { sequence, error });
+                    }
                 }
                 Effect::Submit { sequence, request } => {
                     if let Err(error) = self.engine.submit(sequence, request) {

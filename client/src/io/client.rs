@@ -27,10 +27,9 @@ use crate::config::{AppraisalConfig, BrokerConfig, ClientConfig};
 use crate::log::{LogRule, RuleError};
 use crate::price::{self, PriceError};
 use crate::request::{ChatRequest, RequestError};
+pub use crate::request::{PATH_CHAT, PATH_EMBEDDINGS};
 use crate::session::{Limits, Payer, Plan};
 
-/// Path of the inner request, the only one enclaves serve.
-pub const PATH_CHAT: &str = "/v1/chat/completions";
 /// Largest certificate or authority file, in bytes.
 const MAX_CERTIFICATES_BYTES: usize = 1 << 20;
 
@@ -201,7 +200,7 @@ impl Client {
         instances.rotate_left(start);
         let ceilings = price::ceilings(request, context, config.default_output(), &offer, &cap)?;
         Ok(Plan {
-            path: PATH_CHAT.to_owned(),
+            path: request.path().to_owned(),
             body: request.body().to_vec(),
             offer,
             ceilings,

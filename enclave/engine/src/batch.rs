@@ -7,7 +7,7 @@ use bulla_kernels::pool::Pool;
 
 use crate::answer::Answer;
 use crate::chat::{ChatRequest, Prompt, PromptError};
-use crate::contract::{Engine, EngineInfo, Finish, Output, TokenLogprob, TokenLogprobs};
+use crate::contract::{Engine, EngineInfo, Finish, Output, Task, TokenLogprob, TokenLogprobs};
 use crate::counters::EngineCounters;
 use crate::decoder::{Arena, Machine, Room, Scratch, Span, Step, Wanted, page_bytes, pages_for};
 use crate::grammar::Grammar;
@@ -306,6 +306,7 @@ impl Engine for BatchEngine {
         EngineInfo {
             model: self.model.name().into(),
             manifest_digest: self.model.manifest().digest(),
+            task: Task::Generate,
             context_tokens: self.model.context_tokens(),
             accel: format!("cpu:{}", std::env::consts::ARCH),
             quantisation: self.model.manifest().quantisation().into(),

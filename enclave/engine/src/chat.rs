@@ -306,6 +306,9 @@ pub enum PromptError {
         /// Tokens in the prompt.
         got: usize,
     },
+    /// The model makes embeddings.
+    #[error("this model makes embeddings and writes no answers; ask it for embeddings")]
+    Embeds,
     /// The model came without a chat template.
     #[error("the model has no chat template; use a chat model, or give it plain text")]
     NoTemplate,

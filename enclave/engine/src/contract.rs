@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::chat::{ChatRequest, Prompt, PromptError};
 use crate::counters::EngineCounters;
+use crate::embed::{EmbedError, EmbedInput, EmbedPrompt, EmbedRequest};
 use crate::manifest::Manifest;
 use crate::request::{GenerateRequest, SequenceId, SubmitError};
 
@@ -25,6 +26,16 @@ pub trait Engine: Send {
 
     /// Queues a request. Its first [`Output`] comes from a later [`Engine::step`].
     fn submit(&mut self, id: SequenceId, request: GenerateRequest) -> Result<(), SubmitError>;
+
+    /// Tokenizes texts to embed, for an engine whose task that is.
+    fn prompt_texts(&self, _texts: &[EmbedInput]) -> Result<EmbedPrompt, EmbedError> {
+        Err(EmbedError::Generates)
+    }
+
+    /// Queues texts to embed. One [`Output`] ends the request and carries all vectors.
+    fn submit_texts(&mut self, _id: SequenceId, _request: EmbedRequest) -> Result<(), SubmitError> {
+        Err(SubmitError::Generates)
+    }
 
     /// Ends a sequence at the next step, which still reports its final usage. An id that is not
     /// running is ignored: it may just have finished.
@@ -49,6 +60,8 @@ pub trait Engine: Send {
 pub struct EngineInfo {
     /// The model's name, as `/v1/models` lists it.
     pub model: String,
+    /// What it is for.
+    pub task: Task,
     /// Digest of [`Engine::manifest`].
     pub manifest_digest: [u8; 32],
     /// Prompt and answer together, in tokens.
@@ -59,6 +72,18 @@ pub struct EngineInfo {
     pub quantisation: String,
     /// Which arithmetic runs: `avx512-vnni`, `none`.
     pub kernel_path: String,
+}
+
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Answers to chats.
+    Generate,
+    /// Vectors of texts.
+    Embed {
+        /// Numbers in a vector.
+        dimensions: u32,
+    },
 }
 
 /// What one step did for one sequence.
@@ -73,6 +98,8 @@ pub struct Output {
     pub tokens: u32,
     /// About the token of this step, where the request asked for it and the token is text.
     pub logprobs: Option<Box<TokenLogprobs>>,
+    /// The vectors of texts that were embedded, on the last output.
+    pub vectors: Vec<Vec<f32>>,
     /// Set on the sequence's last output, and only there.
     pub finish: Option<Finish>,
     /// Cumulative up to and including this step.
@@ -85,6 +112,7 @@ impl fmt::Debug for Output {
             .field("id", &self.id)
             .field("text_bytes", &self.text.len())
             .field("tokens", &self.tokens)
+            .field("vectors", &self.vectors.len())
             .field("finish", &self.finish)
             .field("usage", &self.usage)
             .finish()

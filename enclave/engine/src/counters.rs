@@ -41,6 +41,29 @@ pub struct EngineCounters {
 }
 
 impl EngineCounters {
+    /// Those of two engines together.
+    pub fn plus(self, other: EngineCounters) -> EngineCounters {
+        let mut step_buckets = self.step_buckets;
+        step_buckets.iter_mut().zip(other.step_buckets).for_each(|(sum, more)| *sum += more);
+        EngineCounters {
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+            delivered_tokens: self.delivered_tokens + other.delivered_tokens,
+            aborted_tokens: self.aborted_tokens + other.aborted_tokens,
+            recomputed_tokens: self.recomputed_tokens + other.recomputed_tokens,
+            padded_tokens: self.padded_tokens + other.padded_tokens,
+            preemptions: self.preemptions + other.preemptions,
+            steps: self.steps + other.steps,
+            device_us: self.device_us.saturating_add(other.device_us),
+            step_buckets,
+            waiting: self.waiting + other.waiting,
+            running: self.running + other.running,
+            available_pages: self.available_pages + other.available_pages,
+            idle_pages: self.idle_pages + other.idle_pages,
+            pages: self.pages + other.pages,
+        }
+    }
+
     /// Counts a pass of this duration.
     pub(crate) fn count_step(&mut self, took_us: u64) {
         self.steps += 1;

@@ -73,6 +73,9 @@ mod chat;
 mod contract;
 mod counters;
 mod decoder;
+mod embed;
+mod embed_engine;
+mod encoder;
 mod grammar;
 mod manifest;
 mod model;
@@ -87,13 +90,16 @@ pub use batch::{BatchEngine, EngineClock, EngineLimits};
 pub use chat::{
     ChatMessage, ChatRequest, MAX_CHAT_BYTES, MAX_MESSAGES, MAX_TOOLS, Prompt, PromptError, Role,
 };
-pub use contract::{Engine, EngineInfo, Finish, Output, TokenLogprob, TokenLogprobs, Usage};
+pub use contract::{Engine, EngineInfo, Finish, Output, Task, TokenLogprob, TokenLogprobs, Usage};
 pub use counters::{EngineCounters, STEP_BUCKETS_US};
+pub use embed::{EmbedError, EmbedInput, EmbedPrompt, EmbedRequest, MAX_EMBED_INPUTS};
+pub use embed_engine::EmbeddingEngine;
 pub use grammar::{GrammarError, MAX_SCHEMA_BYTES};
 pub use manifest::{FileRole, MANIFEST_LABEL, Manifest, ManifestFile};
 pub use model::{
-    LoadError, LoadProgress, LogitsError, MAX_CONTEXT, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS,
-    MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, Model, Quantisation,
+    AnyModel, EmbeddingModel, LoadError, LoadOptions, LoadProgress, LogitsError, MAX_CONTEXT,
+    MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB,
+    Model, Quantisation,
 };
 pub use request::{
     GenerateRequest, MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TENANT_WEIGHT, MAX_TOP_LOGPROBS, Prefix,

@@ -16,6 +16,8 @@ pub enum FileRole {
     GenerationConfig,
     /// Which shard holds which tensor (`model.safetensors.index.json`).
     Index,
+    /// How rows become a vector (`modules.json` and what it names).
+    Pooling,
     /// The chat template, or the file that carries it.
     Template,
     /// Vocabulary and merges (`tokenizer.json`).

@@ -197,6 +197,12 @@ pub enum SubmitError {
         /// Rows of the vocabulary.
         vocab: usize,
     },
+    /// Texts to embed for a model that generates.
+    #[error("this model writes answers and makes no embeddings; ask it for a chat completion")]
+    Generates,
+    /// A chat for a model that embeds.
+    #[error("this model makes embeddings and writes no answers; ask it for embeddings")]
+    Embeds,
     /// The answer cannot be kept to the schema.
     #[error(transparent)]
     Schema(#[from] GrammarError),

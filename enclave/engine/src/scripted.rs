@@ -11,7 +11,7 @@ use rand_core::{Rng, SeedableRng};
 
 use crate::answer::Answer;
 use crate::chat::{ChatRequest, Prompt, PromptError};
-use crate::contract::{Engine, EngineInfo, Finish, Output};
+use crate::contract::{Engine, EngineInfo, Finish, Output, Task};
 use crate::counters::EngineCounters;
 use crate::manifest::{Manifest, Statement};
 use crate::request::{GenerateRequest, SequenceId, SubmitError};
@@ -207,6 +207,7 @@ impl Engine for ScriptedEngine {
         EngineInfo {
             model: self.manifest.name().into(),
             manifest_digest: self.manifest.digest(),
+            task: Task::Generate,
             context_tokens: self.context_tokens,
             accel: "scripted".into(),
             quantisation: self.manifest.quantisation().into(),

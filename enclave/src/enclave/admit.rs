@@ -20,9 +20,11 @@ use super::{ConnId, Effect, Enclave, problem};
 use crate::admission::{AdmittedOrder, Arrived};
 use crate::answer::{AnswerShape, error_body, fault_body};
 use crate::chat::{ChatError, ChatOrder, MAX_CHOICES, PATH_CHAT, parse};
+use crate::embedding::{EmbeddingOrder, PATH_EMBEDDINGS};
 use crate::meter;
 use crate::reader::Reader;
-use crate::session::{AnswerStream, Choice, Session};
+use crate::served::ServedModel;
+use crate::session::{AnswerStream, Asked, Choice, Session};
 
 /// The one thing a peer is told about a sealed request that we will not serve.
 const REFUSED: &str = "the sealed request was refused";
@@ -107,51 +109,68 @@ impl Enclave {
         commitment.update(&opened.request.body);
         let commit_response = Commitment::new(labels::COMMIT_RESPONSE, &terms.salt);
         let stream = AnswerStream::new(opened.answer, commit_response);
-        let parsed = self.read_chat(&opened.request, drawn_seed(&terms.salt, &opened.request.body));
-        let (asked, failed) = match parsed {
+        let model = order.order().model;
+        let seed = drawn_seed(&terms.salt, &opened.request.body);
+        let (asked, failed) = match self.read(&opened.request, &model, seed) {
             Ok(asked) => (Some(asked), None),
             Err(error) => (None, Some(error)),
         };
         let shape = self.shape(asked.as_ref(), &order, now);
-        let chat = asked.as_ref().map(|a| a.chat.clone());
+        let prompt = asked.as_ref().map(|asked| match asked {
+            Asked::Chat(asked) => Effect::Prompt { sequence, model, chat: asked.chat.clone() },
+            Asked::Texts(asked) => {
+                Effect::PromptTexts { sequence, model, texts: asked.inputs.clone() }
+            }
+        });
         let mut session =
             Session::new(conn, sequence, order, now, commitment.finish(), asked, shape, stream);
         session.prefix = prefix_of(terms);
         self.sessions.insert(sequence, session);
         match failed {
             Some(error) => self.customer_error(sequence, &error, now),
-            None => chat.map(|chat| Effect::Prompt { sequence, chat }).into_iter().collect(),
+            None => prompt.into_iter().collect(),
         }
     }
 
-    fn read_chat(&self, request: &InnerRequest, seed: u64) -> Result<ChatOrder, ChatError> {
-        if request.method != "POST" || request.path != PATH_CHAT {
-            return Err(ChatError {
-                status: 404,
-                message: format!("only POST {PATH_CHAT} is served here"),
-                param: None,
-                code: Some("not_found"),
-            });
+    /// The request for the model that the order names.
+    fn read(&self, request: &InnerRequest, model: &Digest, seed: u64) -> Result<Asked, ChatError> {
+        let asked = match (request.method.as_str(), request.path.as_str()) {
+            ("POST", PATH_CHAT) => Asked::Chat(parse(&request.body, seed)?),
+            ("POST", PATH_EMBEDDINGS) => Asked::Texts(EmbeddingOrder::parse(&request.body)?),
+            _ => {
+                return Err(ChatError {
+                    status: 404,
+                    message: format!("only POST {PATH_CHAT} and {PATH_EMBEDDINGS} are served here"),
+                    param: None,
+                    code: Some("not_found"),
+                });
+            }
+        };
+        // Admission let no order for another model pass.
+        let name = self.served(model).map_or("", |served| served.name.as_str());
+        match asked.model() == name {
+            true => Ok(asked),
+            false => Err(ChatError::unknown_model(asked.model(), name)),
         }
-        let asked = parse(&request.body, seed)?;
-        if asked.model != self.settings.model_name {
-            return Err(ChatError::unknown_model(&asked.model, &self.settings.model_name));
-        }
-        Ok(asked)
     }
 
-    fn shape(
-        &self,
-        asked: Option<&ChatOrder>,
-        order: &AdmittedOrder,
-        now: UnixMillis,
-    ) -> AnswerShape {
+    /// The model that an order names.
+    pub(super) fn served(&self, model: &Digest) -> Option<&ServedModel> {
+        self.settings.models.iter().find(|served| served.manifest == *model)
+    }
+
+    fn shape(&self, asked: Option<&Asked>, order: &AdmittedOrder, now: UnixMillis) -> AnswerShape {
+        let (stream, include_usage) = match asked {
+            Some(Asked::Chat(asked)) => (asked.stream, asked.include_usage),
+            _ => (false, false),
+        };
+        let name = self.served(&order.order().model).map(|served| served.name.clone());
         AnswerShape::new(
             format!("chatcmpl-{}", order.order().hold),
-            self.settings.model_name.clone(),
+            name.unwrap_or_default(),
             now.seconds().0,
-            asked.is_some_and(|a| a.stream),
-            asked.is_some_and(|a| a.include_usage),
+            stream,
+            include_usage,
         )
     }
 
@@ -161,9 +180,11 @@ impl Enclave {
         result: Result<Prompt, PromptError>,
         now: UnixMillis,
     ) -> Vec<Effect> {
-        let context_tokens = self.settings.context_tokens;
         let Some(session) = self.sessions.get_mut(&sequence) else { return Vec::new() };
-        let Some(asked) = session.asked.take() else { return Vec::new() };
+        let Some(Asked::Chat(asked)) = session.asked.take() else { return Vec::new() };
+        let mut served = self.settings.models.iter();
+        let served = served.find(|served| served.manifest == session.order.order().model);
+        let context_tokens = served.map_or(0, |served| served.context_tokens);
         if let Some(outcome) = session.ending {
             return self.finish(sequence, outcome, now);
         }
@@ -210,7 +231,7 @@ impl Enclave {
         self.customer_error(sequence, &submit_error(&error), now)
     }
 
-    fn customer_error(
+    pub(super) fn customer_error(
         &mut self,
         sequence: SequenceId,
         error: &ChatError,
@@ -234,6 +255,7 @@ fn prompt_error(error: PromptError) -> ChatError {
         PromptError::TooManyBytes { .. } | PromptError::TooManyTokens { .. } => {
             ChatError::too_long(error.to_string())
         }
+        PromptError::Embeds => ChatError::invalid("model", error.to_string()),
         other => ChatError::invalid("messages", other.to_string()),
     }
 }

@@ -164,8 +164,9 @@ impl Enclave {
         self.rng.fill_bytes(&mut id);
         let mut nonce = [0u8; 32];
         self.rng.fill_bytes(&mut nonce);
-        let (security, accelerator) = (self.identity.security, self.settings.accelerator.clone());
-        let kernel_path = self.settings.kernel_path.clone();
+        let security = self.identity.security;
+        let served = self.served(&order.order().model)?;
+        let (accelerator, kernel_path) = (served.accelerator.clone(), served.kernel_path.clone());
         let receipt = self.chain.receipt(now.seconds(), |link: Link| UsageReceipt {
             issuer: link.issuer,
             issued_at: link.issued_at,

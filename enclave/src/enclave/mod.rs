@@ -1,6 +1,7 @@
 //! The enclave's state machine.
 
 mod admit;
+mod embed;
 mod finish;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,8 @@ use std::collections::BTreeMap;
 
 use bulla_attestation::seal::SealingKey;
 use bulla_engine::{
-    ChatRequest, GenerateRequest, Output, Prompt, PromptError, SequenceId, SubmitError,
+    ChatRequest, EmbedError, EmbedInput, EmbedPrompt, EmbedRequest, GenerateRequest, Output,
+    Prompt, PromptError, SequenceId, SubmitError,
 };
 use bulla_tlog::{SignedCheckpoint, VerifierKey};
 use bulla_wire::cbor;
@@ -29,6 +31,7 @@ use crate::chain::Chain;
 use crate::identity::{EpochKeys, Identity};
 use crate::outbox::{Outbox, record};
 use crate::replay::ReplaySet;
+use crate::served::ServedModel;
 use crate::session::{Coalescing, Session};
 
 /// One connection or request of the shell, by its own number.
@@ -65,6 +68,13 @@ pub enum Event {
         sequence: SequenceId,
         /// The prompt.
         result: Result<Prompt, PromptError>,
+    },
+    /// The engine tokenized texts, or could not.
+    TextsPrompted {
+        /// For which sequence.
+        sequence: SequenceId,
+        /// The texts as tokens.
+        result: Result<EmbedPrompt, EmbedError>,
     },
     /// The engine did not take a request.
     SubmitRefused {
@@ -148,8 +158,19 @@ pub enum Effect {
     Prompt {
         /// For which sequence.
         sequence: SequenceId,
+        /// Manifest digest of the model.
+        model: Digest,
         /// The conversation.
         chat: ChatRequest,
+    },
+    /// Apply the tokenizer to texts that are to be embedded.
+    PromptTexts {
+        /// For which sequence.
+        sequence: SequenceId,
+        /// Manifest digest of the model.
+        model: Digest,
+        /// The texts.
+        texts: Vec<EmbedInput>,
     },
     /// Start generating.
     Submit {
@@ -157,6 +178,13 @@ pub enum Effect {
         sequence: SequenceId,
         /// What.
         request: GenerateRequest,
+    },
+    /// Start embedding.
+    SubmitTexts {
+        /// Which sequence.
+        sequence: SequenceId,
+        /// What.
+        request: EmbedRequest,
     },
     /// Stop generating at the next step.
     Cancel {
@@ -178,16 +206,8 @@ pub struct EnclaveSettings {
     pub broker_root: PublicKey,
     /// The log's key: epoch-open commits to a checkpoint it signed.
     pub log_key: VerifierKey,
-    /// Name of the model served.
-    pub model_name: String,
-    /// Digest of its manifest.
-    pub model: Digest,
-    /// Its context, in tokens.
-    pub context_tokens: u32,
-    /// Accelerator class.
-    pub accelerator: String,
-    /// Which arithmetic runs.
-    pub kernel_path: String,
+    /// The models served; at least one.
+    pub models: Vec<ServedModel>,
     /// Digest of the measured configuration.
     pub configuration: Digest,
     /// Digest of the attestation report published for this keyset.
@@ -253,7 +273,7 @@ impl Enclave {
         let gate = Gate {
             broker_root: settings.broker_root,
             keyset: identity.keyset_digest,
-            model: settings.model,
+            models: settings.models.iter().map(|model| model.manifest).collect(),
         };
         let EpochKeys { receipt, sealing } = keys;
         let chain = Chain::new(
@@ -310,6 +330,7 @@ impl Enclave {
                 self.admit(conn, &order, &grant, &delegation, &sealed, now)
             }
             Event::Prompted { sequence, result } => self.prompted(sequence, result, now),
+            Event::TextsPrompted { sequence, result } => self.texts_prompted(sequence, result, now),
             Event::SubmitRefused { sequence, error } => self.submit_refused(sequence, error, now),
             Event::Output(output) => self.output(output, now),
             Event::ReaderGone { conn } => self.reader_gone(conn, now),

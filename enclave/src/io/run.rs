@@ -9,7 +9,7 @@ use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
 use bulla_attestation::hash::labelled;
-use bulla_engine::Engine;
+use bulla_engine::EngineInfo;
 use bulla_wire::ids::Digest;
 use bulla_wire::labels;
 use bulla_wire::receipt::SecurityMode;
@@ -31,6 +31,7 @@ use super::tls;
 use super::worker::{Board, Command, work};
 use crate::config::{ConfigError, EnclaveConfig, TeeChoice};
 use crate::identity::{EpochKeys, Identity, IdentityFacts};
+use crate::served::{Engines, ServedModel};
 use crate::{Enclave, EnclaveSettings, Event};
 
 /// How often the core is told the time.
@@ -45,8 +46,8 @@ pub struct Ready {
     pub address: SocketAddr,
     /// The epoch's public side.
     pub identity: Identity,
-    /// Manifest digest of the model.
-    pub model: Digest,
+    /// Manifest digests of the models, in the order configured; at least one.
+    pub models: Vec<Digest>,
 }
 
 /// Why the enclave stopped serving an epoch.
@@ -90,11 +91,11 @@ pub(super) fn system<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOn
 pub async fn run(
     config: EnclaveConfig,
     base: PathBuf,
-    engine: Box<dyn Engine>,
+    engines: Engines,
     ready: oneshot::Sender<Ready>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
-    let mut engine = engine;
+    let mut engines = engines;
     let mut ready = Some(ready);
     let data = base.join(&config.data);
     std::fs::create_dir_all(&data).map_err(system(format!("making {}", data.display())))?;
@@ -103,13 +104,13 @@ pub async fn run(
     loop {
         let listener = listen(&config.listen, address)?;
         address = Some(listener.local_addr().map_err(system("reading the bound address"))?);
-        let boot = boot(&config, &data, Arc::clone(&attester), &*engine)?;
-        let (served, returned) = serve(boot, listener, engine, ready.take(), stop.clone()).await?;
+        let boot = boot(&config, &data, Arc::clone(&attester), &engines.infos())?;
+        let (served, returned) = serve(boot, listener, engines, ready.take(), stop.clone()).await?;
         if served == Served::Stopped {
             return Ok(());
         }
         tracing::info!("keyset has come to its end; opening a new epoch");
-        engine = returned;
+        engines = returned;
     }
 }
 
@@ -182,7 +183,7 @@ fn boot(
     config: &EnclaveConfig,
     data: &Path,
     attester: Arc<dyn Attester>,
-    engine: &dyn Engine,
+    infos: &[EngineInfo],
 ) -> Result<Boot, RunError> {
     let mut rng = fresh_rng()?;
     let clock = Clock::start();
@@ -193,18 +194,14 @@ fn boot(
     let identity = Identity::new(&keys, facts(config, &*attester, tls.spki, not_after));
     let evidence = attester.report(&identity.report_data(None))?;
     let passport = identity.report(None, evidence).to_json();
-    let info = engine.info();
-    let model = Digest(info.manifest_digest);
+    let models: Vec<ServedModel> = infos.iter().cloned().map(ServedModel::from).collect();
+    let manifests: Vec<Digest> = models.iter().map(|model| model.manifest).collect();
     let (outbox, backlog) = OutboxFile::open(&data.join("outbox.cbor"))?;
     let settings = EnclaveSettings {
         broker_root: config.broker_root_key,
         log_key: config.log_verifier()?,
-        model_name: info.model,
-        model,
-        context_tokens: info.context_tokens,
-        accelerator: info.accel,
-        kernel_path: info.kernel_path,
-        configuration: config.measured_digest(&model),
+        models,
+        configuration: config.measured_digest(&manifests),
         evidence: labelled(labels::EVIDENCE, &passport),
         limits: config.limits(),
     };
@@ -229,16 +226,16 @@ pub(super) fn facts(
     }
 }
 
-/// Serves one epoch to its end; gives the engine back.
+/// Serves one epoch to its end; gives the engines back.
 async fn serve(
     boot: Boot,
     listener: TcpListener,
-    engine: Box<dyn Engine>,
+    engines: Engines,
     ready: Option<oneshot::Sender<Ready>>,
     stop: watch::Receiver<bool>,
-) -> Result<(Served, Box<dyn Engine>), RunError> {
+) -> Result<(Served, Engines), RunError> {
     let address = listener.local_addr().map_err(system("reading the bound address"))?;
-    let info = engine.info();
+    let infos = engines.infos();
     let (commands, command_queue) = mpsc::channel();
     let (persist, persist_queue) = mpsc::channel();
     let identity = boot.core.identity().clone();
@@ -248,17 +245,17 @@ async fn serve(
     let outbox = boot.outbox;
     std::thread::spawn(move || keep_outbox(&for_outbox, outbox, &persist_queue));
     let for_worker = Arc::clone(&shell);
-    let board = Arc::new(Board::new(&*engine));
+    let board = Arc::new(Board::new(&engines));
     let for_engine = Arc::clone(&board);
     let worker = std::thread::spawn(move || {
-        work(engine, &command_queue, &for_engine, |event| for_worker.dispatch(event))
+        work(engines, &command_queue, &for_engine, |event| for_worker.dispatch(event))
     });
 
     let served = Arc::new(server::Served {
         shell: Arc::clone(&shell),
         attester: boot.attester,
         passport: boot.passport,
-        info: info.clone(),
+        infos: infos.clone(),
         board,
     });
     let handle = Handle::new();
@@ -269,20 +266,20 @@ async fn serve(
         .handle(handle.clone());
     let serving = tokio::spawn(server.serve(routes(served).into_make_service()));
     if let Some(ready) = ready {
-        let model = Digest(info.manifest_digest);
+        let models = infos.iter().map(|info| Digest(info.manifest_digest)).collect();
         // Nobody waiting is no reason not to serve.
-        let _ = ready.send(Ready { address, identity, model });
+        let _ = ready.send(Ready { address, identity, models });
     }
     let ended = until_closed(&shell, stop).await;
     handle.graceful_shutdown(Some(Duration::from_secs(1)));
     // The listener's own result says nothing after a shutdown.
     let _ = serving.await;
     let _ = commands.send(Command::Stop);
-    let engine = tokio::task::spawn_blocking(move || worker.join())
+    let engines = tokio::task::spawn_blocking(move || worker.join())
         .await
         .map_err(system("ending the engine thread"))?
         .map_err(|_| system::<&str>("ending the engine thread")("it panicked"))?;
-    Ok((ended, engine))
+    Ok((ended, engines))
 }
 
 /// Ticks until the epoch is closed and, as far as time allows, its outbox delivered.

@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bulla_engine::EngineInfo;
+use bulla_engine::{EngineInfo, Task};
 use bulla_wire::grant::{MAX_DELEGATION_BYTES, MAX_GRANT_BYTES};
 use bulla_wire::http::{
     HEADER_DELEGATION, HEADER_GRANT, HEADER_ORDER, MAX_SEALED_REQUEST_BYTES, MEDIA_CBOR,
@@ -38,7 +38,7 @@ pub struct Served {
     pub shell: Arc<Shell>,
     pub attester: Arc<dyn Attester>,
     pub passport: Vec<u8>,
-    pub info: EngineInfo,
+    pub infos: Vec<EngineInfo>,
     pub board: Arc<Board>,
 }
 
@@ -90,31 +90,34 @@ async fn attestation(State(served): Shared, Query(query): Query<AttestationQuery
 }
 
 async fn metrics(State(served): Shared) -> Response {
-    let text = openmetrics(&served.info, &served.board.read());
+    let text = openmetrics(&served.infos, &served.board.read());
     typed(MEDIA_OPENMETRICS, text.into_bytes())
 }
 
 async fn models(State(served): Shared) -> Response {
-    let info = &served.info;
     let security = served.shell.look(|core| core.identity().security);
-    let manifest = data_encoding::HEXLOWER.encode(&info.manifest_digest);
-    let list = json!({
-        "object": "list",
-        "data": [{
+    let entry = |info: &EngineInfo| {
+        let mut entry = json!({
             "id": info.model,
             "object": "model",
             "created": 0,
             "owned_by": "bulla",
             "bulla": {
-                "manifest": manifest,
+                "manifest": data_encoding::HEXLOWER.encode(&info.manifest_digest),
                 "context_tokens": info.context_tokens,
                 "accelerator": info.accel,
                 "quantisation": info.quantisation,
                 "kernel_path": info.kernel_path,
                 "security": security,
             },
-        }],
-    });
+        });
+        if let Task::Embed { dimensions } = info.task {
+            entry["bulla"]["dimensions"] = json!(dimensions);
+        }
+        entry
+    };
+    let data: Vec<_> = served.infos.iter().map(entry).collect();
+    let list = json!({"object": "list", "data": data});
     typed("application/json", list.to_string().into_bytes())
 }
 

@@ -110,7 +110,15 @@ impl Shell {
                     }
                     return;
                 }
-                Effect::Prompt { sequence, chat } => self.command(Command::Prompt(sequence, chat)),
+                Effect::Prompt { sequence, model, chat } => {
+                    self.command(Command::Prompt(sequence, model, chat));
+                }
+                Effect::PromptTexts { sequence, model, texts } => {
+                    self.command(Command::PromptTexts(sequence, model, texts));
+                }
+                Effect::SubmitTexts { sequence, request } => {
+                    self.command(Command::SubmitTexts(sequence, request));
+                }
                 Effect::Submit { sequence, request } => {
                     self.command(Command::Submit(sequence, request));
                 }

@@ -1,12 +1,16 @@
-//! The engine's thread: takes commands between steps, hands outputs back.
+//! The engines' thread: takes commands between steps, hands outputs back.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bulla_engine::{ChatRequest, Engine, EngineCounters, GenerateRequest, SequenceId};
+use bulla_engine::{
+    ChatRequest, EmbedInput, EmbedRequest, EngineCounters, GenerateRequest, SequenceId,
+};
+use bulla_wire::ids::Digest;
 
 use crate::Event;
+use crate::served::Engines;
 
 /// How often the counters are shown. Coarse on purpose: whoever could read them after every step
 /// would learn when each token was made.
@@ -19,8 +23,8 @@ pub struct Board {
 
 impl Board {
     /// Nothing counted yet.
-    pub fn new(engine: &dyn Engine) -> Board {
-        Board { shown: Mutex::new((engine.counters(), None)) }
+    pub fn new(engines: &Engines) -> Board {
+        Board { shown: Mutex::new((engines.counters(), None)) }
     }
 
     /// What was shown last.
@@ -28,11 +32,11 @@ impl Board {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn show(&self, engine: &dyn Engine) {
+    fn show(&self, engines: &Engines) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let due = shown.1.is_none_or(|at| at.elapsed() >= SHOWN_EVERY);
         if due {
-            *shown = (engine.counters(), Some(Instant::now()));
+            *shown = (engines.counters(), Some(Instant::now()));
         }
     }
 }
@@ -40,50 +44,63 @@ impl Board {
 /// What the shell asks of the engine.
 pub enum Command {
     /// Apply template and tokenizer.
-    Prompt(SequenceId, ChatRequest),
+    Prompt(SequenceId, Digest, ChatRequest),
     /// Start a sequence.
     Submit(SequenceId, GenerateRequest),
+    /// Tokenize texts.
+    PromptTexts(SequenceId, Digest, Vec<EmbedInput>),
+    /// Start embedding them.
+    SubmitTexts(SequenceId, EmbedRequest),
     /// Stop one at the next step.
     Cancel(SequenceId),
-    /// End the thread, give the engine back.
+    /// End the thread, give the engines back.
     Stop,
 }
 
 /// Runs until told to stop. `report` gets every event in the order it happened.
 pub fn work(
-    mut engine: Box<dyn Engine>,
+    mut engines: Engines,
     commands: &Receiver<Command>,
     board: &Board,
     report: impl Fn(Event),
-) -> Box<dyn Engine> {
+) -> Engines {
     // What an earlier epoch kept of its prompts ends with it.
-    engine.forget_prefixes();
+    engines.forget_prefixes();
     loop {
-        while let Some(command) = next(&*engine, commands) {
+        while let Some(command) = next(&engines, commands) {
             match command {
-                Command::Prompt(sequence, chat) => {
-                    let result = engine.prompt(&chat);
+                Command::Prompt(sequence, model, chat) => {
+                    let result = engines.prompt(&model, &chat);
                     report(Event::Prompted { sequence, result });
                 }
                 Command::Submit(sequence, request) => {
-                    if let Err(error) = engine.submit(sequence, request) {
+                    if let Err(error) = engines.submit(sequence, request) {
                         report(Event::SubmitRefused { sequence, error });
                     }
                 }
-                Command::Cancel(sequence) => engine.cancel(sequence),
-                Command::Stop => return engine,
+                Command::PromptTexts(sequence, model, texts) => {
+                    let result = engines.prompt_texts(&model, &texts);
+                    report(Event::TextsPrompted { sequence, result });
+                }
+                Command::SubmitTexts(sequence, request) => {
+                    if let Err(error) = engines.submit_texts(sequence, request) {
+                        report(Event::SubmitRefused { sequence, error });
+                    }
+                }
+                Command::Cancel(sequence) => engines.cancel(sequence),
+                Command::Stop => return engines,
             }
         }
-        for output in engine.step() {
+        for output in engines.step() {
             report(Event::Output(output));
         }
-        board.show(&*engine);
+        board.show(&engines);
     }
 }
 
-/// The next command: waits for one when the engine is idle.
-fn next(engine: &dyn Engine, commands: &Receiver<Command>) -> Option<Command> {
-    if engine.is_idle() {
+/// The next command: waits for one when the engines are idle.
+fn next(engines: &Engines, commands: &Receiver<Command>) -> Option<Command> {
+    if engines.is_idle() {
         return Some(commands.recv().unwrap_or(Command::Stop));
     }
     match commands.try_recv() {

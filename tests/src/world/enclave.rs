@@ -150,11 +150,7 @@ impl EnclaveHost {
         let settings = EnclaveSettings {
             broker_root: self.broker_root,
             log_key: log_verifier(),
-            model_name: info.model,
-            model: Digest(info.manifest_digest),
-            context_tokens: info.context_tokens,
-            accelerator: info.accel,
-            kernel_path: info.kernel_path,
+            models: vec![info.into()],
             configuration: Digest([8; 32]),
             evidence: labelled(labels::EVIDENCE, &self.passport),
             limits: Limits { sessions: 3, run_ms: 20_000, refetch_ms: 60_000, ..Limits::default() },
@@ -359,7 +355,16 @@ impl EnclaveHost {
                 self.told(street, Conn(conn.0));
                 street.send(Conn(conn.0), me, Message::End(Some(receipt)));
             }
-            Effect::Prompt { sequence, chat } => {
+            Effect::PromptTexts { sequence, texts, .. } => {
+                let result = self.engine.prompt_texts(&texts);
+                self.tell(street, Event::TextsPrompted { sequence, result });
+            }
+            Effect::SubmitTexts { sequence, request } => {
+                if let Err(error) = self.engine.submit_texts(sequence, request) {
+                    self.tell(street, Event::SubmitRefused { sequence, error });
+                }
+            }
+            Effect::Prompt { sequence, chat, .. } => {
                 let result = self.engine.prompt(&chat);
                 self.tell(street, Event::Prompted { sequence, result });
             }

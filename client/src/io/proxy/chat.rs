@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: the enclave's answer is OpenAI-shaped already and passes through as
+//! `POST /v1/chat/completions` and `POST /v1/embeddings`: the enclave's answer is OpenAI-shaped already and passes through as
 //! it opens.
 
 use std::convert::Infallible;
@@ -20,12 +20,25 @@ use crate::session::{Piece, Settled};
 
 type Answer = mpsc::Receiver<Result<Progress, AskError>>;
 
-/// Asks, and answers with what comes.
+/// Asks for a chat completion, and answers with what comes.
 pub async fn complete(State(client): State<Arc<Client>>, body: Body) -> Result<Response, Failure> {
+    pass_on(client, body, ChatRequest::read).await
+}
+
+/// Asks for embeddings.
+pub async fn embed(State(client): State<Arc<Client>>, body: Body) -> Result<Response, Failure> {
+    pass_on(client, body, ChatRequest::read_embeddings).await
+}
+
+async fn pass_on(
+    client: Arc<Client>,
+    body: Body,
+    read: fn(&[u8]) -> Result<ChatRequest, RequestError>,
+) -> Result<Response, Failure> {
     let body = to_bytes(body, MAX_REQUEST_BYTES)
         .await
         .map_err(|_| Failure::from(&RequestError::TooLong { got_bytes: MAX_REQUEST_BYTES + 1 }))?;
-    let request = ChatRequest::read(&body).map_err(|e| Failure::from(&e))?;
+    let request = read(&body).map_err(|e| Failure::from(&e))?;
     let mut answer = ask(client, request);
     let head = head(&mut answer).await?;
     match head.is_stream() {

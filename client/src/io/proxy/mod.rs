@@ -1,10 +1,10 @@
 //! The local endpoint: OpenAI's API on loopback, everything behind it sealed, ordered, receipted.
 //!
-//! `POST /v1/chat/completions`, `GET /v1/models`, `GET /v1/models/{id}`, `GET /healthz`. Requests
+//! `POST /v1/chat/completions`, `POST /v1/embeddings`, `GET /v1/models`, `GET /v1/models/{id}`, `GET /healthz`. Requests
 //! arrive here in the clear, so it listens on loopback only; see [`guard`] for who may use it.
 //! Without `local_credential` any program on this machine may, and spends the account's tokens.
 //!
-//! Left out, each answered with a clear 404: completions, embeddings, responses, files and every
+//! Left out, each answered with a clear 404: completions, responses, files and every
 //! other path of OpenAI's API.
 
 mod chat;
@@ -26,7 +26,7 @@ use bulla_wire::http::{PATH_HEALTH, PATH_MODELS};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::client::{Client, PATH_CHAT, PlanError};
+use super::client::{Client, PATH_CHAT, PATH_EMBEDDINGS, PlanError};
 use crate::listing::{self, ModelList};
 pub use failure::Failure;
 use guard::Guard;
@@ -81,6 +81,7 @@ pub async fn serve(
 fn router(client: Arc<Client>, guard: Arc<Guard>) -> Router {
     Router::new()
         .route(PATH_CHAT, post(chat::complete))
+        .route(PATH_EMBEDDINGS, post(chat::embed))
         .route(PATH_MODELS, get(models))
         .route(&format!("{PATH_MODELS}/{{*id}}"), get(model))
         .route(PATH_HEALTH, get(|| async { Json(serde_json::json!({"status": "ok"})) }))
@@ -123,7 +124,7 @@ pub async fn list(client: &Client) -> Result<ModelList, Failure> {
 
 async fn no_such_path(request: Request) -> Failure {
     let message = format!(
-        "{} is not served here: POST {PATH_CHAT} and GET {PATH_MODELS} are",
+        "{} is not served here: POST {PATH_CHAT}, POST {PATH_EMBEDDINGS} and GET {PATH_MODELS} are",
         request.uri().path()
     );
     Failure::new(404, "invalid_request_error", "unknown_url").saying(message)

@@ -104,7 +104,7 @@ async fn lists_models_and_answers_openai_shaped_404s() {
     assert_eq!(list["data"][0]["bulla"]["security"], "simulated");
     let one = world.endpoint.fetch("/v1/models/m", 1 << 20).await.unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&one).unwrap(), list["data"][0]);
-    for path in ["/v1/models/other", "/v1/embeddings"] {
+    for path in ["/v1/models/other", "/v1/completions"] {
         let error = world.endpoint.fetch(path, 1 << 20).await.unwrap_err();
         assert!(matches!(&error, TransportError::Problem(r) if r.status == 404), "{error}");
     }
@@ -136,6 +136,18 @@ async fn refuses_a_body_that_is_no_chat_request() {
         let error = world.endpoint.post(PATH_CHAT, &[], body, 1 << 20).await.unwrap_err();
         assert!(matches!(&error, TransportError::Problem(r) if r.status == status), "{error}");
     }
+}
+
+#[tokio::test]
+async fn embeddings_go_the_same_way() {
+    let world = World::start(HONEST).await;
+    let body = Bytes::from_static(br#"{"model":"m","input":["one","two"]}"#);
+    let answer = world.endpoint.post(PATH_EMBEDDINGS, &[], body, 1 << 20).await.unwrap();
+    assert_eq!(answer, DOCUMENT.concat().as_bytes());
+    assert_eq!((world.broker.orders(), world.records().len()), (1, 1));
+    let chat = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+    let error = world.endpoint.post(PATH_EMBEDDINGS, &[], chat, 1 << 20).await.unwrap_err();
+    assert!(matches!(&error, TransportError::Problem(r) if r.status == 400), "{error}");
 }
 
 #[tokio::test]

@@ -62,6 +62,28 @@ impl<T: Plain> Buffer<T> {
     }
 }
 
+impl<T: Plain> Buffer<T> {
+    /// Keeps the memory from being written to a swap device, as long as the process runs.
+    #[cfg(unix)]
+    pub fn lock(&self) -> std::io::Result<()> {
+        unsafe extern "C" {
+            fn mlock(start: *const std::ffi::c_void, len: usize) -> std::ffi::c_int;
+        }
+        let bytes = self.len * size_of::<T>();
+        // SAFETY: memory of ours, which is only looked up, not changed.
+        match bytes == 0 || unsafe { mlock(self.start.as_ptr().cast(), bytes) } == 0 {
+            true => Ok(()),
+            false => Err(std::io::Error::last_os_error()),
+        }
+    }
+
+    /// Not here.
+    #[cfg(not(unix))]
+    pub fn lock(&self) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
 /// A line more than needed, at the usual alignment: for a larger one the allocator would write
 /// zeros instead of asking for fresh memory, which is zero anyway and costs nothing until used.
 fn layout<T: Plain>(len: usize) -> Option<Layout> {
@@ -105,6 +127,24 @@ impl<T: Plain> std::ops::DerefMut for Buffer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn locked_memory_is_counted_by_the_kernel() {
+        let locked_kib = || -> u64 {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        let buffer = Buffer::<u8>::zeroed(40_000);
+        let before = locked_kib();
+        if let Err(error) = buffer.lock() {
+            println!("skipped: this process may not lock 40 kB: {error}");
+            return;
+        }
+        assert!(locked_kib() >= before + 36, "{before} KiB, then {}", locked_kib());
+        assert!(Buffer::<u8>::zeroed(0).lock().is_ok());
+    }
 
     #[test]
     fn begins_at_a_line_and_holds_zeros() {

@@ -43,6 +43,25 @@ pub fn norm_rows(
     });
 }
 
+/// [`layer_norm`] on all threads.
+pub fn layer_norm_rows(
+    pool: &Pool,
+    path: Path,
+    rows: &[f32],
+    [weight, bias]: [&[f32]; 2],
+    epsilon: f32,
+    out: &mut [f32],
+) {
+    over_rows(pool, rows, weight.len(), out, &|rows, out| {
+        layer_norm(path, rows, weight, bias, epsilon, out);
+    });
+}
+
+/// [`gelu`] on all threads.
+pub fn gelu_rows(pool: &Pool, path: Path, rows: &[f32], width: usize, out: &mut [f32]) {
+    over_rows(pool, rows, width, out, &|rows, out| gelu(path, rows, out));
+}
+
 /// [`silu_times`] on all threads.
 pub fn gate_rows(pool: &Pool, path: Path, rows: &[f32], width: usize, out: &mut [f32]) {
     over_rows(pool, rows, 2 * width, out, &|rows, out| silu_times(path, rows, width, out));
@@ -59,6 +78,33 @@ on_every_path! {
             for ((out, value), weight) in out.iter_mut().zip(row).zip(weight) {
                 *out = value * scale * weight;
             }
+        }
+    }
+}
+
+on_every_path! {
+    /// Layer normalisation: each row of `rows`, as long as `weight`, less its mean, divided by its
+    /// standard deviation, multiplied with `weight` and moved by `bias`, into `out`.
+    pub fn layer_norm(rows: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
+        let width = weight.len();
+        for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let mean = plain_sum(row) / width as f32;
+            for (out, value) in out.iter_mut().zip(row) {
+                *out = value - mean;
+            }
+            let scale = 1.0 / (square_sum(out) / width as f32 + epsilon).sqrt();
+            for ((out, weight), bias) in out.iter_mut().zip(weight).zip(bias) {
+                *out = *out * scale * weight + bias;
+            }
+        }
+    }
+}
+
+on_every_path! {
+    /// x × Φ(x), Φ the normal distribution: the exact form, with the error function.
+    pub fn gelu(values: &[f32], out: &mut [f32]) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = *value * 0.5 * (1.0 + lanes::erf(*value * std::f32::consts::FRAC_1_SQRT_2));
         }
     }
 }
@@ -102,6 +148,19 @@ on_every_path! {
 
 /// Sixteen chains, then folded; what is over one by one.
 #[inline(always)]
+fn plain_sum(row: &[f32]) -> f32 {
+    let (blocks, rest) = row.as_chunks::<LANES>();
+    let mut sums: Lanes = [0.0; LANES];
+    for block in blocks {
+        for lane in 0..LANES {
+            sums[lane] += block[lane];
+        }
+    }
+    rest.iter().fold(lanes::sum(&sums), |total, value| total + value)
+}
+
+/// As [`plain_sum`], of squares.
+#[inline(always)]
 fn square_sum(row: &[f32]) -> f32 {
     let (blocks, rest) = row.as_chunks::<LANES>();
     let mut sums: Lanes = [0.0; LANES];
@@ -115,4 +174,48 @@ fn square_sum(row: &[f32]) -> f32 {
         total = value.mul_add(*value, total);
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_norm_has_mean_and_spread_of_its_weights() {
+        let rows: Vec<f32> = (0..3 * 37).map(|at| (at * 31 % 17) as f32 - 4.0).collect();
+        let (weight, bias) = (vec![2.0; 37], vec![0.5; 37]);
+        let mut expected = vec![0.0; rows.len()];
+        layer_norm(Path::Portable, &rows, &weight, &bias, 1e-12, &mut expected);
+        for row in expected.chunks_exact(37) {
+            let mean = row.iter().sum::<f32>() / 37.0;
+            let spread = row.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 37.0;
+            assert!((mean - 0.5).abs() < 1e-5 && (spread - 4.0).abs() < 1e-4, "{mean} {spread}");
+        }
+        for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+            let mut out = vec![0.0; rows.len()];
+            layer_norm(path, &rows, &weight, &bias, 1e-12, &mut out);
+            assert_eq!(out, expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn gelu_is_the_exact_one() {
+        // Values of x Φ(x) to nine digits.
+        let known = [
+            (-3.0, -0.004_049_694),
+            (-1.0, -0.158_655_25),
+            (0.0, 0.0),
+            (0.5, 0.345_731_23),
+            (2.0, 1.954_499_7),
+            (9.0, 9.0),
+        ];
+        let values: Vec<f32> = known.iter().map(|(value, _)| *value).collect();
+        for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+            let mut out = vec![0.0; values.len()];
+            gelu(path, &values, &mut out);
+            for ((value, expected), got) in known.iter().zip(&out) {
+                assert!((got - expected).abs() < 5e-7, "gelu({value}) is {got}, not {expected}");
+            }
+        }
+    }
 }

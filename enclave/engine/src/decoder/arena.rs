@@ -7,6 +7,23 @@ use bulla_kernels::buffer::Buffer;
 use super::Shape;
 use crate::serving::Wipe;
 
+/// What a page keeps of each token: a key and a value of every head of every layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub layers: usize,
+    /// Key and value heads of a layer.
+    pub heads: usize,
+    /// Values of a key, and of a value.
+    pub width: usize,
+}
+
+impl Kept {
+    /// Floats of a page.
+    fn page_stride(self) -> usize {
+        self.layers * self.heads * page_floats(self.width)
+    }
+}
+
 /// The pages, numbered from 0.
 pub(crate) struct Arena {
     floats: Buffer<f32>,
@@ -20,14 +37,18 @@ pub(crate) struct Arena {
 impl Arena {
     /// As many whole pages as `bytes` hold.
     pub fn new(shape: &Shape, bytes: u64) -> Arena {
-        let page_stride = page_stride(shape);
-        let pages = bytes / (page_stride * size_of::<f32>()) as u64;
-        let pages = u32::try_from(pages).unwrap_or(u32::MAX) as usize;
+        let pages = bytes / page_bytes(shape) as u64;
+        Arena::of(shape.kept(), u32::try_from(pages).unwrap_or(u32::MAX) as usize)
+    }
+
+    /// So many pages.
+    pub fn of(kept: Kept, pages: usize) -> Arena {
+        let page_stride = kept.page_stride();
         Arena {
             floats: Buffer::zeroed(pages * page_stride),
             written: vec![false; pages],
-            kv_heads: shape.kv_heads,
-            head_dim: shape.head_dim,
+            kv_heads: kept.heads,
+            head_dim: kept.width,
             page_stride,
         }
     }
@@ -93,11 +114,7 @@ pub(crate) fn pages_for(tokens: usize) -> usize {
 
 /// Bytes of a page: keys and values of all heads of all layers for [`PAGE_TOKENS`] tokens.
 pub(crate) fn page_bytes(shape: &Shape) -> usize {
-    page_stride(shape) * size_of::<f32>()
-}
-
-fn page_stride(shape: &Shape) -> usize {
-    shape.layers * shape.kv_heads * page_floats(shape.head_dim)
+    shape.kept().page_stride() * size_of::<f32>()
 }
 
 #[cfg(test)]

@@ -3,15 +3,29 @@
 
 use bulla_kernels::attention::{GROUP, Query, attend};
 
-use super::Shape;
 use super::arena::Arena;
 use super::linear::Machine;
 use super::step::{Place, Space, Span, Step};
 
+/// How the heads of a layer look at tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Look {
+    /// Query heads; a multiple of `kv_heads`.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// What scores are multiplied with.
+    pub scale: f32,
+    /// Later tokens are seen as well.
+    pub both_ways: bool,
+}
+
 /// One layer's attention.
-pub(super) struct Job<'a> {
+pub(crate) struct Job<'a> {
     pub machine: Machine<'a>,
-    pub shape: &'a Shape,
+    pub look: Look,
     pub layer: usize,
     pub step: &'a Step<'a>,
     pub arena: &'a Arena,
@@ -20,8 +34,8 @@ pub(super) struct Job<'a> {
 }
 
 /// Fills `mixed`, a row of all query heads for each row of the step.
-pub(super) fn attention(job: &Job<'_>, space: &mut Space, mixed: &mut [f32]) {
-    let Shape { kv_heads, heads, head_dim, .. } = *job.shape;
+pub(crate) fn attention(job: &Job<'_>, space: &mut Space, mixed: &mut [f32]) {
+    let Look { kv_heads, heads, head_dim, .. } = job.look;
     let group = heads / kv_heads;
     let Space { plan, scratch, results } = space;
     plan.clear();
@@ -53,18 +67,18 @@ pub(super) fn attention(job: &Job<'_>, space: &mut Space, mixed: &mut [f32]) {
 
 /// Up to [`GROUP`] queries of one key-value head.
 fn one(job: &Job<'_>, place: Place, head: usize, scratch: &mut [f32], results: &mut [f32]) {
-    let Shape { kv_heads, heads, head_dim, .. } = *job.shape;
+    let Look { kv_heads, heads, head_dim, scale, both_ways } = job.look;
     let (group, row_width) = (heads / kv_heads, (heads + 2 * kv_heads) * head_dim);
     let span = &job.step.spans[place.span];
     let mut queries = [Query { values: &[], visible: 0 }; GROUP];
     for (at, query) in queries.iter_mut().take(place.count).enumerate() {
         let (token, inner) = ((place.first + at) / group, (place.first + at) % group);
         let from = (place.row + token) * row_width + (head * group + inner) * head_dim;
-        let visible = span.start + token + 1;
+        let seen = if both_ways { span.tokens.len() } else { token + 1 };
+        let visible = span.start + seen;
         *query = Query { values: &job.qkv[from..from + head_dim], visible };
     }
     let pages = job.arena.pages_of(span.pages, job.layer, head);
-    let scale = 1.0 / (head_dim as f32).sqrt();
     let queries = &queries[..place.count];
     attend(job.machine.path, queries, pages, scale, scratch, results);
 }

@@ -92,7 +92,7 @@ impl Layer {
         let prepared = from_hidden.prepare(machine, normed);
         self.qkv.forward(machine, prepared, Into::Replace, qkv);
         self.turn_and_keep(machine, shape, index, step, angles, arena, [qkv, mixed]);
-        let job = Job { machine, shape, layer: index, step, arena, qkv };
+        let job = Job { machine, look: shape.look(), layer: index, step, arena, qkv };
         attention(&job, space, mixed);
         let prepared = from_heads.prepare(machine, mixed);
         self.output.forward(machine, prepared, Into::Add, stream);

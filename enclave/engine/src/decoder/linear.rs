@@ -17,7 +17,7 @@ pub(crate) struct Machine<'a> {
 }
 
 /// Rows that go into products, in the forms that matrices ask for.
-pub(super) struct Inputs {
+pub(crate) struct Inputs {
     width: usize,
     quantised: Option<Activations>,
 }
@@ -50,7 +50,7 @@ impl Inputs {
 
 /// Rows ready for products.
 #[derive(Clone, Copy)]
-pub(super) struct Prepared<'a> {
+pub(crate) struct Prepared<'a> {
     count: usize,
     rows: &'a [f32],
     quantised: Option<&'a Activations>,
@@ -75,7 +75,7 @@ impl<'a> Prepared<'a> {
 }
 
 /// Matrices that share their input; their outputs follow each other in a row.
-pub(super) struct Linear {
+pub(crate) struct Linear {
     /// Neighbours of one format are packed as one matrix.
     parts: Vec<Matrix>,
     outputs: usize,

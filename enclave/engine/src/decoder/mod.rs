@@ -13,17 +13,17 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use arena::{Arena, page_bytes, pages_for};
+pub(crate) use arena::{Arena, Kept, page_bytes, pages_for};
+pub(crate) use attention::{Job, Look, attention};
 use bulla_kernels::matmul::Into;
 use bulla_kernels::pool::Pool;
 use bulla_kernels::rows::rms_norm;
 use bulla_kernels::weights::Matrix;
 use layer::Layer;
-use linear::Linear;
-pub(crate) use linear::Machine;
+pub(crate) use linear::{Inputs, Linear, Machine};
 use rope::Rope;
 pub(crate) use rope::{Llama3Scaling, RopeScaling, RopeSettings};
-pub(crate) use step::{Room, Scratch, Span, Step, Wanted};
+pub(crate) use step::{Room, Scratch, Space, Span, Step, Wanted};
 
 /// Sizes and switches of a decoder, checked when config.json is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +55,20 @@ pub(crate) struct Shape {
     pub head_norms: bool,
     /// Where the feed-forward layers are many networks.
     pub experts: Option<Experts>,
+}
+
+impl Shape {
+    /// How its heads look at tokens.
+    pub fn look(&self) -> Look {
+        let Shape { heads, kv_heads, head_dim, .. } = *self;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        Look { heads, kv_heads, head_dim, scale, both_ways: false }
+    }
+
+    /// What a page keeps of a token.
+    pub fn kept(&self) -> Kept {
+        Kept { layers: self.layers, heads: self.kv_heads, width: self.head_dim }
+    }
 }
 
 /// Feed-forward layers of many networks, of which each row chooses a few.

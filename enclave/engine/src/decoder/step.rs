@@ -5,7 +5,7 @@ use bulla_kernels::pool::Pool;
 
 use super::linear::Inputs;
 use super::mlp;
-use super::{Decoder, Shape};
+use super::{Decoder, Look, Shape};
 
 /// Some tokens of one sequence that follow each other.
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ pub(crate) struct Step<'a> {
 /// Queries that are computed together: `count` of a span, the `first` of them counted over its
 /// tokens and, within a token, over the query heads that share a key-value head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub span: usize,
     /// Row of the span's first token.
     pub row: usize,
@@ -117,10 +117,24 @@ pub(super) struct Rows {
 }
 
 /// The memory of attention.
-pub(super) struct Space {
+pub(crate) struct Space {
     pub plan: Vec<Place>,
     pub scratch: Vec<f32>,
     pub results: Vec<f32>,
+}
+
+impl Space {
+    /// Room for the attention of `look`.
+    pub fn new(look: Look, pool: &Pool, room: Room) -> Space {
+        let Look { heads, kv_heads, head_dim, .. } = look;
+        // A span may leave one portion half full.
+        let portions = (room.rows * (heads / kv_heads)).div_ceil(GROUP) + room.spans;
+        Space {
+            plan: Vec::with_capacity(portions),
+            scratch: vec![0.0; pool.threads() * scratch_floats(room.context)],
+            results: vec![0.0; portions * kv_heads * GROUP * head_dim],
+        }
+    }
 }
 
 impl Scratch {
@@ -128,8 +142,6 @@ impl Scratch {
         let Shape { hidden, heads, kv_heads, head_dim, vocab, .. } = decoder.shape;
         let row = |width: usize| Vec::with_capacity(room.rows * width);
         let layers = || decoder.layers.iter();
-        // A span may leave one portion half full.
-        let portions = (room.rows * (heads / kv_heads)).div_ceil(GROUP) + room.spans;
         Scratch {
             room,
             rows: Rows {
@@ -141,11 +153,7 @@ impl Scratch {
                     Inputs::new(room.rows, hidden, layers().flat_map(|l| l.of_hidden())),
                     Inputs::new(room.rows, heads * head_dim, layers().map(|l| l.of_heads())),
                 ],
-                attention: Space {
-                    plan: Vec::with_capacity(portions),
-                    scratch: vec![0.0; pool.threads() * scratch_floats(room.context)],
-                    results: vec![0.0; portions * kv_heads * GROUP * head_dim],
-                },
+                attention: Space::new(decoder.shape.look(), pool, room),
                 feed: mlp::Space::new(room.rows, hidden, layers().map(|layer| layer.feed())),
             },
             logits: Vec::with_capacity(room.logits * vocab),

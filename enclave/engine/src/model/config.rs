@@ -301,7 +301,7 @@ fn rope(raw: &RawConfig) -> Result<RopeSettings, LoadError> {
     Ok(RopeSettings { theta: theta as f32, scaling })
 }
 
-fn sized(key: &'static str, value: Option<u64>, limit: u64) -> Result<usize, LoadError> {
+pub(super) fn sized(key: &'static str, value: Option<u64>, limit: u64) -> Result<usize, LoadError> {
     match value {
         None => Err(LoadError::ConfigMissing { key }),
         Some(value) if (1..=limit).contains(&value) => Ok(value as usize),
@@ -309,6 +309,6 @@ fn sized(key: &'static str, value: Option<u64>, limit: u64) -> Result<usize, Loa
     }
 }
 
-fn wrong(key: &'static str, expected: String, got: impl ToString) -> LoadError {
+pub(super) fn wrong(key: &'static str, expected: String, got: impl ToString) -> LoadError {
     LoadError::ConfigValue { key, expected, got: got.to_string() }
 }

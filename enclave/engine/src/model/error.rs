@@ -168,6 +168,17 @@ pub enum LoadError {
         /// Its name.
         name: String,
     },
+    /// The operating system does not lock the weights in memory.
+    #[error(
+        "{bytes} more bytes of weights cannot be locked in memory: {reason}; raise the limit of \
+         locked memory (ulimit -l, LimitMEMLOCK), or do not ask for it"
+    )]
+    Lock {
+        /// Of the matrix at hand.
+        bytes: u64,
+        /// In the words of the operating system.
+        reason: String,
+    },
     /// The tokenizer does not load.
     #[error("the tokenizer does not load: {reason}")]
     Tokenizer {

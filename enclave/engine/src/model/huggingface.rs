@@ -5,14 +5,21 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::config::{Config, TokenIds};
+use super::embedding::{self, EncoderParts, Head, RawEncoder};
 use super::error::LoadError;
 use super::files::{Folder, LoadProgress, json};
 use super::template::ChatTemplate;
 use super::tokenizer::TextCodec;
-use super::{Parts, Quantisation, safetensors};
+use super::{AnyParts, LoadOptions, Parts, safetensors};
 use crate::manifest::FileRole;
 
+const CONFIG: &str = "config.json";
 const GENERATION_CONFIG: &str = "generation_config.json";
+
+#[derive(Deserialize)]
+struct Named {
+    architectures: Option<Vec<String>>,
+}
 
 #[derive(Deserialize)]
 struct GenerationConfig {
@@ -22,19 +29,39 @@ struct GenerationConfig {
 /// Reads the folder at `path`.
 pub(super) fn read(
     path: &Path,
-    quantisation: Quantisation,
+    options: LoadOptions,
     progress: &mut dyn FnMut(LoadProgress),
-) -> Result<Parts, LoadError> {
+) -> Result<AnyParts, LoadError> {
     let mut folder = Folder::open(path, progress)?;
     // The small files first: a folder that cannot work fails before gigabytes are read.
-    let config = Config::parse(&folder.require("config.json", FileRole::Config)?)?;
+    let config = folder.require(CONFIG, FileRole::Config)?;
+    let named: Named = json(CONFIG, &config)?;
+    if named.architectures.is_some_and(|named| named == [embedding::ARCHITECTURE]) {
+        let parts = encoder(folder, &config, options)?;
+        return Ok(AnyParts::Encoder(Box::new(parts)));
+    }
+    let config = Config::parse(&config)?;
     let tokenizer = folder.require("tokenizer.json", FileRole::Tokenizer)?;
     let codec = TextCodec::parse(&tokenizer, config.shape.vocab)?;
     let template = ChatTemplate::read(&mut folder)?;
     let stops = stops(&mut folder, &config)?;
-    let tensors = safetensors::read(&mut folder, quantisation)?;
+    let tensors = safetensors::read(&mut folder, options)?;
     let (name, files) = (folder.name(), folder.into_files());
-    Ok(Parts { config, codec, template, stops, tensors, name, files })
+    Ok(AnyParts::Decoder(Parts { config, codec, template, stops, tensors, name, files }))
+}
+
+fn encoder(
+    mut folder: Folder<'_>,
+    config: &[u8],
+    options: LoadOptions,
+) -> Result<EncoderParts, LoadError> {
+    let shape = json::<RawEncoder>(CONFIG, config)?.shape()?;
+    let head = Head::read(&mut folder)?;
+    let tokenizer = folder.require("tokenizer.json", FileRole::Tokenizer)?;
+    let codec = TextCodec::parse(&tokenizer, shape.vocab)?;
+    let tensors = safetensors::read(&mut folder, options)?;
+    let (name, files) = (folder.name(), folder.into_files());
+    Ok(EncoderParts { shape, head, codec, tensors, name, files })
 }
 
 /// Tokens that end an answer, by generation_config.json, else config.json.

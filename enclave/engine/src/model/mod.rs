@@ -2,6 +2,7 @@
 //! settings.
 
 mod config;
+mod embedding;
 mod error;
 mod files;
 mod gguf;
@@ -22,6 +23,7 @@ pub use config::{
     MAX_CONTEXT, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS,
     MAX_VOCAB,
 };
+pub use embedding::EmbeddingModel;
 pub use error::LoadError;
 pub use files::LoadProgress;
 
@@ -31,6 +33,7 @@ use crate::grammar::{Grammar, GrammarError, Grammars, Vocabulary};
 use crate::manifest::{Manifest, ManifestFile, Statement};
 use crate::text::Detokenize;
 use config::Config;
+use embedding::EncoderParts;
 use template::ChatTemplate;
 use tensors::Tensors;
 use tokenizer::TextCodec;
@@ -80,7 +83,61 @@ impl Quantisation {
     }
 }
 
-/// What was read of a model, whatever it came in.
+/// A model by what it is for.
+pub enum AnyModel {
+    /// Writes answers.
+    Generates(Model),
+    /// Makes vectors of texts.
+    Embeds(EmbeddingModel),
+}
+
+impl AnyModel {
+    /// Loads what is at `path`, as [`Model::load_quantised`]; of embedding models BERT's encoders,
+    /// with what sentence-transformers says about their vectors.
+    pub fn load(
+        path: &FilePath,
+        options: LoadOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<AnyModel, LoadError> {
+        let quantisation = options.quantisation;
+        match AnyParts::read(path, options, progress)? {
+            AnyParts::Decoder(parts) => Model::of(parts, quantisation).map(AnyModel::Generates),
+            AnyParts::Encoder(parts) => {
+                EmbeddingModel::of(*parts, quantisation).map(AnyModel::Embeds)
+            }
+        }
+    }
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadOptions {
+    /// What the weights become in memory.
+    pub quantisation: Quantisation,
+    /// Their memory is never written to a swap device.
+    pub locked: bool,
+}
+
+/// What was read of any model.
+enum AnyParts {
+    Decoder(Parts),
+    Encoder(Box<EncoderParts>),
+}
+
+impl AnyParts {
+    fn read(
+        path: &FilePath,
+        options: LoadOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<AnyParts, LoadError> {
+        match path.is_file() {
+            true => gguf::read(path, options, progress),
+            false => huggingface::read(path, options, progress),
+        }
+    }
+}
+
+/// What was read of a model that generates, whatever it came in.
 struct Parts {
     config: Config,
     codec: TextCodec,
@@ -111,11 +168,13 @@ impl Model {
         quantisation: Quantisation,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Model, LoadError> {
-        let parts = match path.is_file() {
-            true => gguf::read(path, quantisation, progress)?,
-            false => huggingface::read(path, quantisation, progress)?,
-        };
-        Model::of(parts, quantisation)
+        let options = LoadOptions { quantisation, ..LoadOptions::default() };
+        match AnyParts::read(path, options, progress)? {
+            AnyParts::Decoder(parts) => Model::of(parts, quantisation),
+            AnyParts::Encoder(_) => Err(LoadError::Unsupported {
+                feature: "answers from a model that makes embeddings".into(),
+            }),
+        }
     }
 
     fn of(parts: Parts, quantisation: Quantisation) -> Result<Model, LoadError> {
@@ -124,7 +183,8 @@ impl Model {
         let stored = tensors.stored();
         let tied = config.shape.tied;
         let decoder = Decoder::build(config.shape, &mut tensors)?;
-        tensors.refuse_rest(tied)?;
+        // A tied model may still carry its output matrix.
+        tensors.refuse_rest(&|name| tied && name == "lm_head.weight")?;
         let manifest = Manifest::new(Statement {
             architecture: config.architecture,
             compute: "f32".into(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Quantisation;
+use super::LoadOptions;
 use super::error::LoadError;
 use super::files::{Bytes, Folder, json};
 use super::stored::Stored;
@@ -21,6 +21,8 @@ const MAX_DIMENSIONS: usize = 4;
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const METADATA: &str = "__metadata__";
+/// Buffers some exporters leave behind; computed here from config.json.
+const LEFT_BEHIND: [&str; 2] = ["rotary_emb.inv_freq", "embeddings.position_ids"];
 
 #[derive(Deserialize)]
 struct Index {
@@ -37,13 +39,10 @@ struct Entry {
 }
 
 /// Reads every weights file of the folder.
-pub(super) fn read(
-    folder: &mut Folder<'_>,
-    quantisation: Quantisation,
-) -> Result<Tensors, LoadError> {
+pub(super) fn read(folder: &mut Folder<'_>, options: LoadOptions) -> Result<Tensors, LoadError> {
     let files = list(folder)?;
     folder.expect_weights(&files);
-    let mut tensors = Tensors::new(quantisation);
+    let mut tensors = Tensors::new(options);
     for file in files {
         let Some(mut stream) = folder.stream(&file, FileRole::Weights)? else {
             return Err(LoadError::MissingShard { file });
@@ -78,6 +77,10 @@ fn read_file(file: &str, bytes: &mut impl Bytes, tensors: &mut Tensors) -> Resul
             return Err(broken(format!("tensor {name} lies at {from}, expected {end}")));
         }
         end = to;
+        if LEFT_BEHIND.iter().any(|ending| name.ends_with(ending)) {
+            bytes.take(to - from)?;
+            continue;
+        }
         let stored = stored(&name, &entry.dtype)?;
         let values = entry.shape.iter().try_fold(1u64, |n, dim| n.checked_mul(*dim as u64));
         let size = values.and_then(|values| stored.bytes(values));
@@ -86,8 +89,7 @@ fn read_file(file: &str, bytes: &mut impl Bytes, tensors: &mut Tensors) -> Resul
             return Err(broken(format!("tensor {name} of shape {shape:?} has {got} bytes")));
         }
         let raw = Raw { stored, dims: entry.shape, bytes: bytes.take(to - from)? };
-        // A buffer some exporters leave behind; computed here from config.json.
-        if !name.ends_with("rotary_emb.inv_freq") && !tensors.add(usual(&name), raw) {
+        if !tensors.add(usual(&name), raw) {
             return Err(broken(format!("another file has tensor {name} too")));
         }
     }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_kernels::weights::{BlockFormat, Format, Matrix, PackError};
 
-use super::Quantisation;
 use super::error::LoadError;
 use super::stored::{Kernel, Stored, quantise};
+use super::{LoadOptions, Quantisation};
 use crate::decoder::{Source, Weights};
 
 /// Packed bytes that are given back at once: few enough not to count beside the weights, many enough
@@ -25,15 +25,15 @@ pub(super) struct Raw {
 /// All tensors of a model, by the names of Hugging Face.
 pub(super) struct Tensors {
     by_name: BTreeMap<String, Raw>,
-    quantisation: Quantisation,
+    options: LoadOptions,
     /// How the tensors were stored, for the manifest.
     kinds: BTreeSet<&'static str>,
 }
 
 impl Tensors {
     /// None yet.
-    pub fn new(quantisation: Quantisation) -> Tensors {
-        Tensors { by_name: BTreeMap::new(), quantisation, kinds: BTreeSet::new() }
+    pub fn new(options: LoadOptions) -> Tensors {
+        Tensors { by_name: BTreeMap::new(), options, kinds: BTreeSet::new() }
     }
 
     /// Adds one; `false` when there is one of that name.
@@ -48,10 +48,10 @@ impl Tensors {
         kinds.join("+")
     }
 
-    /// Refuses what the decoder did not take. A tied model may still carry its output matrix.
-    pub fn refuse_rest(self, tied: bool) -> Result<(), LoadError> {
+    /// Refuses what the model did not take, but for names that may stay.
+    pub fn refuse_rest(self, may_stay: &dyn Fn(&str) -> bool) -> Result<(), LoadError> {
         let mut rest = self.by_name.into_keys();
-        match rest.find(|name| !(tied && name == "lm_head.weight")) {
+        match rest.find(|name| !may_stay(name)) {
             Some(name) => Err(LoadError::UnknownTensor { name }),
             None => Ok(()),
         }
@@ -74,10 +74,19 @@ impl Tensors {
         }
     }
 
+    /// The matrix, its memory locked where that is asked for.
+    fn locked(&self, matrix: Matrix) -> Result<Matrix, LoadError> {
+        if self.options.locked {
+            let bytes = matrix.bytes() as u64;
+            matrix.lock().map_err(|error| LoadError::Lock { bytes, reason: error.to_string() })?;
+        }
+        Ok(matrix)
+    }
+
     /// How a tensor is packed.
     fn packing(&self, name: &str, stored: Stored, inputs: usize) -> Result<Packing, LoadError> {
         let blocks = inputs.is_multiple_of(Format::Q8_0.inputs_multiple());
-        let asked = match self.quantisation {
+        let asked = match self.options.quantisation {
             _ if !blocks => None,
             Quantisation::None => None,
             Quantisation::Q8_0 => Some(Format::Q8_0),
@@ -150,7 +159,7 @@ impl Weights for Tensors {
         }
         let mut matrices = Vec::new();
         for neighbours in taken.chunk_by_mut(|(a, ..), (b, ..)| a.format() == b.format()) {
-            matrices.push(pack(neighbours, inputs)?);
+            matrices.push(self.locked(pack(neighbours, inputs)?)?);
         }
         Ok(matrices)
     }
@@ -162,7 +171,7 @@ impl Weights for Tensors {
             Kernel::Floats(format) => format,
             _ => Format::F32,
         };
-        pack(&mut [(Packing::Values(format), name, raw)], inputs)
+        self.locked(pack(&mut [(Packing::Values(format), name, raw)], inputs)?)
     }
 
     fn take_vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {

@@ -18,7 +18,7 @@ const MAX_ABSENT_TENANTS: usize = 4096;
 
 /// The counters.
 #[derive(Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     tenants: BTreeMap<TenantId, Counter>,
     /// Level of the tenant that left last: where a tenant starts that finds nobody.
     level: u64,

@@ -7,6 +7,7 @@ mod scheduler;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fairness::Counters;
 pub(crate) use pages::Wipe;
 pub(crate) use prefix::Secret;
 pub(crate) use scheduler::{Arrival, End, Overload, Part, Progress, Scheduler, SchedulerLimits};

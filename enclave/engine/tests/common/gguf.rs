@@ -266,6 +266,97 @@ pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
     gguf
 }
 
+const ENCODER: [(&str, &str); 4] = [
+    ("embeddings.word_embeddings", "token_embd"),
+    ("embeddings.position_embeddings", "position_embd"),
+    ("embeddings.token_type_embeddings", "token_types"),
+    ("embeddings.LayerNorm", "token_embd_norm"),
+];
+const ENCODER_LAYER: [(&str, &str); 8] = [
+    ("attention.self.query", "attn_q"),
+    ("attention.self.key", "attn_k"),
+    ("attention.self.value", "attn_v"),
+    ("attention.output.dense", "attn_output"),
+    ("attention.output.LayerNorm", "attn_output_norm"),
+    ("intermediate.dense", "ffn_up"),
+    ("output.dense", "ffn_down"),
+    ("output.LayerNorm", "layer_output_norm"),
+];
+
+/// A folder of BERT as a GGUF file.
+pub fn convert_encoder(folder: &Path, kind: Kind) -> Gguf {
+    let json = |file: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+    };
+    let config = json("config.json");
+    let mut gguf = Gguf::default();
+    gguf.set("general.architecture", Meta::Text("bert".into()));
+    for (theirs, ours) in [
+        ("hidden_size", "embedding_length"),
+        ("intermediate_size", "feed_forward_length"),
+        ("num_hidden_layers", "block_count"),
+        ("num_attention_heads", "attention.head_count"),
+        ("max_position_embeddings", "context_length"),
+    ] {
+        let size = config[theirs].as_u64().unwrap() as u32;
+        gguf.set(&format!("bert.{ours}"), Meta::U32(size));
+    }
+    let eps = config["layer_norm_eps"].as_f64().unwrap() as f32;
+    gguf.set("bert.attention.layer_norm_epsilon", Meta::F32(eps));
+    gguf.set("bert.attention.causal", Meta::Bool(false));
+    let cls = json("1_Pooling/config.json")["pooling_mode_cls_token"] == true;
+    gguf.set("bert.pooling_type", Meta::U32(if cls { 2 } else { 1 }));
+    word_pieces(&mut gguf, &json("tokenizer.json"), &config);
+    for (theirs, tensor) in tensors(folder) {
+        if theirs.starts_with("pooler.") {
+            continue;
+        }
+        let (stem, part) = theirs.rsplit_once('.').unwrap();
+        let find = |list: &[(&str, &'static str)], stem: &str| {
+            list.iter().find(|(theirs, _)| *theirs == stem).unwrap_or_else(|| panic!("{stem}")).1
+        };
+        let ours = match stem.strip_prefix("encoder.layer.") {
+            None => format!("{}.{part}", find(&ENCODER, stem)),
+            Some(rest) => {
+                let (layer, stem) = rest.split_once('.').unwrap();
+                format!("blk.{layer}.{}.{part}", find(&ENCODER_LAYER, stem))
+            }
+        };
+        // The converter leaves out an outer dimension of one.
+        let tensor = match ours.as_str() {
+            "token_types.weight" if tensor.dims()[0] == 1 => tensor.flatten_all().unwrap(),
+            _ => tensor,
+        };
+        gguf.add(&ours, &tensor, kind);
+    }
+    gguf
+}
+
+/// Beginnings of words marked, what goes on bare: the other way round than in tokenizer.json.
+fn word_pieces(gguf: &mut Gguf, tokenizer: &Value, config: &Value) {
+    let rows = config["vocab_size"].as_u64().unwrap() as usize;
+    let mut tokens: Vec<String> = (0..rows).map(|id| format!("[PAD{id}]")).collect();
+    let mut kinds = vec![5; rows];
+    for (text, id) in tokenizer["model"]["vocab"].as_object().unwrap() {
+        let id = id.as_u64().unwrap() as usize;
+        let bracketed = text.starts_with('[') && text.ends_with(']');
+        kinds[id] = if bracketed { 3 } else { 1 };
+        tokens[id] = match text.strip_prefix("##") {
+            Some(rest) => rest.to_owned(),
+            None if bracketed => text.clone(),
+            None => format!("▁{text}"),
+        };
+    }
+    let id = |text: &str| tokens.iter().position(|token| token == text).unwrap() as u32;
+    let (begin, end, unknown) = (id("[CLS]"), id("[SEP]"), id("[UNK]"));
+    gguf.set("tokenizer.ggml.model", Meta::Text("bert".into()));
+    gguf.set("tokenizer.ggml.bos_token_id", Meta::U32(begin));
+    gguf.set("tokenizer.ggml.seperator_token_id", Meta::U32(end));
+    gguf.set("tokenizer.ggml.unknown_token_id", Meta::U32(unknown));
+    gguf.set("tokenizer.ggml.tokens", Meta::Texts(tokens));
+    gguf.set("tokenizer.ggml.token_type", Meta::I32s(kinds));
+}
+
 fn template(folder: &Path) -> Option<String> {
     if let Ok(template) = std::fs::read_to_string(folder.join("chat_template.jinja")) {
         return Some(template);

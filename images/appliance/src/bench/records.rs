@@ -83,7 +83,7 @@ pub fn gate(scene: &Scene) -> anyhow::Result<Vec<Row>> {
     let gate = Gate {
         broker_root: desk.root.public(),
         keyset: epoch.identity.keyset_digest,
-        model: model(),
+        models: vec![model()],
     };
     let (message, now) = (order.clone(), scene.now);
     let subject =

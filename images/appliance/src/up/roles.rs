@@ -19,6 +19,7 @@ use bulla_client::io::proxy;
 use bulla_enclave::command::load_engine;
 use bulla_enclave::config::EnclaveConfig;
 use bulla_enclave::io::Ready as EnclaveReady;
+use bulla_enclave::served::Engines;
 use bulla_wire::ids::{Digest, InstanceId};
 use bulla_wire::receipt::SecurityMode;
 use tokio::sync::{oneshot, watch};
@@ -242,7 +243,9 @@ async fn start_enclave(
     let (ready, is_ready) = oneshot::channel();
     let base = folders.root().to_owned();
     let task = tokio::spawn(async move {
-        bulla_enclave::io::run(config, base, engine, ready, stop).await.map_err(Into::into)
+        bulla_enclave::io::run(config, base, Engines::one(engine), ready, stop)
+            .await
+            .map_err(Into::into)
     });
     match is_ready.await {
         Ok(ready) => {
@@ -251,7 +254,7 @@ async fn start_enclave(
                 instance: ready.identity.instance.clone(),
                 security: ready.identity.security,
                 keyset_digest: Some(ready.identity.keyset_digest),
-                model: ready.model,
+                model: ready.models[0],
                 model_name: name,
                 address: ready.address,
             };
@@ -336,6 +339,6 @@ fn tell_boot(enclave: &EnclaveReady, model: &str, paper: &mut Paper) {
     paper.fact("security", identity.security);
     paper.fact("keyset digest", identity.keyset_digest);
     paper.fact("epoch", identity.epoch);
-    paper.fact("model", format!("{model}, manifest {}", enclave.model));
+    paper.fact("model", format!("{model}, manifest {}", enclave.models[0]));
     paper.fact("address", format!("https://{}", enclave.address));
 }

@@ -121,6 +121,25 @@ impl Matrix {
         }
     }
 
+    /// Keeps its memory from being written to a swap device. An error leaves parts of it locked.
+    pub fn lock(&self) -> std::io::Result<()> {
+        match &self.tiles {
+            Tiles::Q8 { quants, scales } | Tiles::Q4 { quants, scales } => {
+                quants.lock().and_then(|()| scales.lock())
+            }
+            Tiles::Q4K { quants, steps, scales } => {
+                quants.lock().and_then(|()| steps.lock()).and_then(|()| scales.lock())
+            }
+            Tiles::Q6K { low, high, steps, scales } => low
+                .lock()
+                .and_then(|()| high.lock())
+                .and_then(|()| steps.lock())
+                .and_then(|()| scales.lock()),
+            Tiles::Bf16 { values } => values.lock(),
+            Tiles::F32 { values } => values.lock(),
+        }
+    }
+
     /// Columns of tiles; the last may be partly empty.
     pub(crate) fn columns(&self) -> usize {
         self.outputs.div_ceil(LANES)

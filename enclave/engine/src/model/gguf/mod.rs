@@ -2,6 +2,7 @@
 //! and their values, all in one file. Little-endian files only.
 
 mod config;
+mod encoder;
 mod metadata;
 mod names;
 mod pre;
@@ -17,7 +18,7 @@ use super::files::{Bytes, Folder, LoadProgress};
 use super::template::ChatTemplate;
 use super::tensors::{Raw, Tensors};
 use super::tokenizer::TextCodec;
-use super::{Parts, Quantisation};
+use super::{AnyParts, LoadOptions, Parts};
 use crate::manifest::FileRole;
 use metadata::Metadata;
 use table::{Entry, read_table};
@@ -26,6 +27,9 @@ use table::{Entry, read_table};
 const MAX_ENTRIES: u64 = 10_000;
 /// Tensors of a file. The largest models have a few thousand.
 const MAX_TENSORS: u64 = 100_000;
+
+/// The key that names the family.
+const ARCHITECTURE: &str = "general.architecture";
 
 /// What stands before the values of the tensors.
 struct Header {
@@ -37,22 +41,27 @@ struct Header {
 /// Reads the model in the file at `path`.
 pub(super) fn read(
     path: &Path,
-    quantisation: Quantisation,
+    options: LoadOptions,
     progress: &mut dyn FnMut(LoadProgress),
-) -> Result<Parts, LoadError> {
+) -> Result<AnyParts, LoadError> {
     let (mut folder, file) = Folder::around(path, progress)?;
     folder.expect_weights(std::slice::from_ref(&file));
     let Some(mut stream) = folder.stream(&file, FileRole::Weights)? else {
         return Err(LoadError::MissingFile { file });
     };
     let Header { metadata, tensors } = Header::read(&mut stream)?;
+    if metadata.text(ARCHITECTURE)? == Some(encoder::ARCHITECTURE) {
+        let read = encoder::read(&metadata, tensors, stream, options)?;
+        let (name, files) = (folder.name(), folder.into_files());
+        return Ok(AnyParts::Encoder(Box::new(read.named(name, files))));
+    }
     // What the header says has to make sense before gigabytes are read.
     let mut config = config::config(&metadata, &tensors)?;
     let vocabulary = vocabulary::read(&metadata)?;
     let codec = TextCodec::new(vocabulary.tokenizer, config.shape.vocab)?;
     let template = ChatTemplate::new(vocabulary.template, vocabulary.named)?;
     let stops = vocabulary.stops;
-    let mut kept = Tensors::new(quantisation);
+    let mut kept = Tensors::new(options);
     for entry in tensors {
         skip(&mut stream, entry.from)?;
         let bytes = stream.take(entry.to - entry.from)?;
@@ -61,7 +70,7 @@ pub(super) fn read(
     }
     stream.finish()?;
     let (name, files) = (folder.name(), folder.into_files());
-    Ok(Parts { config, codec, template, stops, tensors: kept, name, files })
+    Ok(AnyParts::Decoder(Parts { config, codec, template, stops, tensors: kept, name, files }))
 }
 
 /// Adds a tensor under the name that Hugging Face has for it.
