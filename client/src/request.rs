@@ -82,6 +82,7 @@ struct EmbeddingShape {
 /// A text, a list of them, or tokens; what it is exactly, the enclave judges.
 #[derive(Deserialize)]
 #[serde(untagged)]
+#[allow(dead_code, reason = "what is not of these types is refused")]
 enum Input {
     Text(String),
     Tokens(Vec<u64>),

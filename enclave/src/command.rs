@@ -144,11 +144,12 @@ fn load_engine_within(
 
 fn announce(ready: &Ready) {
     let identity = &ready.identity;
+    let manifests: Vec<String> = ready.models.iter().map(ToString::to_string).collect();
     tracing::info!(
         address = %ready.address,
         instance = %identity.instance,
         keyset = %identity.keyset_digest,
-        models = ready.models.len(),
+        model_manifests = %manifests.join(", "),
         tee = identity.tee_type,
         security = %identity.security,
         "enclave is serving"

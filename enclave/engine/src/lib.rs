@@ -32,6 +32,10 @@
 //!   metadata: f32, f16, bf16, Q8_0, Q4_0, Q4_K and Q6_K as they are; Q5_0, Q3_K and IQ4_NL in a
 //!   wider format that holds the same numbers; Q4_1, Q5_1, Q5_K, Q2_K and IQ4_XS converted to 8 or
 //!   4 bits when asked. Types may differ from tensor to tensor; stacked experts are taken apart.
+//! - Embeddings ([`EmbeddingEngine`]): BERT's encoders (`BertModel`), from folders and GGUF files, with
+//!   the pooling (mean or first token), length and normalisation that sentence-transformers' files
+//!   name. A text longer than the model reads is refused.
+//! - Weights locked in memory ([`LoadOptions::locked`]).
 //! - Where attention slides over a window, the context served ends with the window: within it all
 //!   attention is whole, and the numbers are the model's.
 //! - Chat templates as transformers runs them, with tools and their calls. Control tokens spelled
@@ -58,8 +62,7 @@
 //! scalings; templates that ask for the date.
 //!
 //! # Not here yet
-//! Embedding models, GLM-4, Phi-3, Gemma and DeepSeek; packed weights kept on disk; weights pinned in
-//! memory; several models in one enclave.
+//! GLM-4, Phi-3, Gemma and DeepSeek; encoders other than BERT's; packed weights kept on disk.
 //!
 //! Accelerators. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised
 //! in messages, as transformers does.
