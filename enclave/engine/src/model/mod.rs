@@ -84,6 +84,7 @@ impl Quantisation {
 }
 
 /// A model by what it is for.
+#[allow(clippy::large_enum_variant, reason = "there are a few at a time")]
 pub enum AnyModel {
     /// Writes answers.
     Generates(Model),
@@ -119,6 +120,7 @@ pub struct LoadOptions {
 }
 
 /// What was read of any model.
+#[allow(clippy::large_enum_variant, reason = "there are a few at a time")]
 enum AnyParts {
     Decoder(Parts),
     Encoder(Box<EncoderParts>),
