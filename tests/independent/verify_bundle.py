@@ -248,7 +248,7 @@ class Audit:
                               "digest": labelled(RECORD, record.data)}
 
     def parent(self, index, note):
-        need(len(note) <= 4096, "too long")
+        need(len(note) <= 24576, "too long")
         size, root = open_checkpoint(note, self.log_key)
         need(size <= index, "younger than the record that names it")
         if self.own is None:
