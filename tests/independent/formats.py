@@ -216,7 +216,7 @@ MESSAGES = {
     "delegation": (TEXT("delegation"), 1024, DELEGATION_SHAPE),
     "receipt": (TEXT("usage-receipt"), 2048, RECEIPT_SHAPE),
     "open": (TEXT("epoch-open"), 28672, OPEN_SHAPE),
-    "offer": (TEXT("epoch-offer"), 4608, OFFER_SHAPE),
+    "offer": (TEXT("epoch-offer"), 25088, OFFER_SHAPE),
     "close": (TEXT("epoch-close"), 28672, CLOSE_SHAPE),
     "book": (TEXT("price-book"), 1 << 20, BOOK_SHAPE),
 }
