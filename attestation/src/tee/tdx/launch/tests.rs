@@ -76,6 +76,9 @@ fn a_byte_an_address_or_the_order_changes_it() {
     assert_eq!(mrtd(&firmware(&later)), whole, "memory added later is not measured");
 }
 
+/// What is done to the first section, and what is said of it.
+type Case = (fn(&mut Described), &'static str);
+
 #[test]
 fn refuses_firmware_that_says_what_nobody_can_do() {
     let wrong = |change: fn(&mut Described)| {
@@ -83,10 +86,10 @@ fn refuses_firmware_that_says_what_nobody_can_do() {
         change(&mut sections[0]);
         mrtd(&firmware(&sections))
     };
-    let cases: [(fn(&mut Described), &str); 6] = [
+    let cases: [Case; 6] = [
         (|s| s.0 = u32::MAX, "a section beyond the firmware"),
         (|s| s.2 += 1, "a section that is not of whole pages"),
-        (|s| s.2 = u64::MAX & !0xfff, "a section that is not of whole pages"),
+        (|s| s.2 = !0xfff, "a section that is not of whole pages"),
         (|s| s.3 = 0x2000, "a section with more contents than memory"),
         (|s| s.3 = 1 << 40, "more memory than any firmware wants"),
         (|s| s.5 = 4, "an attribute nobody knows"),
