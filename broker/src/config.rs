@@ -28,6 +28,16 @@
 //! vkey = "witness.example/w1+…"     # as `bulla witness` prints it: Ed25519 or ML-DSA-44
 //! url = "http://10.0.0.9:8139"      # where add-checkpoint is asked for; nothing sent there is secret
 //!
+//! [pages]                           # optional: pages and HTTP API for people (docs/pages.md)
+//! listen = "127.0.0.1:8444"
+//! plain = false                     # without TLS: loopback addresses only
+//! origin = "https://pay.example"    # as browsers see it; else https:// and the address
+//! zone = "Asia/Hong_Kong"           # days and months are counted in it; UTC when left out
+//!
+//! [webhooks]                        # optional
+//! private_networks = ["10.0.0.0/8"] # messages may go there too
+//! ca = "receivers-ca.pem"           # besides the system's certificate authorities
+//!
 //! [limits]                          # optional
 //! concurrent_requests = 1024
 //! [times]                           # optional, seconds
@@ -42,11 +52,14 @@ use std::path::{Path, PathBuf};
 
 use bulla_tlog::{Quorum, WitnessKey};
 use bulla_wire::ids::InstanceId;
+use bulla_wire::units::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
+use crate::api::usage::Days;
 use crate::broker::{PullTimes, Settings};
 use crate::hold::OrderTimes;
 use crate::log::{LogRule, WitnessTimes};
+use crate::webhook::Network;
 
 /// Largest configuration file, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 256 * 1024;
@@ -82,6 +95,12 @@ pub struct Config {
     /// Who cosigns the log.
     #[serde(default, skip_serializing_if = "LogConfig::is_empty")]
     pub log: LogConfig,
+    /// Pages and HTTP API for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<PagesConfig>,
+    /// Where alerts may be sent.
+    #[serde(default)]
+    pub webhooks: WebhooksConfig,
     /// Limits.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -185,6 +204,37 @@ impl LogConfig {
     }
 }
 
+/// Pages and HTTP API for people, on a listener of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PagesConfig {
+    /// Where to listen; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Without TLS: loopback addresses only, or a proxy on this machine before it.
+    #[serde(default)]
+    pub plain: bool,
+    /// Scheme, host and port as browsers see them.
+    #[serde(default)]
+    pub origin: Option<String>,
+    /// Time zone in which days and months are counted (IANA).
+    #[serde(default = "utc")]
+    pub zone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// Where alerts may be sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhooksConfig {
+    /// Networks messages may be sent to though their addresses are not public.
+    pub private_networks: Vec<Network>,
+    /// Whom receivers' certificates may lead to (PEM), besides the system's authorities.
+    pub ca: Option<PathBuf>,
+}
+
 /// Limits an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -253,6 +303,12 @@ pub enum ConfigError {
     /// A certificate without its key, or the other way round.
     #[error("[tls] needs both certificate and key, or neither")]
     Tls,
+    /// Something about the pages.
+    #[error("[pages] {what}")]
+    Pages {
+        /// What is wrong.
+        what: String,
+    },
     /// No URL for the database, or two.
     #[error("[store] needs url_file or url_variable, one of the two")]
     Store,
@@ -336,6 +392,7 @@ impl Config {
         }
         self.check_enclaves()?;
         self.log.quorum()?;
+        self.check_pages()?;
         let TimesConfig { admit, run, settle } = self.times;
         let concurrent = self.limits.concurrent_requests as u64;
         let ranges = [
@@ -347,6 +404,30 @@ impl Config {
         match ranges.into_iter().find(|(_, most, got)| *got == 0 || got > most) {
             Some((key, most, got)) => Err(ConfigError::Range { key, most, got }),
             None => Ok(()),
+        }
+    }
+
+    fn check_pages(&self) -> Result<(), ConfigError> {
+        let refused = |what: String| Err(ConfigError::Pages { what });
+        let Some(pages) = &self.pages else { return Ok(()) };
+        if pages.plain && !pages.listen.ip().is_loopback() {
+            return refused(format!(
+                "plain = true is for loopback addresses, {} is none",
+                pages.listen
+            ));
+        }
+        let is_origin = |origin: &str| {
+            let rest = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']))
+        };
+        if let Some(origin) = pages.origin.as_ref().filter(|origin| !is_origin(origin)) {
+            return refused(format!(
+                "origin must be https://HOST[:PORT] without anything after it, got {origin:?}"
+            ));
+        }
+        match Days::parse(None, None, &pages.zone, UnixSeconds(0)) {
+            Ok(_) => Ok(()),
+            Err(error) => refused(error.to_string()),
         }
     }
 
@@ -433,6 +514,22 @@ mod tests {
         for bad in bad {
             assert!(matches!(refusal(&bad), ConfigError::Witnesses { .. }), "{bad}");
         }
+    }
+
+    #[test]
+    fn pages_are_plain_on_loopback_only() {
+        let pages = |more: &str| Config::from_toml(&format!("{GOOD}\n[pages]\n{more}"));
+        let config = pages("listen = \"127.0.0.1:0\"\nplain = true").unwrap();
+        assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+        for bad in [
+            "listen = \"0.0.0.0:80\"\nplain = true",
+            "listen = \"0.0.0.0:80\"\norigin = \"https://a/b\"",
+            "listen = \"0.0.0.0:80\"\norigin = \"a\"",
+            "listen = \"0.0.0.0:80\"\nzone = \"Mars/Olympus\"",
+        ] {
+            assert!(matches!(pages(bad), Err(ConfigError::Pages { .. })), "{bad}");
+        }
+        assert!(matches!(pages("listen = 1"), Err(ConfigError::Syntax { .. })));
     }
 
     #[test]

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod api;
 pub mod audit;
 pub mod availability;
 pub mod broker;
@@ -34,7 +35,9 @@ pub mod ledger;
 pub mod limit;
 pub mod log;
 pub mod package;
+pub mod pages;
 pub mod payable;
+pub mod people;
 pub mod price;
 pub mod project;
 pub mod record;
@@ -42,6 +45,7 @@ pub mod register;
 pub mod reservation;
 pub mod settlement;
 pub mod supply;
+pub mod webhook;
 pub mod why;
 
 pub use io::run::{Ready, RunError, run};

@@ -21,6 +21,14 @@ pub const CONFIGURATION: &str = "bulla configuration v1";
 pub const EVIDENCE: &str = "bulla evidence v1";
 /// Stored form of a broker credential.
 pub const CREDENTIAL: &str = "bulla credential v1";
+/// Stored form of a session of the broker's pages.
+pub const SESSION: &str = "bulla session v1";
+/// What a form of a session's pages carries, made of the session's secret.
+pub const SESSION_FORM: &str = "bulla session form v1";
+/// Stored form of a token for the broker's HTTP API.
+pub const API_TOKEN: &str = "bulla api token v1";
+/// Who tries to sign in, as attempts are counted.
+pub const SIGN_IN: &str = "bulla sign-in v1";
 /// HMAC commitment to the opened request, keyed with the client's sealed salt.
 pub const COMMIT_REQUEST: &str = "bulla commit request v1";
 /// HMAC commitment to the answer as sent, keyed with the client's sealed salt.

@@ -41,6 +41,9 @@ pub enum AdminCommand {
     /// The public log.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Who may sign in on the pages.
+    #[command(subcommand)]
+    User(super::UserCommand),
 }
 
 /// The public log.
@@ -76,6 +79,14 @@ impl AdminArgs {
         let mut setup = open_setup(self.data.as_deref(), self.config.as_deref())?;
         let command = match &self.command {
             AdminCommand::Ledger(command) => command,
+            AdminCommand::User(command) => {
+                let (text, value) = command.perform(&setup)?;
+                match json {
+                    true => writeln!(out, "{value}")?,
+                    false => writeln!(out, "{text}")?,
+                }
+                return Ok(());
+            }
             AdminCommand::Log(LogCommand::ReferenceValues { file }) => {
                 return log_reference_values(&mut setup, file, json, out);
             }

@@ -1,9 +1,12 @@
 //! `bulla broker`: run it, or work on its data folder.
 
 mod admin;
+mod user;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+pub use user::{UserCommand, ensure_user};
 
 pub use admin::{AdminArgs, AdminCommand, LedgerCommand, LogCommand};
 
@@ -227,12 +230,18 @@ impl BrokerArgs {
                 true => writeln!(out, "{}", json!({
                     "url": format!("https://{}", ready.address),
                     "spki_sha256": ready.spki_sha256,
+                    "pages": ready.pages,
                 }))?,
-                false => writeln!(
-                    out,
-                    "broker listens on https://{}\nits TLS key: spki_sha256 = \"{}\"",
-                    ready.address, ready.spki_sha256
-                )?,
+                false => {
+                    writeln!(
+                        out,
+                        "broker listens on https://{}\nits TLS key: spki_sha256 = \"{}\"",
+                        ready.address, ready.spki_sha256
+                    )?;
+                    if let Some(pages) = ready.pages {
+                        writeln!(out, "its pages listen on {pages}")?;
+                    }
+                }
             },
         }
         Ok(running.await?)

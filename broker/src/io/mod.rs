@@ -16,6 +16,7 @@ pub mod store;
 mod tests;
 pub mod tls;
 pub mod views;
+pub mod web;
 pub mod witness;
 pub mod workload;
 pub mod writer;

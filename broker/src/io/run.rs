@@ -21,6 +21,8 @@ use super::log_files::{self, LogFiles, LogFilesError, LogFilesWriter};
 use super::puller::Puller;
 use super::server::Service;
 use super::tls::{TlsError, server_config};
+use super::web::fetch::Fetcher;
+use super::web::{Desk, Settings, Web, courier};
 use super::witness::Witnesses;
 use super::writer::Writer;
 use crate::broker::{Broker, BrokerError, Event};
@@ -87,6 +89,8 @@ pub struct Ready {
     pub address: SocketAddr,
     /// Digest of its SubjectPublicKeyInfo, for clients to pin.
     pub spki_sha256: Digest,
+    /// The address its pages listen on, where they are configured.
+    pub pages: Option<SocketAddr>,
 }
 
 /// Runs the broker until `shutdown` ends. `ready` is told once it listens.
@@ -100,6 +104,8 @@ pub async fn run(
     let (tls, spki_sha256) = server_config(&config, &folder)?;
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
+    let pages = config.pages.as_ref().map(|pages| listen(pages.listen)).transpose()?;
+    let pages_address = pages.as_ref().map(|listener| listener.local_addr()).transpose()?;
     let enclaves = Arc::new(Enclaves::new(&config.enclaves, anchors, policy));
 
     let place = folder.place(&config.store)?;
@@ -110,7 +116,7 @@ pub async fn run(
     let files_reader = place.open_reader()?;
     let files = LogFiles::open(&log_folder, keys.log_verifier(), &*files_reader)?;
     let witnesses = Witnesses::new(&config.log, keys.log_verifier().name())?;
-    let exporter = Exporter::new(place, keys.log_signer());
+    let exporter = Exporter::new(place.clone(), keys.log_signer());
     let broker = Broker::resume(config.settings(), keys, reader.questions())?;
     let (files, files_thread) = LogFilesWriter::start(files, files_reader)?;
     if let Ok(head) = broker.log().published() {
@@ -119,17 +125,37 @@ pub async fn run(
     let (writer, writer_thread) = Writer::start(store, clock::now)?;
     let puller = Puller::new(enclaves.clone()).with_witnesses(witnesses);
     let runtime = tokio::runtime::Handle::current();
+    let pages_writer = writer.clone();
     let (driver, driver_thread) =
         Driver::start(broker, reader, writer, puller, Some(files), runtime)?;
 
     let ticking = tokio::spawn(tick(driver.clone()));
+    let pages_driver = driver.clone();
     let service = Service::new(driver, enclaves, exporter, config.limits.concurrent_requests)
         .with_log_folder(log_folder);
     let handle = axum_server::Handle::new();
-    let server = serve(listener, tls, service, handle.clone())?;
+    let pages_tls = tls.clone();
+    let server = serve(listener, tls, service.router(), handle.clone())?;
+    let pages_handle = axum_server::Handle::new();
+    let pages_task = match (pages, &config.pages, pages_address) {
+        (Some(listener), Some(settings), Some(address)) => {
+            let desk = Arc::new(Desk::new(place, pages_writer, pages_driver)?);
+            let ca = config.webhooks.ca.as_ref().map(|ca| config.path(ca));
+            let fetcher = Fetcher::new(ca.as_deref(), &config.webhooks.private_networks)?;
+            let courier = tokio::spawn(courier::run(desk.clone(), fetcher));
+            let web = Web::new(desk, Settings::new(settings, address));
+            let tls = (!settings.plain).then_some(pages_tls);
+            let serving = tokio::spawn(serve_pages(listener, tls, web, pages_handle.clone()));
+            Some((serving, courier))
+        }
+        _ => {
+            drop((pages_writer, pages_driver));
+            None
+        }
+    };
     tracing::info!(%address, "broker listens");
     // Whoever started us may not care.
-    let _ = ready.send(Ready { address, spki_sha256 });
+    let _ = ready.send(Ready { address, spki_sha256, pages: pages_address });
 
     tokio::pin!(server);
     let served = tokio::select! {
@@ -139,6 +165,17 @@ pub async fn run(
             server.await
         }
     };
+    pages_handle.graceful_shutdown(Some(DRAIN));
+    if let Some((serving, courier)) = pages_task {
+        // What it carries is in the outbox until it has arrived.
+        courier.abort();
+        let _ = courier.await;
+        match serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the pages ended"),
+            Err(error) => tracing::warn!(%error, "the pages broke off"),
+        }
+    }
     ticking.abort();
     let _ = ticking.await;
     // The threads end once the last handle is gone; what they took in is durable by then.
@@ -171,11 +208,7 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, RunError> {
     bind().map_err(|source| RunError::Listen { address, source })
 }
 
-async fn serve_on(
-    mut server: axum_server::Server<SocketAddr, RustlsAcceptor<NoDelayAcceptor>>,
-    service: Service,
-) -> std::io::Result<()> {
-    let builder = server.http_builder();
+fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
     builder
         .http1()
         .timer(hyper_util::rt::TokioTimer::new())
@@ -187,13 +220,35 @@ async fn serve_on(
         .keep_alive_interval(Some(HEADER_TIMEOUT))
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES);
-    server.serve(service.router().into_make_service()).await
+}
+
+async fn serve_on(
+    mut server: axum_server::Server<SocketAddr, RustlsAcceptor<NoDelayAcceptor>>,
+    router: axum::Router,
+) -> std::io::Result<()> {
+    limit(server.http_builder());
+    server.serve(router.into_make_service()).await
+}
+
+/// Pages over TLS, or without it on a loopback address.
+async fn serve_pages(
+    listener: std::net::TcpListener,
+    tls: Option<rustls::ServerConfig>,
+    web: Web,
+    handle: axum_server::Handle<SocketAddr>,
+) -> std::io::Result<()> {
+    let Some(tls) = tls else {
+        let mut server = axum_server::from_tcp(listener)?.handle(handle);
+        limit(server.http_builder());
+        return server.serve(web.router().into_make_service()).await;
+    };
+    serve(listener, tls, web.router(), handle)?.await
 }
 
 fn serve(
     listener: std::net::TcpListener,
     tls: rustls::ServerConfig,
-    service: Service,
+    router: axum::Router,
     handle: axum_server::Handle<SocketAddr>,
 ) -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
     let tls = RustlsConfig::from_config(Arc::new(tls));
@@ -201,7 +256,7 @@ fn serve(
         // What the enclave streams is passed on at once, however small.
         .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
         .handle(handle);
-    Ok(serve_on(server, service))
+    Ok(serve_on(server, router))
 }
 
 fn trust(config: &Config) -> Result<(TrustAnchors, Policy), RunError> {

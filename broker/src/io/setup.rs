@@ -13,7 +13,7 @@ use rand_core::Rng;
 
 use super::clock::{self, Entropy};
 use super::folder::{DataFolder, FolderError, PlaceError};
-use super::store::Store;
+use super::store::{Annex, Place, Store};
 use crate::account::{CredentialError, CredentialSecret, credential_digest};
 use crate::config::StoreConfig;
 use crate::keys::BrokerKeys;
@@ -65,6 +65,7 @@ pub enum SetupError {
 /// ledger has one writer at a time, and it waits.
 pub struct Setup {
     store: Box<dyn Store>,
+    place: Place,
     keys: BrokerKeys,
     rng: Entropy,
 }
@@ -79,8 +80,14 @@ impl Setup {
     pub fn open_at(data: &Path, store: &StoreConfig) -> Result<Setup, SetupError> {
         let folder = DataFolder::open(data)?;
         let keys = folder.keys()?;
-        let store = folder.place(store)?.open()?;
-        Ok(Setup { store, keys, rng: Entropy::new() })
+        let place = folder.place(store)?;
+        let store = place.open()?;
+        Ok(Setup { store, place, keys, rng: Entropy::new() })
+    }
+
+    /// What stands beside the ledger: users, tokens, webhooks.
+    pub fn annex(&self) -> Result<Box<dyn Annex>, SetupError> {
+        Ok(self.place.open_annex()?)
     }
 
     /// What enclaves and clients pin: the key behind grants and price books.

@@ -1,12 +1,14 @@
 //! Where the ledger lives: batches of commands in, batches of results out, durable before the
 //! answer. One joint: [`Place::open`]; SQLite and PostgreSQL behind it.
 
+pub mod annex;
 pub mod postgres;
 pub mod sqlite;
 mod tables;
 
 use std::path::{Path, PathBuf};
 
+pub use annex::Annex;
 pub use postgres::{PostgresPlace, PostgresStore};
 pub use sqlite::SqliteStore;
 
@@ -64,6 +66,14 @@ impl Place {
         Ok(match self {
             Place::Sqlite(path) => Box::new(SqliteStore::open_reader(path)?),
             Place::Postgres(place) => Box::new(PostgresStore::open_reader(place)?),
+        })
+    }
+
+    /// Another connection, for what stands beside the ledger.
+    pub fn open_annex(&self) -> Result<Box<dyn Annex>, StoreError> {
+        Ok(match self {
+            Place::Sqlite(path) => Box::new(SqliteStore::open(path)?),
+            Place::Postgres(place) => Box::new(PostgresStore::open(place)?),
         })
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn columns(table: &Table) -> String {
 }
 
 /// All of them.
-pub(super) const TABLES: [Table; 16] = [
+pub(super) const TABLES: [Table; 23] = [
     ("accounts", &[("number", Int), ("name", Text), ("operator", Bool), ("opened_ms", Int)]),
     (
         "credentials",
@@ -165,4 +165,67 @@ pub(super) const TABLES: [Table; 16] = [
     ("price_books", &[("version", Int), ("digest", Bytes), ("book", Bytes), ("leaf", Int)]),
     ("checkpoints", &[("size", Int), ("note", Bytes)]),
     ("anomalies", &[("number", Int), ("at_ms", Int), ("what", Text), ("bytes", Bytes)]),
+    (
+        "users",
+        &[
+            ("name", Text),
+            ("password", Text),
+            ("role", Text),
+            ("account", Int),
+            ("made_at", Int),
+            ("disabled_at", Int),
+        ],
+    ),
+    ("sessions", &[("digest", Bytes), ("user_name", Text), ("made_at", Int), ("seen_at", Int)]),
+    (
+        "api_tokens",
+        &[
+            ("digest", Bytes),
+            ("id", Text),
+            ("label", Text),
+            ("role", Text),
+            ("account", Int),
+            ("made_by", Text),
+            ("made_at", Int),
+            ("expires_at", Int),
+            ("revoked_at", Int),
+        ],
+    ),
+    ("attempts", &[("subject", Bytes), ("failures", Int), ("last_at", Int)]),
+    (
+        "hooks",
+        &[
+            ("id", Text),
+            ("account", Int),
+            ("url", Text),
+            ("secret", Bytes),
+            ("made_at", Int),
+            ("removed_at", Int),
+        ],
+    ),
+    (
+        "alerts",
+        &[
+            ("mark", Text),
+            ("id", Text),
+            ("account", Int),
+            ("kind", Text),
+            ("body", Text),
+            ("at", Int),
+        ],
+    ),
+    (
+        "deliveries",
+        &[
+            ("id", Text),
+            ("hook", Text),
+            ("kind", Text),
+            ("body", Text),
+            ("state", Int),
+            ("attempts", Int),
+            ("made_at", Int),
+            ("next_at", Int),
+            ("answer", Text),
+        ],
+    ),
 ];

@@ -22,7 +22,7 @@ const STANDARD_POLICY: &str = include_str!("../../../../policies/appraisal/stand
 const DEMO_PRICES: &str = include_str!("../../../../policies/price-books/demo.toml");
 const DEMO_PACKAGES: &str = include_str!("../../../../policies/packages/demo.toml");
 /// The customer of the story.
-const DEMO_ACCOUNT: &str = "demo";
+pub const DEMO_ACCOUNT: &str = "demo";
 /// Who may export the whole log and ledger.
 const OPERATOR_ACCOUNT: &str = "operator";
 

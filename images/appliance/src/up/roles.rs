@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bulla_broker::Setup;
-use bulla_broker::config::{Config as BrokerConfig, EnclaveConfig as BrokerEnclave};
+use bulla_broker::commands::ensure_user;
+use bulla_broker::config::{Config as BrokerConfig, EnclaveConfig as BrokerEnclave, PagesConfig};
+use bulla_broker::people::Role;
 use bulla_broker::price::PricedModel;
 use bulla_client::config::{
     AppraisalConfig, BrokerConfig as ClientBroker, ClientConfig, PrivacyConfig, ProxyConfig,
@@ -25,7 +27,7 @@ use bulla_wire::receipt::SecurityMode;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::folders::{Folders, set_up};
+use super::folders::{DEMO_ACCOUNT, Folders, set_up};
 use super::paper::Paper;
 
 /// How long the broker may take to appraise the enclave and open its epoch.
@@ -140,6 +142,7 @@ impl Roles {
         paper.step("Publish: the broker appraises the enclave, opens its epoch and logs it");
         let priced = PricedModel { name: enclave.model_name.clone(), manifest: enclave.model };
         set_up(folders, &[priced])?;
+        let pages = (!any_port).then(|| pages_beside(port));
         let broker_config = BrokerConfig {
             log: Default::default(),
             data: folders.broker(),
@@ -153,6 +156,8 @@ impl Roles {
             }],
             tls: Default::default(),
             store: Default::default(),
+            pages,
+            webhooks: Default::default(),
             limits: Default::default(),
             times: Default::default(),
         };
@@ -188,6 +193,13 @@ impl Roles {
         wait_until_routable(&client).await?;
         client.ensure_registered().await.context("registering the order key")?;
         paper.fact("broker", format!("https://{}", broker.address));
+        if let Some(pages) = broker.pages {
+            paper.fact("pages", format!("http://{pages}"));
+            for (name, password) in first_users(&setup)? {
+                // To standard output alone: it is kept as a hash.
+                paper.fact(&format!("password of {name}"), format!("{password} (shown once)"));
+            }
+        }
         paper.fact("log", setup.log_verifier().name());
 
         let (endpoint, proxy_task) = start_proxy(Arc::clone(&client), rest_stopped).await?;
@@ -221,6 +233,31 @@ impl Roles {
         (&mut self.broker_task).await.context("broker")??;
         Ok(())
     }
+}
+
+/// Pages without TLS on the port after the endpoint's: browsers trust no certificate of our own.
+fn pages_beside(port: u16) -> PagesConfig {
+    let port = if port == 0 { 0 } else { port.wrapping_add(1) };
+    PagesConfig {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        plain: true,
+        origin: None,
+        zone: "UTC".to_owned(),
+    }
+}
+
+/// An operator and a customer who may sign in, with their passwords where they are new.
+fn first_users(setup: &Setup) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let demo = setup.find_account(DEMO_ACCOUNT)?;
+    let users =
+        [("admin", Role::OperatorAdmin, None), (DEMO_ACCOUNT, Role::CustomerAdmin, Some(demo))];
+    let mut made = Vec::new();
+    for (name, role, account) in users {
+        if let Some(password) = ensure_user(setup, name, role, account)? {
+            made.push((name, password.to_string()));
+        }
+    }
+    Ok(made)
 }
 
 async fn start_enclave(

@@ -32,7 +32,9 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, Row, SimpleQueryMessage};
 
-use self::session::{Fault, Param, Session, wait};
+pub(super) use self::session::{Fault, Session, wait};
+
+use self::session::Param;
 use self::tls::Tls;
 use super::{Reader, Results, Store};
 use crate::io::clock::Entropy;
@@ -196,6 +198,23 @@ impl PostgresStore {
             pause = LONGEST_PAUSE.min(pause * 2);
         }
         unreachable!("the last attempt returns")
+    }
+
+    /// As [`PostgresStore::ask`], for what stands beside the ledger.
+    pub(super) fn rows_of(
+        &self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.ask(sql, params)
+    }
+
+    /// As [`PostgresStore::retrying`], for what stands beside the ledger.
+    pub(super) fn attempt<T>(
+        &self,
+        work: impl Fn(&Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.retrying(work)
     }
 
     /// Rows of a question: of the last committed state, or of the open snapshot's.

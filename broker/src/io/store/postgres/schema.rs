@@ -6,7 +6,7 @@
 //! `records`, `epochs`, `heads`) are one chain by nature and stay together.
 
 /// The steps.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, PEOPLE];
 
 /// Where the schema's version is kept; taken with a lock before anything else is looked at.
 pub(super) const VERSIONS: &str = "
@@ -244,4 +244,79 @@ ALTER TABLE packages DROP CONSTRAINT packages_granted_check;
 ALTER TABLE packages ADD CONSTRAINT packages_granted_check CHECK (granted >= 0);
 DROP INDEX packages_usable;
 CREATE INDEX packages_usable ON packages (account, unit) WHERE available > 0 AND purpose <> 1;
+";
+
+/// Users, sessions, API tokens, webhooks, as in SQLite's. Small tables that every node can have
+/// whole: they grow with people, not with requests.
+const PEOPLE: &str = "
+CREATE TABLE users (
+    name TEXT PRIMARY KEY,
+    password TEXT NOT NULL,
+    role TEXT NOT NULL,
+    account BIGINT NOT NULL,
+    made_at BIGINT NOT NULL,
+    disabled_at BIGINT NOT NULL
+);
+CREATE INDEX users_by_account ON users (account);
+
+CREATE TABLE sessions (
+    digest BYTEA PRIMARY KEY,
+    user_name TEXT NOT NULL,
+    made_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL
+);
+CREATE INDEX sessions_by_user ON sessions (user_name);
+
+CREATE TABLE api_tokens (
+    digest BYTEA PRIMARY KEY,
+    id TEXT NOT NULL,
+    label TEXT NOT NULL,
+    role TEXT NOT NULL,
+    account BIGINT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    revoked_at BIGINT NOT NULL
+);
+CREATE INDEX api_tokens_by_account ON api_tokens (account, made_at);
+
+CREATE TABLE attempts (
+    subject BYTEA PRIMARY KEY,
+    failures BIGINT NOT NULL,
+    last_at BIGINT NOT NULL
+);
+
+CREATE TABLE hooks (
+    id TEXT PRIMARY KEY,
+    account BIGINT NOT NULL,
+    url TEXT NOT NULL,
+    secret BYTEA NOT NULL,
+    made_at BIGINT NOT NULL,
+    removed_at BIGINT NOT NULL
+);
+CREATE INDEX hooks_by_account ON hooks (account);
+
+CREATE TABLE alerts (
+    mark TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    account BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    at BIGINT NOT NULL
+);
+CREATE INDEX alerts_by_account ON alerts (account, at);
+
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    hook TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    state BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    made_at BIGINT NOT NULL,
+    next_at BIGINT NOT NULL,
+    answer TEXT NOT NULL
+);
+CREATE INDEX deliveries_due ON deliveries (next_at) WHERE state = 0;
+CREATE INDEX deliveries_by_state ON deliveries (state, made_at);
 ";

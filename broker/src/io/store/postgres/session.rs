@@ -27,11 +27,11 @@ const PREPARE: &str = "
 ";
 
 /// A parameter of a statement.
-pub(super) type Param<'p> = &'p (dyn ToSql + Sync);
+pub(in crate::io::store) type Param<'p> = &'p (dyn ToSql + Sync);
 
 /// What goes wrong with a statement.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(in crate::io::store) enum Fault {
     /// Another transaction was in the way: it is tried again.
     Again(String),
     /// The connection is gone; whether a commit happened has to be looked up.
@@ -99,7 +99,7 @@ fn said(error: &Error) -> String {
 }
 
 /// A connection with its statements.
-pub(super) struct Session {
+pub(in crate::io::store) struct Session {
     client: Client,
     statements: RefCell<HashMap<&'static str, Statement>>,
 }
@@ -158,7 +158,7 @@ impl Session {
     }
 
     /// Statements without parameters or answers.
-    pub(super) async fn batch(&self, sql: &str) -> Result<(), Error> {
+    pub(in crate::io::store) async fn batch(&self, sql: &str) -> Result<(), Error> {
         self.client.batch_execute(sql).await
     }
 
@@ -197,12 +197,16 @@ impl Session {
     }
 
     /// Rows changed by a statement.
-    pub(super) async fn run(&self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, Error> {
+    pub(in crate::io::store) async fn run(
+        &self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<u64, Error> {
         self.client.execute(&self.statement(sql).await?, params).await
     }
 }
 
 /// Waits on this thread; the connection is driven by another.
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(in crate::io::store) fn wait<T>(future: impl Future<Output = T>) -> T {
     futures_executor::block_on(future)
 }

@@ -70,6 +70,10 @@ impl SqliteStore {
         Ok(SqliteStore { conn })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
     fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
         self.conn.prepare_cached(sql)?.execute(params).map(|_| ())
     }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::database;
 use crate::ledger::StoreError;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, PEOPLE];
 
 /// Version 1. Amounts are micro-units, times seconds (`_ms`: milliseconds), all since 1970 UTC.
 const V1: &str = "
@@ -309,6 +309,80 @@ ALTER TABLE new_packages RENAME TO packages;
 CREATE INDEX packages_by_account ON packages (account, number);
 CREATE INDEX packages_usable ON packages (account, unit) WHERE available > 0 AND purpose <> 1;
 CREATE INDEX packages_ending ON packages (expires_at) WHERE available > 0 OR renews = 1;
+";
+
+/// Users, sessions, API tokens, webhooks: see [`crate::io::store::annex`]. An absent number is 0.
+const PEOPLE: &str = "
+CREATE TABLE users (
+    name TEXT PRIMARY KEY,
+    password TEXT NOT NULL, -- PHC string
+    role TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    made_at INTEGER NOT NULL,
+    disabled_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX users_by_account ON users (account);
+
+CREATE TABLE sessions (
+    digest BLOB PRIMARY KEY,
+    user_name TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_by_user ON sessions (user_name);
+
+CREATE TABLE api_tokens (
+    digest BLOB PRIMARY KEY,
+    id TEXT NOT NULL,
+    label TEXT NOT NULL,
+    role TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX api_tokens_by_account ON api_tokens (account, made_at);
+
+CREATE TABLE attempts (
+    subject BLOB PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    last_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE hooks (
+    id TEXT PRIMARY KEY,
+    account INTEGER NOT NULL, -- 0: every account's alerts, for the operator
+    url TEXT NOT NULL,
+    secret BLOB NOT NULL,
+    made_at INTEGER NOT NULL,
+    removed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hooks_by_account ON hooks (account);
+
+CREATE TABLE alerts (
+    mark TEXT PRIMARY KEY, -- what it is about: raised once
+    id TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX alerts_by_account ON alerts (account, at);
+
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    hook TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    state INTEGER NOT NULL, -- 0 waiting, 1 delivered, 2 given up
+    attempts INTEGER NOT NULL,
+    made_at INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    answer TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (next_at) WHERE state = 0;
+CREATE INDEX deliveries_by_state ON deliveries (state, made_at);
 ";
 
 /// The version this program writes.

@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""The broker's pages in a headless Chromium: signs in as customer and operator, clicks through every
+page, sends a form of another session, and lets nothing pass that the content policy forbids.
+
+check_pages.py LOG [--screenshots DIR]
+
+LOG is the output of the `bulla up` that serves them: address and first passwords stand in it.
+Exits with 3 where there is no Chromium.
+"""
+import argparse
+import json
+import pathlib
+import re
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "client/browser/tests"))
+import chromium  # noqa: E402
+
+
+class Visit:
+    """One visitor's browser."""
+
+    def __init__(self, browser, base, screenshots):
+        self.page = browser.page(base + "/")
+        self.base, self.screenshots, self.done = base, screenshots, 0
+
+    def hold(self, what, condition, got=""):
+        if not condition:
+            raise AssertionError(f"{what}\n{got}")
+        self.done += 1
+
+    def settled(self, path, timeout=30):
+        """Waits until a page whose path fits is there as a whole."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            try:
+                state = self.page.run("[location.pathname, document.readyState]")
+                if state[1] == "complete" and re.fullmatch(path, state[0]):
+                    return
+            except RuntimeError:
+                pass  # between two pages
+            time.sleep(0.05)
+        raise TimeoutError(f"no page {path}: {self.page.run('location.href + document.body.innerText')}")
+
+    def leave(self, deed, path):
+        """Does what leads to another page, and waits for that one."""
+        self.page.run("window.left = true")
+        deed()
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                if not self.page.run("window.left === true"):
+                    break
+            except RuntimeError:
+                pass
+            time.sleep(0.05)
+        self.settled(path)
+
+    def go(self, path):
+        self.leave(lambda: self.page.call("Page.navigate", {"url": self.base + path}),
+                   re.escape(path.split("?")[0]))
+
+    def text(self):
+        return self.page.run("document.body.innerText")
+
+    def click(self, expression, path):
+        self.leave(lambda: self.page.run(f"({expression}).click()"), path)
+
+    def sign_in(self, name, password):
+        self.settled("/sign-in")
+        self.page.run(f"document.querySelector('[name=name]').value = {json.dumps(name)};"
+                      f"document.querySelector('[name=password]').value = {json.dumps(password)}")
+        self.click("document.querySelector('button')", "/(account|operator|sign-in)")
+
+    def shoot(self, name):
+        if not self.screenshots:
+            return
+        for width, dark, suffix in [(1100, False, ""), (1100, True, "-dark"), (390, False, "-phone")]:
+            self.page.look(width, 900, dark)
+            self.page.screenshot(self.screenshots / f"{name}{suffix}.png")
+        self.page.look(1100)
+
+    def every_page(self, shoot):
+        """Clicks every link of the navigation."""
+        links = self.page.run("[...document.querySelectorAll('nav a')].map((a) => a.pathname)")
+        self.hold("there is a navigation", len(links) >= 6, links)
+        for path in links:
+            self.click(f"document.querySelector('nav a[href=\"{path}\"]')", re.escape(path))
+            current = self.page.run("document.querySelector('nav [aria-current]').pathname")
+            self.hold(f"{path} says where it is", current == path, current)
+            for width in [1100, 390]:
+                self.page.look(width)
+                over = self.page.run("document.documentElement.scrollWidth - window.innerWidth")
+                self.hold(f"{path} fits {width} pixels", over <= 0, over)
+            self.page.look(1100)
+            self.shoot(shoot + path.replace("/", "-"))
+
+    def wrong_token_is_refused(self, path, form):
+        """A form whose token is another session's."""
+        self.go(path)
+        self.page.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+        self.page.run(f"document.querySelector('{form} [name=form_token]').value = '0'.repeat(64)")
+        self.page.run(f"document.querySelectorAll('{form} [required]').forEach((i) => {{ i.value ||= 'evil' }})")
+        self.click(f"document.querySelector('{form} button')", ".*")
+        self.hold("the form is refused", "another session" in self.text(), self.text())
+        self.go(path)
+        self.hold("nothing came of it", "evil" not in self.text())
+
+    def go_away(self):
+        """Behind the door is nothing without a session."""
+        self.leave(lambda: self.page.call("Page.navigate", {"url": self.base + "/account"}), "/sign-in")
+        self.done += 1
+
+
+def customer(browser, base, password, screenshots):
+    visit = Visit(browser, base, screenshots)
+    visit.settled("/sign-in")
+    visit.shoot("sign-in")
+    visit.sign_in("demo", "not the password")
+    visit.hold("a wrong password is refused", "is wrong" in visit.text(), visit.text())
+    visit.sign_in("demo", password)
+    visit.hold("the balance is there", "Available" in visit.text(), visit.text())
+    visit.hold("a simulated TEE is told loudly", "SIMULATED TEE" in visit.text())
+    visit.every_page("customer")
+    visit.go("/account/usage")
+    charts = visit.page.run(
+        "[...document.querySelectorAll('.chart svg')].map((s) => "
+        "[s.querySelector('title')?.textContent, s.querySelector('desc')?.textContent])")
+    visit.hold("the charts say what they show", charts and all(a and b for a, b in charts), charts)
+    visit.go("/account/receipts")
+    why = "[...document.querySelectorAll('td a')].find((a) => a.textContent == 'why?')"
+    visit.click(why, "/account/receipts/[0-9a-f]{64}")
+    for part in ["The order", "The count", "The hold", "The log", "The enclave", "leaf"]:
+        visit.hold(f"the explanation has: {part}", part in visit.text(), visit.text())
+    proof = visit.page.run("document.querySelector('pre').textContent")
+    visit.hold("the inclusion proof is there", proof.startswith("c2sp.org/tlog-proof"), proof)
+    visit.shoot("customer-why")
+    visit.go("/account/access")
+    visit.page.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+    visit.page.run("document.querySelector('form[action$=tokens] [name=label]').value = 'ci'")
+    visit.click("document.querySelector('form[action$=tokens] button')", "/account/access/tokens")
+    token = visit.page.run("document.querySelector('.once').textContent")
+    visit.hold("the token is shown", token.startswith("bulla_api_"), token)
+    visit.shoot("customer-token")
+    request = urllib.request.Request(
+        base + "/account/v1/usage", headers={"Authorization": f"Bearer {token}"})
+    usage = json.load(urllib.request.urlopen(request))
+    visit.hold("usage is told by day and model", usage["rows"] and usage["zone"] == "UTC", usage)
+    visit.wrong_token_is_refused("/account/access", "form[action$=users]")
+    visit.go("/account/statements")
+    visit.page.look(800, media="print")
+    hidden = visit.page.run("getComputedStyle(document.querySelector('nav')).display")
+    visit.hold("paper has no navigation", hidden == "none", hidden)
+    visit.page.look(1100)
+    visit.go("/account")
+    visit.click("document.querySelector('.who button')", "/sign-in")
+    visit.go_away()
+    return visit
+
+
+def operator(browser, base, password, screenshots):
+    visit = Visit(browser, base, screenshots)
+    visit.sign_in("admin", password)
+    visit.hold("the supply is there", "Supply" in visit.text(), visit.text())
+    visit.hold("and holds", "DO NOT HOLD" not in visit.text(), visit.text())
+    visit.hold("a simulated TEE is told loudly", "SIMULATED" in visit.text())
+    visit.every_page("operator")
+    visit.go("/operator/accounts")
+    demo = "[...document.querySelectorAll('th a')].find((a) => a.textContent == 'demo')"
+    visit.click(demo, r"/operator/accounts/\d+")
+    visit.shoot("operator-account")
+    visit.page.run("document.querySelector('[name=amount]').value = '12.5';"
+                   "document.querySelector('[name=memo]').value = '<b>a gift</b>'")
+    issue = "document.querySelector('form[action$=packages] button')"
+    visit.click(issue, r"/operator/accounts/\d+/packages")
+    issued = "is issued" in visit.text() and "<b>a gift</b>" in visit.text()
+    visit.hold("the package is issued", issued, visit.text())
+    visit.go("/operator/recompute")
+    visit.hold("the ledger holds", "The ledger holds." in visit.text(), visit.text())
+    visit.wrong_token_is_refused("/operator/accounts", "form[action$=accounts]")
+    return visit
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("log", type=pathlib.Path)
+    parser.add_argument("--screenshots", type=pathlib.Path)
+    arguments = parser.parse_args()
+    path = chromium.find()
+    if not path:
+        print("skipped: no Chromium")
+        return 3
+    log = re.sub(r"\x1b\[[0-9;]*m", "", arguments.log.read_text())
+    base = re.search(r"pages +(http://\S+)", log)[1]
+    passwords = dict(re.findall(r"password of (\w+) +(\S+) \(shown once\)", log))
+    if arguments.screenshots:
+        arguments.screenshots.mkdir(parents=True, exist_ok=True)
+    done = 0
+    for visit, name in [(customer, "demo"), (operator, "admin")]:
+        with tempfile.TemporaryDirectory() as downloads, chromium.Browser(path, downloads) as browser:
+            visited = visit(browser, base, passwords[name], arguments.screenshots)
+            done += visited.done
+            # A refused form is an answer of 403, which the browser notes as well.
+            bad = [text for text in visited.page.complaints() if "403" not in text]
+            assert not bad, bad
+            # `data:` are the browser's own pictures, such as the one in a date field.
+            ours = (base, "about:", "data:")
+            elsewhere = [url for url in visited.page.requests() if not url.startswith(ours)]
+            assert not elsewhere, elsewhere
+    print(f"pages: {done} checks held, nothing the content policy forbids, nothing from elsewhere")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
