@@ -240,7 +240,7 @@ pub async fn proof(desk: &Desk, digest: &str) -> Result<Option<String>, ApiError
     let record = desk.read(move |view| Ok(view.record(&digest)?)).await?;
     let Some(leaf) = record.and_then(|record| record.leaf_index) else { return Ok(None) };
     // The running broker's tree may be a moment behind the ledger's rows.
-    Ok(desk.broker(move |broker, _| broker.log().prove(leaf).ok()).await?)
+    Ok(desk.broker(move |broker, _| broker.log().prove(leaf, &[]).ok()).await?)
 }
 
 async fn evidence(desk: &Desk, keyset: &str) -> Result<Reply, ApiError> {
@@ -545,11 +545,15 @@ pub async fn supply(desk: &Desk) -> Result<Vec<BalanceView>, ApiError> {
 pub async fn log_head(desk: &Desk) -> Result<LogView, ApiError> {
     let head = |broker: &crate::broker::Broker, _: &dyn Queries| {
         let verifier = broker.keys().log_verifier();
-        let note = broker.log().checkpoint().to_bytes();
+        // Where witnesses are named there is none until they cosigned one.
+        let note = match broker.log().published() {
+            Ok(checkpoint) => String::from_utf8_lossy(&checkpoint.to_bytes()).into_owned(),
+            Err(error) => error.to_string(),
+        };
         LogView {
             origin: verifier.name().to_owned(),
             size: broker.log().size(),
-            checkpoint: String::from_utf8_lossy(&note).into_owned(),
+            checkpoint: note,
             verifier: verifier.to_string(),
         }
     };
