@@ -213,28 +213,40 @@ fn epochs(facts: &Facts) -> Markup {
     html! {
         @if !facts.epochs.is_empty() {
             h2 { "Epochs and what stands behind them" span.count { (facts.epochs.len()) } }
-            table {
-                thead { tr { th { "security" } th { "enclave" } th { "keyset, evidence, configuration" } th { "opened" } th.n { "records" } th { "end" } } }
-                tbody { @for epoch in &facts.epochs { (epoch_row(epoch)) } }
+            table.epochs {
+                thead { tr { th { "security" } th { "enclave" } th { "opened" } th.n { "records" } th { "end" } } }
+                @for epoch in &facts.epochs { (epoch_rows(epoch)) }
             }
         }
     }
 }
 
-fn epoch_row(epoch: &EpochFact) -> Markup {
+fn epoch_rows(epoch: &EpochFact) -> Markup {
     let (class, word) = match epoch.security {
         Some(SecurityMode::Hardware) => ("pass", "HARDWARE"),
         Some(SecurityMode::Simulated) => ("open", "SIMULATED"),
         None => ("fail", "NOT PROVEN"),
     };
+    let digests = [
+        ("keyset", epoch.keyset),
+        ("evidence", epoch.evidence),
+        ("configuration", epoch.configuration),
+    ];
     html! {
-        tr {
-            td { span class={ "badge " (class) } { (word) } }
-            td { (epoch.instance) }
-            td { code { (epoch.keyset) br; (epoch.evidence) br; (epoch.configuration) } }
-            td { (instant(epoch.opened_at)) }
-            td.n { (epoch.receipts) }
-            td { @if epoch.closed { "closed" } @else { "open" } }
+        tbody {
+            tr.first {
+                td { span class={ "badge " (class) } { (word) } }
+                td { (epoch.instance) }
+                td { (instant(epoch.opened_at)) }
+                td.n { (epoch.receipts) }
+                td { @if epoch.closed { "closed" } @else { "open" } }
+            }
+            tr {
+                td {}
+                td colspan="4" {
+                    dl.digests { @for (name, digest) in digests { dt { (name) } dd { code { (digest) } } } }
+                }
+            }
         }
     }
 }
@@ -245,7 +257,7 @@ fn step_table(report: &AuditReport, lens: Lens, step: Step) -> Markup {
     html! {
         @if asked {
             h2 { (step.title()) }
-            table {
+            table.step {
                 thead { tr { th { "result" } th { "check" } th { "what must hold" } th { "examined" } } }
                 tbody { @for check in checks { (check_row(check)) } }
             }
@@ -264,7 +276,7 @@ fn check_row(check: &Check) -> Markup {
         tr {
             td { span class={ "badge " (class) } { (word) } }
             td.check { code { (check.name) } }
-            td { (check.name.sentence()) }
+            td { (check.name.sentence().replace('`', "")) }
             td.faint { (harmless(&check.detail)) }
         }
     }
