@@ -106,7 +106,7 @@ impl Witness {
     pub fn judge(&self, body: &[u8], now: UnixSeconds) -> Verdict {
         match self.consider(body, now) {
             Ok(accepted) => Verdict::Cosign(Box::new(accepted)),
-            Err((refusal, proof)) => Verdict::Refuse(refusal, proof.map(Box::new)),
+            Err((refusal, proof)) => Verdict::Refuse(refusal, proof),
         }
     }
 
@@ -119,7 +119,7 @@ impl Witness {
         &self,
         body: &[u8],
         now: UnixSeconds,
-    ) -> Result<Accepted, (Refusal, Option<ForkProof>)> {
+    ) -> Result<Accepted, (Refusal, Option<Box<ForkProof>>)> {
         let bare = |refusal: Refusal| (refusal, None);
         let request = Submission::parse(body).map_err(|e| bare(Refusal::Malformed(e)))?;
         let origin = request.claimed_origin();
@@ -134,11 +134,12 @@ impl Witness {
         if old_size != size {
             // Of one size with another root: no proof is needed to see the fork.
             let fork = known.filter(|head| head.size() == new.size() && head.root() != new.root());
-            let proof = fork.map(|head| ForkProof::new(head, &checkpoint, &[], now));
+            let proof = fork.map(|head| Box::new(ForkProof::new(head, &checkpoint, &[], now)));
             return Err((Refusal::Conflict { size }, proof));
         }
         consistent(known, new, &request).map_err(|error| {
-            let proof = known.map(|head| ForkProof::new(head, &checkpoint, request.proof(), now));
+            let proof =
+                known.map(|head| Box::new(ForkProof::new(head, &checkpoint, request.proof(), now)));
             (Refusal::Inconsistent(error), proof)
         })?;
         self.cosign(origin, checkpoint, now).map_err(bare)
