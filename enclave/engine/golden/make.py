@@ -217,6 +217,24 @@ MODELS = {
         bos=None, eos="<|im_end|>", stored=torch.float32, shards=1, seed=19,
         config=dict(tie_word_embeddings=True, num_key_value_heads=4, num_experts=5, num_experts_per_tok=3,
                     moe_intermediate_size=32, shared_expert_intermediate_size=64, norm_topk_prob=False)),
+    # GLM-4 of 2024: half of each head rotates, neighbours together; gate and up in one matrix
+    "glm-f32": dict(
+        family="glm", tokenizer=lambda: byte_level(CHATML_SPECIALS, False), template=CHATML, place="file",
+        bos=None, eos="<|im_end|>", stored=torch.float32, shards=1, seed=21,
+        config=dict(tie_word_embeddings=False, num_key_value_heads=2, head_dim=16, attention_bias=True)),
+    # GLM-4 of 2025: what attention and feed-forward add is normalised too
+    "glm4-bf16": dict(
+        family="glm4", tokenizer=lambda: byte_level(CHATML_SPECIALS, False), template=CHATML, place="file",
+        bos=None, eos="<|im_end|>", stored=torch.bfloat16, shards=1, seed=43,
+        config=dict(tie_word_embeddings=False, num_key_value_heads=1, head_dim=8, attention_bias=True)),
+    # Phi-3: query, key and value in one matrix, gate and up in one, LongRoPE on three quarters of a head
+    "phi3-longrope-f32": dict(
+        family="phi3", tokenizer=lambda: byte_fallback(INST_SPECIALS), template=INST, place="file",
+        bos="<s>", eos="</s>", stored=torch.float32, shards=1, seed=23,
+        config=dict(tie_word_embeddings=False, num_key_value_heads=2, original_max_position_embeddings=128,
+                    sliding_window=None, partial_rotary_factor=0.75,
+                    rope_parameters=dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75,
+                                         short_factor=[1.0, 1.25, 1.5], long_factor=[1.0, 4.0, 9.0]))),
     # Mixtral: names of its own, every layer has experts, no window
     "mixtral-f32": dict(
         family="mixtral", tokenizer=lambda: byte_fallback(INST_SPECIALS), template=INST, place="file",
@@ -383,6 +401,9 @@ def build(folder, spec):
               "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM),
               "qwen3_moe": (transformers.Qwen3MoeConfig, transformers.Qwen3MoeForCausalLM),
               "qwen2_moe": (transformers.Qwen2MoeConfig, transformers.Qwen2MoeForCausalLM),
+              "glm": (transformers.GlmConfig, transformers.GlmForCausalLM),
+              "glm4": (transformers.Glm4Config, transformers.Glm4ForCausalLM),
+              "phi3": (transformers.Phi3Config, transformers.Phi3ForCausalLM),
               "mixtral": (transformers.MixtralConfig, transformers.MixtralForCausalLM)}[spec["family"]]
     torch.manual_seed(spec["seed"])
     model = family[1](family[0](**config)).float()

@@ -23,12 +23,13 @@
 //! ```
 //!
 //! # In scope
-//! - Hugging Face folders of Llama, Mistral, Qwen2, Qwen3, and of Mixtral, Qwen2-MoE and Qwen3-MoE
-//!   with their experts (`…ForCausalLM`): grouped queries,
-//!   normalised heads, tied embeddings, biases, the `default`, `linear` and `llama3` rotary
-//!   embeddings, safetensors in bf16, f16 or f32, one file or shards. Every file read goes into the
+//! - Hugging Face folders of Llama, Mistral, Qwen2, Qwen3, GLM-4 (`Glm`, `Glm4`), Phi-3, and of
+//!   Mixtral, Qwen2-MoE and Qwen3-MoE with their experts (`…ForCausalLM`): grouped queries,
+//!   normalised heads, tied embeddings, biases, fused matrices, the `default`, `linear`, `llama3` and
+//!   `longrope` rotary embeddings (the last within the original context), of heads or of a part of
+//!   them, safetensors in bf16, f16 or f32, one file or shards. Every file read goes into the
 //!   [`Manifest`]. Weights can be quantised to 8 or 4 bits at load ([`Quantisation`]).
-//! - GGUF files of the same families (versions 2 and 3), with tokenizer and chat template from their
+//! - GGUF files of the same families (versions 2 and 3), whole or in parts, with tokenizer and chat template from their
 //!   metadata: f32, f16, bf16, Q8_0, Q4_0, Q4_K and Q6_K as they are; Q5_0, Q3_K and IQ4_NL in a
 //!   wider format that holds the same numbers; Q4_1, Q5_1, Q5_K, Q2_K and IQ4_XS converted to 8 or
 //!   4 bits when asked. Types may differ from tensor to tensor; stacked experts are taken apart.
@@ -58,11 +59,11 @@
 //! `tests/golden.rs`; `golden/make.py` makes the models and records what transformers computes.
 //!
 //! # Out of scope, refused with an error that says so
-//! Folders that are quantised already; GGUF files in several parts; other architectures and rotary
+//! Folders that are quantised already; encoders in several parts; other architectures and rotary
 //! scalings; templates that ask for the date.
 //!
 //! # Not here yet
-//! GLM-4, Phi-3, Gemma and DeepSeek; encoders other than BERT's; packed weights kept on disk.
+//! Gemma and DeepSeek; encoders other than BERT's; packed weights kept on disk.
 //!
 //! Accelerators. Added tokens that a tokenizer does not call special (such as `<think>`) are recognised
 //! in messages, as transformers does.

@@ -11,7 +11,10 @@ use common::gguf::{Gguf, Kind, Meta, convert};
 use common::{engine, golden, greedy, load, told};
 
 /// Name of the golden model and of its family in GGUF files.
-const MODELS: [(&str, &str); 9] = [
+const MODELS: [(&str, &str); 12] = [
+    ("glm-f32", "glm4"),
+    ("glm4-bf16", "glm4"),
+    ("phi3-longrope-f32", "phi3"),
     ("llama-tied-f32", "llama"),
     ("llama-bias-f32", "llama"),
     ("qwen2-tied-bf16", "qwen2"),
@@ -104,6 +107,46 @@ fn the_manifest_covers_the_file() {
     gguf.set("general.name", Meta::Text("another".into()));
     gguf.write(&path);
     assert_ne!(load(&path).unwrap().manifest().digest(), model.manifest().digest());
+}
+
+/// A file taken apart as llama.cpp's splitter does it.
+fn split(whole: &mut Gguf, folder: &Path, count: usize) -> Vec<std::path::PathBuf> {
+    let tensors = std::mem::take(&mut whole.tensors);
+    let each = tensors.len().div_ceil(count);
+    let total = tensors.len();
+    let path = |at: usize| folder.join(format!("tiny-{:05}-of-{count:05}.gguf", at + 1));
+    let mut parts: Vec<Gguf> = (0..count).map(|_| Gguf::default()).collect();
+    parts[0].meta = std::mem::take(&mut whole.meta);
+    for (at, part) in parts.iter_mut().enumerate() {
+        part.set("split.no", Meta::U32(at as u32));
+        part.set("split.count", Meta::U32(count as u32));
+        part.set("split.tensors.count", Meta::U32(total as u32));
+    }
+    for (at, tensor) in tensors.into_iter().enumerate() {
+        parts[at / each].tensors.push(tensor);
+    }
+    parts.iter().enumerate().for_each(|(at, part)| part.write(&path(at)));
+    (0..count).map(path).collect()
+}
+
+#[test]
+fn a_file_in_parts_gives_the_bits_of_the_whole() {
+    let whole = || convert(&golden("qwen2-tied-bf16"), "qwen2", Kind::Q8_0);
+    let expected = from_file(&whole()).unwrap().logits(&tokens(300), 16).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let paths = split(&mut whole(), folder.path(), 3);
+    let model = load(&paths[0]).unwrap();
+    assert!(model.logits(&tokens(300), 16).unwrap() == expected);
+    assert_eq!((model.name(), model.manifest().files().len()), ("tiny", 3));
+
+    let error = load(&paths[1]).err().unwrap().to_string();
+    assert!(error.contains("00001-of-00003"), "{error}");
+    std::fs::copy(&paths[1], &paths[2]).unwrap();
+    let error = load(&paths[0]).err().unwrap().to_string();
+    assert!(error.contains("split.no = 1, expected 2"), "{error}");
+    std::fs::remove_file(&paths[2]).unwrap();
+    let file = "tiny-00003-of-00003.gguf".to_owned();
+    assert_eq!(load(&paths[0]).err(), Some(LoadError::MissingFile { file }));
 }
 
 #[test]

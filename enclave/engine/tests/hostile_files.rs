@@ -5,11 +5,11 @@ mod common;
 
 use std::path::Path;
 
-use bulla_engine::{LoadError, Model, Quantisation};
+use bulla_engine::{AnyModel, EmbedInput, LoadError, LoadOptions, Model, Quantisation};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use common::gguf::{Gguf, Kind, Meta, convert};
+use common::gguf::{Gguf, Kind, Meta, convert, convert_encoder};
 use common::{copy_of, golden, load};
 
 /// Damaged copies per kind of file.
@@ -55,8 +55,9 @@ fn refuses_what_it_does_not_run() {
     assert!(matches!(error, LoadError::Unsupported { .. }), "{error}");
     let error = with(|gguf| gguf.set("tokenizer.ggml.pre", Meta::Text("unheard-of".into())));
     assert!(matches!(error, LoadError::Unsupported { .. }), "{error}");
+    // By its name it is no part.
     let error = with(|gguf| gguf.set("split.count", Meta::U32(3)));
-    assert!(matches!(error, LoadError::Unsupported { .. }), "{error}");
+    assert!(matches!(error, LoadError::Gguf { .. }), "{error}");
     let error = with(|gguf| gguf.set("qwen2.rope.scaling.type", Meta::Text("yarn".into())));
     assert!(matches!(error, LoadError::Unsupported { .. }), "{error}");
     let error = with(|gguf| gguf.set("qwen2.rope.dimension_count", Meta::U32(4)));
@@ -193,9 +194,13 @@ fn look(result: Result<Model, LoadError>) -> bool {
 
 #[test]
 fn damaged_gguf_files_load_or_are_refused() {
-    for (name, family) in
-        [("qwen2-tied-bf16", "qwen2"), ("llama-tied-f32", "llama"), ("qwen3-moe-bf16", "qwen3moe")]
-    {
+    for (name, family) in [
+        ("qwen2-tied-bf16", "qwen2"),
+        ("llama-tied-f32", "llama"),
+        ("qwen3-moe-bf16", "qwen3moe"),
+        ("phi3-longrope-f32", "phi3"),
+        ("glm4-bf16", "glm4"),
+    ] {
         let gguf = convert(&golden(name), family, Kind::Q8_0);
         let whole = gguf.bytes();
         let values: usize = gguf.tensors.iter().map(|tensor| tensor.3.len()).sum();
@@ -208,6 +213,48 @@ fn damaged_gguf_files_load_or_are_refused() {
         }
         println!("{name}: {loaded} of {COPIES} damaged files loaded");
         assert!(loaded < COPIES);
+    }
+}
+
+/// The same for what makes vectors.
+fn look_any(path: &Path) -> bool {
+    match AnyModel::load(path, LoadOptions::default(), &mut |_| {}) {
+        Ok(AnyModel::Embeds(model)) => {
+            if let Ok(prompt) = model.prompt(&[EmbedInput::Tokens(vec![1])]) {
+                assert_eq!(model.embed(&prompt)[0].len(), model.dimensions() as usize);
+            }
+            true
+        }
+        Ok(AnyModel::Generates(_)) => true,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+#[test]
+fn damaged_encoders_load_or_are_refused() {
+    let name = "bert-cls-bf16";
+    let gguf = convert_encoder(&golden(name), Kind::Bf16);
+    let whole = gguf.bytes();
+    let values: usize = gguf.tensors.iter().map(|tensor| tensor.3.len()).sum();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let mut loaded = 0;
+    for seed in 0..COPIES {
+        std::fs::write(&path, damage(&whole, seed, whole.len() - values)).unwrap();
+        loaded += u64::from(look_any(&path));
+    }
+    assert!(loaded < COPIES, "{loaded}");
+    for file in ["model.safetensors", "config.json", "modules.json", "1_Pooling/config.json"] {
+        let copy = copy_of(name);
+        let path = copy.path().join(file);
+        let whole = std::fs::read(&path).unwrap();
+        for seed in 0..COPIES / 4 {
+            std::fs::write(&path, damage(&whole, seed, whole.len().min(6000))).unwrap();
+            look_any(copy.path());
+        }
     }
 }
 

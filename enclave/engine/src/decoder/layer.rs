@@ -20,8 +20,12 @@ pub(super) struct Layer {
     /// Normalisation of each query head and each key head, where the family has it.
     head_norms: Option<[Vec<f32>; 2]>,
     output: Linear,
+    /// Of what attention adds, where the family has it.
+    added_norm: Option<Vec<f32>>,
     mlp_norm: Vec<f32>,
     feed: Feed,
+    /// Of what the feed-forward part adds, where the family has it.
+    fed_norm: Option<Vec<f32>>,
 }
 
 impl Layer {
@@ -34,18 +38,24 @@ impl Layer {
         let (queries, keys) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let source = |part: &str, outputs: usize| (name(part), outputs);
-        let qkv = [
-            source("self_attn.q_proj", queries),
-            source("self_attn.k_proj", keys),
-            source("self_attn.v_proj", keys),
-        ];
+        let qkv = match shape.fused_qkv {
+            true => vec![source("self_attn.qkv_proj", queries + 2 * keys)],
+            false => vec![
+                source("self_attn.q_proj", queries),
+                source("self_attn.k_proj", keys),
+                source("self_attn.v_proj", keys),
+            ],
+        };
         let qkv = Linear::take(weights, &qkv, hidden, shape.qkv_bias)?;
         let output = [source("self_attn.o_proj", hidden)];
         let output = Linear::take(weights, &output, queries, shape.output_bias)?;
         let feed = Feed::take(index, shape, weights)?;
         let mut norm = |part: &str, len| weights.take_vector(&name(part), len);
         let attention_norm = norm("input_layernorm.weight", hidden)?;
-        let mlp_norm = norm("post_attention_layernorm.weight", hidden)?;
+        let mut named = |name: &str| norm(&format!("{name}.weight"), hidden);
+        let added_norm = shape.norms.after_attention.map(&mut named).transpose()?;
+        let mlp_norm = named(shape.norms.before_feed)?;
+        let fed_norm = shape.norms.after_feed.map(&mut named).transpose()?;
         let head_norms = match shape.head_norms {
             false => None,
             true => Some([
@@ -53,7 +63,7 @@ impl Layer {
                 norm("self_attn.k_norm.weight", shape.head_dim)?,
             ]),
         };
-        Ok(Layer { attention_norm, qkv, head_norms, output, mlp_norm, feed })
+        Ok(Layer { attention_norm, qkv, head_norms, output, added_norm, mlp_norm, feed, fed_norm })
     }
 
     /// The linear maps whose input is as wide as the model.
@@ -85,7 +95,7 @@ impl Layer {
         arena: &mut Arena,
         rows: &mut Rows,
     ) {
-        let Rows { stream, normed, qkv, mixed, inputs, attention: space, feed } = rows;
+        let Rows { stream, normed, qkv, mixed, added, inputs, attention: space, feed } = rows;
         let Machine { pool, path } = machine;
         norm_rows(pool, path, stream, &self.attention_norm, shape.norm_eps, normed);
         let [from_hidden, from_heads]: &mut [Inputs; 2] = inputs;
@@ -95,11 +105,25 @@ impl Layer {
         let job = Job { machine, look: shape.look(), layer: index, step, arena, qkv };
         attention(&job, space, mixed);
         let prepared = from_heads.prepare(machine, mixed);
-        self.output.forward(machine, prepared, Into::Add, stream);
+        match &self.added_norm {
+            None => self.output.forward(machine, prepared, Into::Add, stream),
+            Some(weight) => {
+                self.output.forward(machine, prepared, Into::Replace, normed);
+                add_normed(machine, normed, weight, shape.norm_eps, [added, stream]);
+            }
+        }
 
         norm_rows(pool, path, stream, &self.mlp_norm, shape.norm_eps, normed);
         let prepared = from_hidden.prepare(machine, normed);
-        self.feed.forward(machine, prepared, feed, stream);
+        match &self.fed_norm {
+            None => self.feed.forward(machine, prepared, feed, stream),
+            Some(weight) => {
+                added.clear();
+                added.resize(stream.len(), 0.0);
+                self.feed.forward(machine, prepared, feed, added);
+                add_normed(machine, added, weight, shape.norm_eps, [normed, stream]);
+            }
+        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "as above")]
@@ -128,10 +152,28 @@ impl Layer {
                         rms_norm(machine.path, before, weight, shape.norm_eps, heads);
                     }
                 }
-                rotate(machine.path, turned, sines, cosines);
+                match shape.rotary == shape.head_dim {
+                    true => rotate(machine.path, turned, sines, cosines),
+                    false => turned.chunks_exact_mut(shape.head_dim).for_each(|head| {
+                        rotate(machine.path, &mut head[..shape.rotary], sines, cosines);
+                    }),
+                }
                 let keys = &turned[queries..];
                 arena.write(span.pages, index, span.start + at, keys, values);
             }
         }
     }
+}
+
+/// Adds normalised `rows` to a stream; `spare` is overwritten.
+fn add_normed(
+    Machine { pool, path }: Machine<'_>,
+    rows: &[f32],
+    weight: &[f32],
+    epsilon: f32,
+    [spare, stream]: [&mut Vec<f32>; 2],
+) {
+    spare.resize(stream.len(), 0.0);
+    norm_rows(pool, path, rows, weight, epsilon, spare);
+    stream.iter_mut().zip(spare).for_each(|(value, more)| *value += *more);
 }

@@ -25,9 +25,13 @@ impl Mlp {
         prefix: &str,
         [hidden, width]: [usize; 2],
         has_bias: bool,
+        fused: bool,
     ) -> Result<Mlp, W::Error> {
         let source = |part: &str, outputs: usize| (format!("{prefix}.{part}"), outputs);
-        let gate_up = [source("gate_proj", width), source("up_proj", width)];
+        let gate_up = match fused {
+            true => vec![source("gate_up_proj", 2 * width)],
+            false => vec![source("gate_proj", width), source("up_proj", width)],
+        };
         let gate_up = Linear::take(weights, &gate_up, hidden, has_bias)?;
         let down = Linear::take(weights, &[source("down_proj", hidden)], width, has_bias)?;
         Ok(Mlp { gate_up, down, width })
@@ -84,7 +88,8 @@ impl Feed {
             }
             _ => {
                 let widths = [shape.hidden, shape.intermediate];
-                Mlp::take(weights, &prefix, widths, shape.mlp_bias).map(Feed::Dense)
+                Mlp::take(weights, &prefix, widths, shape.mlp_bias, shape.fused_gate_up)
+                    .map(Feed::Dense)
             }
         }
     }
@@ -138,13 +143,14 @@ impl Mixture {
         let router = exact(weights, format!("{prefix}.gate"), experts.count)?;
         let widths = [hidden, experts.intermediate];
         let each = |at: usize| format!("{prefix}.experts.{at}");
-        let networks = (0..experts.count).map(|at| Mlp::take(weights, &each(at), widths, false));
+        let networks =
+            (0..experts.count).map(|at| Mlp::take(weights, &each(at), widths, false, false));
         let networks = networks.collect::<Result<_, _>>()?;
         let shared = match experts.shared {
             None => None,
             Some(width) => {
                 let name = format!("{prefix}.shared_expert");
-                let mlp = Mlp::take(weights, &name, [hidden, width], false)?;
+                let mlp = Mlp::take(weights, &name, [hidden, width], false, false)?;
                 Some((mlp, exact(weights, format!("{name}_gate"), 1)?))
             }
         };

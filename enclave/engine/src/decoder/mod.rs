@@ -43,6 +43,14 @@ pub(crate) struct Shape {
     pub vocab: usize,
     pub norm_eps: f32,
     pub rope: RopeSettings,
+    /// Values of a head that are rotated, the first ones; even.
+    pub rotary: usize,
+    /// The normalisations of a layer.
+    pub norms: Norms,
+    /// Query, key and value come as one matrix.
+    pub fused_qkv: bool,
+    /// Gate and up come as one matrix.
+    pub fused_gate_up: bool,
     /// The output matrix is the embedding.
     pub tied: bool,
     /// Query, key and value projections have a bias.
@@ -55,6 +63,23 @@ pub(crate) struct Shape {
     pub head_norms: bool,
     /// Where the feed-forward layers are many networks.
     pub experts: Option<Experts>,
+}
+
+/// Names of a layer's normalisations, behind the one before attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Norms {
+    /// Of what attention adds.
+    pub after_attention: Option<&'static str>,
+    /// Before the feed-forward part.
+    pub before_feed: &'static str,
+    /// Of what the feed-forward part adds.
+    pub after_feed: Option<&'static str>,
+}
+
+impl Norms {
+    /// One before each part.
+    pub const PLAIN: Norms =
+        Norms { after_attention: None, before_feed: "post_attention_layernorm", after_feed: None };
 }
 
 impl Shape {
@@ -136,7 +161,7 @@ impl Decoder {
             .map(|index| Layer::build(index, &shape, weights))
             .collect::<Result<Vec<_>, _>>()?;
         let norm = weights.take_vector("model.norm.weight", shape.hidden)?;
-        let rope = Rope::new(&shape.rope, shape.head_dim);
+        let rope = Rope::new(&shape.rope, shape.rotary);
         Ok(Decoder { rope, embedding, layers, norm, own_head, shape })
     }
 

@@ -10,6 +10,8 @@ pub(crate) struct RopeSettings {
     pub theta: f32,
     /// How frequencies are changed for longer contexts, if at all.
     pub scaling: Option<RopeScaling>,
+    /// What sines and cosines are multiplied with; 1 but for some scalings.
+    pub magnitude: f32,
 }
 
 /// Changes of the frequencies.
@@ -63,6 +65,7 @@ impl Llama3Scaling {
 /// The frequencies of one model: half a head of them.
 pub(super) struct Rope {
     frequencies: Vec<f32>,
+    magnitude: f32,
 }
 
 /// Cosines and sines of some positions, `half` values per position.
@@ -78,14 +81,19 @@ impl Rope {
             let plain = 1.0 / settings.theta.powf((2 * i) as f32 / head_dim as f32);
             settings.scaling.as_ref().map_or(plain, |scaling| scaling.apply(i, plain))
         };
-        Rope { frequencies: (0..head_dim / 2).map(frequency).collect() }
+        let frequencies = (0..head_dim / 2).map(frequency).collect();
+        Rope { frequencies, magnitude: settings.magnitude }
     }
 
     /// For each of `positions`. Computed as needed: a table for the whole context would be hundreds
     /// of megabytes for the longest ones.
     pub fn angles(&self, positions: impl Iterator<Item = usize>) -> Angles {
         let angle = |at: usize| self.frequencies.iter().map(move |f| at as f32 * f);
-        let (sin, cos) = positions.flat_map(angle).map(f32::sin_cos).unzip();
+        let (mut sin, mut cos): (Vec<f32>, Vec<f32>) =
+            positions.flat_map(angle).map(f32::sin_cos).unzip();
+        if self.magnitude != 1.0 {
+            sin.iter_mut().chain(&mut cos).for_each(|value| *value *= self.magnitude);
+        }
         Angles { half: self.frequencies.len(), cos, sin }
     }
 }
@@ -102,7 +110,7 @@ mod tests {
     use super::*;
 
     fn rope(scaling: Option<RopeScaling>) -> Rope {
-        Rope::new(&RopeSettings { theta: 10_000.0, scaling }, 8)
+        Rope::new(&RopeSettings { theta: 10_000.0, scaling, magnitude: 1.0 }, 8)
     }
 
     #[test]

@@ -5,7 +5,7 @@ use bulla_kernels::pool::Pool;
 
 use super::linear::Inputs;
 use super::mlp;
-use super::{Decoder, Look, Shape};
+use super::{Decoder, Look, Norms, Shape};
 
 /// Some tokens of one sequence that follow each other.
 #[derive(Clone, Copy)]
@@ -110,6 +110,8 @@ pub(super) struct Rows {
     pub normed: Vec<f32>,
     pub qkv: Vec<f32>,
     pub mixed: Vec<f32>,
+    /// Of families that normalise what a part adds.
+    pub added: Vec<f32>,
     /// As wide as the model, as the heads.
     pub inputs: [Inputs; 2],
     pub attention: Space,
@@ -149,6 +151,7 @@ impl Scratch {
                 normed: row(hidden),
                 qkv: row((heads + 2 * kv_heads) * head_dim),
                 mixed: row(heads * head_dim),
+                added: if decoder.shape.norms == Norms::PLAIN { Vec::new() } else { row(hidden) },
                 inputs: [
                     Inputs::new(room.rows, hidden, layers().flat_map(|l| l.of_hidden())),
                     Inputs::new(room.rows, heads * head_dim, layers().map(|l| l.of_heads())),

@@ -16,7 +16,11 @@ pub(super) fn shape() -> Shape {
         head_dim: 16,
         vocab: 50,
         norm_eps: 1e-6,
-        rope: RopeSettings { theta: 10_000.0, scaling: None },
+        rope: RopeSettings { theta: 10_000.0, scaling: None, magnitude: 1.0 },
+        rotary: 16,
+        norms: Norms::PLAIN,
+        fused_qkv: false,
+        fused_gate_up: false,
         tied: false,
         qkv_bias: true,
         output_bias: false,
@@ -98,9 +102,14 @@ fn neighbours_cuts_threads_and_paths_change_no_bit() {
         dense_layers: vec![1],
     };
     let sparse = Shape { mlp_bias: false, experts: Some(experts), ..shape() };
+    let norms = Norms { after_attention: Some("a"), before_feed: "b", after_feed: Some("c") };
+    let (fused_qkv, fused_gate_up) = (true, true);
+    let fused = Shape { rotary: 8, norms, fused_qkv, fused_gate_up, ..shape() };
     let formats = [Format::F32, Format::Bf16, Format::Q8_0];
-    let cases =
-        formats.into_iter().flat_map(|format| [(format, shape()), (format, sparse.clone())]);
+    let shapes = [shape(), sparse, fused];
+    let cases = formats
+        .into_iter()
+        .flat_map(|format| shapes.iter().map(move |shape| (format, shape.clone())));
     for (format, shape) in cases {
         let mut bench = Bench::new(shape.clone(), format, 1);
         let pages: Vec<u32> = (0..pages_for(70) as u32).collect();

@@ -1,11 +1,13 @@
 //! config.json: what a family calls things becomes one [`Shape`], checked.
 
+mod long_rope;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::LoadError;
 use super::files::json;
-use crate::decoder::{Experts, Llama3Scaling, RopeScaling, RopeSettings, Shape};
+use crate::decoder::{Experts, Llama3Scaling, Norms, RopeScaling, RopeSettings, Shape};
 
 /// Width of the model. The largest open models have 16,384.
 pub const MAX_HIDDEN: u64 = 32_768;
@@ -36,6 +38,7 @@ pub(super) struct RawConfig {
     pub head_dim: Option<u64>,
     pub vocab_size: Option<u64>,
     pub max_position_embeddings: Option<u64>,
+    pub original_max_position_embeddings: Option<u64>,
     pub rms_norm_eps: Option<f64>,
     pub rope_theta: Option<f64>,
     pub rope_scaling: Option<Value>,
@@ -58,6 +61,13 @@ pub(super) struct RawConfig {
     pub mlp_only_layers: Option<Vec<u64>>,
     pub quantization_config: Option<Value>,
     pub eos_token_id: Option<TokenIds>,
+}
+
+impl RawConfig {
+    /// Version 5's place of the rotary settings, else version 4's.
+    fn rope_given(&self) -> Option<&Value> {
+        [&self.rope_parameters, &self.rope_scaling].into_iter().flatten().next()
+    }
 }
 
 /// One token id or several.
@@ -95,6 +105,13 @@ struct Family {
     /// Query and key heads are normalised.
     head_norms: bool,
     sparse: Sparse,
+    norms: Norms,
+    fused_qkv: bool,
+    fused_gate_up: bool,
+    /// Part of a head that is rotated where config.json does not say; `None`: always all of it.
+    rotary_part: Option<f64>,
+    /// Neighbours rotate together, not halves.
+    interleaved: bool,
 }
 
 /// Where a family has experts.
@@ -115,11 +132,43 @@ const LLAMA: Family = Family {
     always_qkv_bias: false,
     head_norms: false,
     sparse: Sparse::No,
+    norms: Norms::PLAIN,
+    fused_qkv: false,
+    fused_gate_up: false,
+    rotary_part: None,
+    interleaved: false,
+};
+const GLM: Family = Family {
+    architecture: "GlmForCausalLM",
+    fused_gate_up: true,
+    rotary_part: Some(0.5),
+    interleaved: true,
+    ..LLAMA
+};
+/// GLM-4 of 2025.
+const GLM4: Family = Family {
+    architecture: "Glm4ForCausalLM",
+    norms: Norms {
+        after_attention: Some("post_self_attn_layernorm"),
+        before_feed: "post_attention_layernorm",
+        after_feed: Some("post_mlp_layernorm"),
+    },
+    ..GLM
+};
+const PHI3: Family = Family {
+    architecture: "Phi3ForCausalLM",
+    fused_qkv: true,
+    fused_gate_up: true,
+    rotary_part: Some(1.0),
+    ..LLAMA
 };
 const QWEN2: Family = Family { architecture: "Qwen2ForCausalLM", always_qkv_bias: true, ..LLAMA };
 const QWEN3: Family = Family { architecture: "Qwen3ForCausalLM", head_norms: true, ..LLAMA };
 
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 10] = [
+    GLM,
+    GLM4,
+    PHI3,
     LLAMA,
     QWEN2,
     QWEN3,
@@ -147,10 +196,13 @@ impl Config {
         let context = "max_position_embeddings";
         let context_tokens = sized(context, raw.max_position_embeddings, MAX_CONTEXT)?;
         // Within the window all attention is whole.
-        let context_tokens = context_tokens.min(window(&raw)?.unwrap_or(usize::MAX)) as u32;
+        let context_tokens = context_tokens.min(window(&raw)?.unwrap_or(usize::MAX));
+        let original = long_rope::context(&raw).unwrap_or(usize::MAX);
+        let context_tokens = context_tokens.min(original) as u32;
         let stop_tokens = raw.eos_token_id.map(TokenIds::into_vec).unwrap_or_default();
         let architecture = family.architecture.into();
-        Ok(Config { architecture, shape, context_tokens, stop_tokens, interleaved_rope: false })
+        let interleaved_rope = family.interleaved;
+        Ok(Config { architecture, shape, context_tokens, stop_tokens, interleaved_rope })
     }
 }
 
@@ -175,6 +227,7 @@ fn shape(raw: &RawConfig, family: &Family) -> Result<Shape, LoadError> {
         return Err(wrong("rms_norm_eps", "a number between 0 and 1".into(), norm_eps));
     }
     let attention_bias = raw.attention_bias.unwrap_or(false);
+    let rotary = rotary(raw, family, head_dim)?;
     Ok(Shape {
         hidden,
         intermediate: sized("intermediate_size", raw.intermediate_size, MAX_INTERMEDIATE)?,
@@ -184,10 +237,15 @@ fn shape(raw: &RawConfig, family: &Family) -> Result<Shape, LoadError> {
         head_dim,
         vocab: sized("vocab_size", raw.vocab_size, MAX_VOCAB)?,
         norm_eps: norm_eps as f32,
-        rope: rope(raw)?,
+        rope: rope(raw, rotary)?,
+        rotary,
+        norms: family.norms,
+        fused_qkv: family.fused_qkv,
+        fused_gate_up: family.fused_gate_up,
         tied: raw.tie_word_embeddings.unwrap_or(false),
         qkv_bias: family.always_qkv_bias || attention_bias,
-        output_bias: attention_bias && !family.always_qkv_bias,
+        // GLM has none behind its attention.
+        output_bias: attention_bias && !family.always_qkv_bias && !family.interleaved,
         mlp_bias: raw.mlp_bias.unwrap_or(false),
         head_norms: family.head_norms,
         experts: experts(raw, family.sparse)?,
@@ -255,13 +313,9 @@ fn refuse_unsupported(raw: &RawConfig) -> Result<(), LoadError> {
 }
 
 /// Version 4 has `rope_theta` and `rope_scaling`, version 5 has all of it in `rope_parameters`.
-fn rope(raw: &RawConfig) -> Result<RopeSettings, LoadError> {
-    let given = [&raw.rope_parameters, &raw.rope_scaling].into_iter().flatten().next();
+fn rope(raw: &RawConfig, rotary: usize) -> Result<RopeSettings, LoadError> {
+    let given = raw.rope_given();
     let number = |key: &str| given.and_then(|given| given.get(key)).and_then(Value::as_f64);
-    let part = number("partial_rotary_factor").or(raw.partial_rotary_factor);
-    if part.is_some_and(|part| part != 1.0) {
-        return Err(LoadError::Unsupported { feature: "partial rotary embedding".into() });
-    }
     let theta = number("rope_theta").or(raw.rope_theta).unwrap_or(10_000.0);
     if !(theta.is_finite() && theta >= 1.0) {
         return Err(wrong("rope_theta", "a number of at least 1".into(), theta));
@@ -294,11 +348,31 @@ fn rope(raw: &RawConfig) -> Result<RopeSettings, LoadError> {
             Some(factor) => return Err(wrong("factor", "at least 1".into(), factor)),
             None => return Err(LoadError::ConfigMissing { key: "factor" }),
         },
+        Some("longrope") => return long_rope::settings(raw, theta as f32, rotary),
         Some(other) => {
             return Err(LoadError::Unsupported { feature: format!("rope type {other:?}") });
         }
     };
-    Ok(RopeSettings { theta: theta as f32, scaling })
+    Ok(RopeSettings { theta: theta as f32, scaling, magnitude: 1.0 })
+}
+
+/// How many values of a head are rotated.
+fn rotary(raw: &RawConfig, family: &Family, head_dim: usize) -> Result<usize, LoadError> {
+    let key = "partial_rotary_factor";
+    let given = raw.rope_given().and_then(|given| given.get(key)).and_then(Value::as_f64);
+    let given = given.or(raw.partial_rotary_factor);
+    let part = match family.rotary_part {
+        Some(usual) => given.unwrap_or(usual),
+        None if given.is_none_or(|part| part == 1.0) => return Ok(head_dim),
+        None => {
+            return Err(LoadError::Unsupported { feature: "partial rotary embedding".into() });
+        }
+    };
+    let rotary = (head_dim as f64 * part) as usize;
+    match (0.0..=1.0).contains(&part) && rotary > 0 && rotary.is_multiple_of(2) {
+        true => Ok(rotary),
+        false => Err(wrong(key, format!("an even part of {head_dim}"), part)),
+    }
 }
 
 pub(super) fn sized(key: &'static str, value: Option<u64>, limit: u64) -> Result<usize, LoadError> {

@@ -45,7 +45,10 @@ pub(super) fn read(
     let codec = TextCodec::parse(&tokenizer, config.shape.vocab)?;
     let template = ChatTemplate::read(&mut folder)?;
     let stops = stops(&mut folder, &config)?;
-    let tensors = safetensors::read(&mut folder, options)?;
+    let mut tensors = safetensors::read(&mut folder, options)?;
+    if config.interleaved_rope {
+        tensors.unweave(&config.shape);
+    }
     let (name, files) = (folder.name(), folder.into_files());
     Ok(AnyParts::Decoder(Parts { config, codec, template, stops, tensors, name, files }))
 }

@@ -8,7 +8,7 @@ use bulla_kernels::weights::{BlockFormat, Format, Matrix, PackError};
 use super::error::LoadError;
 use super::stored::{Kernel, Stored, quantise};
 use super::{LoadOptions, Quantisation};
-use crate::decoder::{Source, Weights};
+use crate::decoder::{Shape, Source, Weights};
 
 /// Packed bytes that are given back at once: few enough not to count beside the weights, many enough
 /// for the system not to be asked for every row.
@@ -46,6 +46,19 @@ impl Tensors {
     pub fn stored(&self) -> String {
         let kinds: Vec<&str> = self.kinds.iter().copied().collect();
         kinds.join("+")
+    }
+
+    /// Puts rows of queries and keys that rotate together half the rotated part apart, where the file
+    /// has them side by side. Scores stay what they are: queries and keys are moved alike.
+    pub fn unweave(&mut self, shape: &Shape) {
+        for (name, raw) in &mut self.by_name {
+            let heads = match name.rsplit_once('.').map(|(stem, _)| stem) {
+                Some(stem) if stem.ends_with("self_attn.q_proj") => shape.heads,
+                Some(stem) if stem.ends_with("self_attn.k_proj") => shape.kv_heads,
+                _ => continue,
+            };
+            raw.bytes = halves(raw, heads, shape.rotary);
+        }
     }
 
     /// Refuses what the model did not take, but for names that may stay.
@@ -209,4 +222,23 @@ fn pack(tensors: &mut [(Packing, &str, Raw)], inputs: usize) -> Result<Matrix, L
         raw.bytes = Vec::new();
     }
     Ok(matrix)
+}
+
+/// Of the first `rotary` rows of each head row `2i` goes to `i`, row `2i + 1` to `rotary / 2 + i`. A
+/// shape that does not divide stays as it is; it is refused later.
+fn halves(raw: &Raw, heads: usize, rotary: usize) -> Vec<u8> {
+    let rows = raw.dims.first().copied().unwrap_or(0);
+    let (head, row) = (rows / heads, raw.bytes.len() / rows.max(1));
+    if head * heads != rows || head < rotary || row * rows != raw.bytes.len() || row == 0 {
+        return raw.bytes.clone();
+    }
+    let mut sorted = Vec::with_capacity(raw.bytes.len());
+    for head in raw.bytes.chunks_exact(head * row) {
+        let (turned, rest) = head.split_at(rotary * row);
+        for first in [0, 1] {
+            turned.chunks_exact(row).skip(first).step_by(2).for_each(|row| sorted.extend(row));
+        }
+        sorted.extend(rest);
+    }
+    sorted
 }

@@ -165,7 +165,11 @@ fn q4_0(block: &[f32]) -> Vec<u8> {
 
 const WHOLE: [(&str, &str); 3] =
     [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
-const LAYER: [(&str, &str); 19] = [
+const LAYER: [(&str, &str); 23] = [
+    ("self_attn.qkv_proj", "attn_qkv"),
+    ("mlp.gate_up_proj", "ffn_up"),
+    ("post_self_attn_layernorm", "post_attention_norm"),
+    ("post_mlp_layernorm", "post_ffw_norm"),
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
@@ -241,6 +245,29 @@ pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
     gguf.set(&format!("{architecture}.rope.freq_base"), Meta::F32(theta.unwrap() as f32));
     let eps = config["rms_norm_eps"].as_f64().unwrap() as f32;
     gguf.set(&format!("{architecture}.attention.layer_norm_rms_epsilon"), Meta::F32(eps));
+    let rope = &config["rope_parameters"];
+    if let Some(part) = rope["partial_rotary_factor"].as_f64() {
+        let width = config["head_dim"].as_f64().unwrap_or_else(|| {
+            config["hidden_size"].as_f64().unwrap()
+                / config["num_attention_heads"].as_f64().unwrap()
+        });
+        gguf.set(&format!("{architecture}.rope.dimension_count"), Meta::U32((width * part) as u32));
+    }
+    if rope["rope_type"] == "longrope" {
+        let original = config["original_max_position_embeddings"].as_f64().unwrap();
+        let factor = config["max_position_embeddings"].as_f64().unwrap() / original;
+        let magnitude = (1.0 + factor.ln() / original.ln()).sqrt() as f32;
+        let key = |key: &str| format!("{architecture}.rope.scaling.{key}");
+        gguf.set(&key("attn_factor"), Meta::F32(magnitude));
+        gguf.set(&key("original_context_length"), Meta::U32(original as u32));
+        for kind in ["long", "short"] {
+            let factors = rope[format!("{kind}_factor")].as_array().unwrap();
+            let values = factors.iter().map(|f| f.as_f64().unwrap() as f32);
+            let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+            let name = format!("rope_factors_{kind}.weight");
+            gguf.tensors.push((name, vec![factors.len()], 0, bytes));
+        }
+    }
     vocabulary(&mut gguf, &json("tokenizer.json"), &config);
     if let Some(template) = template(folder) {
         gguf.set("tokenizer.chat_template", Meta::Text(template));

@@ -12,7 +12,10 @@ use bulla_engine::{
 };
 
 /// The golden models; `golden/make.py` says what each is for.
-pub const GOLDEN: [&str; 10] = [
+pub const GOLDEN: [&str; 13] = [
+    "glm-f32",
+    "glm4-bf16",
+    "phi3-longrope-f32",
     "llama-tied-f32",
     "llama3-sharded-bf16",
     "llama-bias-f32",

@@ -3,14 +3,17 @@
 use serde_json::json;
 
 use super::metadata::Metadata;
+use super::names::SHORT_ROPE_FACTORS;
 use super::table::Entry;
 use crate::model::config::{Config, RawConfig, TokenIds};
 use crate::model::error::LoadError;
 use crate::model::tensors::Raw;
 
 /// What GGUF calls a family, and what Hugging Face does. Llama's files hold Mistral's models too;
-/// they rotate neighbouring elements of a head.
-const FAMILIES: [(&str, &str, bool); 5] = [
+/// they rotate neighbouring elements of a head, as GLM-4 does.
+const FAMILIES: [(&str, &str, bool); 7] = [
+    ("glm4", "Glm4ForCausalLM", true),
+    ("phi3", "Phi3ForCausalLM", false),
     ("llama", "LlamaForCausalLM", true),
     ("qwen2moe", "Qwen2MoeForCausalLM", false),
     ("qwen3moe", "Qwen3MoeForCausalLM", false),
@@ -26,17 +29,24 @@ pub(super) fn config(metadata: &Metadata, tensors: &[Entry]) -> Result<Config, L
         return Err(LoadError::Architecture { got: architecture });
     };
     let experts = metadata.integer(&format!("{architecture}.expert_count"))?;
+    // GLM-4 of 2024 goes by the same name, without normalisations of what is added.
+    if architecture == "glm4"
+        && !tensors.iter().any(|e| e.name == "blk.0.post_attention_norm.weight")
+    {
+        theirs = "GlmForCausalLM";
+    }
     if architecture == "llama" && experts.is_some_and(|experts| experts > 0) {
         theirs = "MixtralForCausalLM";
-    }
-    if metadata.integer("split.count")?.unwrap_or(1) > 1 {
-        let feature = "a GGUF file in several parts (join them with llama-gguf-split --merge)";
-        return Err(LoadError::Unsupported { feature: feature.into() });
     }
     let key = |key: &str| format!("{architecture}.{key}");
     let integer = |name: &str| metadata.integer(&key(name));
     let number = |name: &str| metadata.number(&key(name));
     let has = |name: &str| tensors.iter().any(|entry| entry.name == name);
+    let width = match (integer("embedding_length")?, integer("attention.head_count")?) {
+        (Some(hidden), Some(heads)) if heads > 0 => Some(hidden / heads),
+        _ => None,
+    };
+    let width = integer("attention.key_length")?.or(width);
     let embedding = tensors.iter().find(|entry| entry.name == "token_embd.weight");
     let attention_bias = has("blk.0.attn_q.bias");
     let raw = RawConfig {
@@ -52,8 +62,12 @@ pub(super) fn config(metadata: &Metadata, tensors: &[Entry]) -> Result<Config, L
         rms_norm_eps: number("attention.layer_norm_rms_epsilon")?,
         rope_theta: number("rope.freq_base")?,
         rope_scaling: rope_scaling(metadata, &architecture)?,
+        partial_rotary_factor: match &*architecture {
+            "glm4" | "phi3" => rotary_part(integer("rope.dimension_count")?, width),
+            _ => None,
+        },
         tie_word_embeddings: Some(!has("output.weight")),
-        attention_bias: Some(attention_bias && architecture == "llama"),
+        attention_bias: Some(attention_bias && matches!(&*architecture, "llama" | "glm4")),
         mlp_bias: Some(has("blk.0.ffn_gate.bias")),
         num_experts: experts,
         num_experts_per_tok: integer("expert_used_count")?,
@@ -68,17 +82,32 @@ pub(super) fn config(metadata: &Metadata, tensors: &[Entry]) -> Result<Config, L
     };
     let mut config = Config::of(raw)?;
     config.interleaved_rope = interleaved;
-    let head_dim = config.shape.head_dim as u64;
-    for name in ["attention.value_length", "rope.dimension_count"] {
+    let (head_dim, rotary) = (config.shape.head_dim as u64, config.shape.rotary as u64);
+    for (name, expected) in [("attention.value_length", head_dim), ("rope.dimension_count", rotary)]
+    {
         match integer(name)? {
-            Some(got) if got != head_dim => {
+            Some(got) if got != expected => {
                 let feature = format!("{} of {got} with heads of {head_dim}", key(name));
                 return Err(LoadError::Unsupported { feature });
             }
             _ => {}
         }
     }
+    if has(SHORT_ROPE_FACTORS) {
+        config.shape.rope.magnitude = number("rope.scaling.attn_factor")?.unwrap_or(1.0) as f32;
+        // Beyond it other divisors hold, and with them other keys.
+        let original = integer("rope.scaling.original_context_length")?.unwrap_or(u64::MAX);
+        config.context_tokens = u64::from(config.context_tokens).min(original) as u32;
+    }
     Ok(config)
+}
+
+/// Which part of a head is rotated, in families that rotate a part.
+fn rotary_part(rotary: Option<u64>, width: Option<u64>) -> Option<f64> {
+    match (rotary, width) {
+        (Some(rotary), Some(width)) if width > 0 => Some(rotary as f64 / width as f64),
+        _ => None,
+    }
 }
 
 /// Layers with one network, which a file with experts shows by what it holds.
@@ -98,14 +127,20 @@ fn rope_scaling(
     let kind = metadata.text(&key("type"))?;
     let factor = metadata.number(&key("factor"))?;
     Ok(match (kind, factor) {
-        (None | Some("none"), _) => None,
+        // What LongRoPE needs comes as tensors.
+        (None | Some("none" | "longrope"), _) => None,
         (Some(kind), factor) => Some(json!({"rope_type": kind, "factor": factor})),
     })
 }
 
 /// The converter's divisors of the frequencies.
-pub(super) fn add_rope_factors(config: &mut Config, raw: &Raw) -> Result<(), LoadError> {
-    let (name, expected) = (super::names::ROPE_FACTORS.to_owned(), vec![config.shape.head_dim / 2]);
+pub(super) fn add_rope_factors(
+    config: &mut Config,
+    name: &str,
+    raw: &Raw,
+) -> Result<(), LoadError> {
+    let name = name.to_owned();
+    let expected = vec![config.shape.rotary / 2];
     if raw.dims != expected {
         return Err(LoadError::TensorShape { name, expected, got: raw.dims.clone() });
     }

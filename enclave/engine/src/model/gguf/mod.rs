@@ -5,6 +5,7 @@ mod config;
 mod encoder;
 mod metadata;
 mod names;
+mod parts;
 mod pre;
 mod table;
 mod vocabulary;
@@ -19,7 +20,7 @@ use super::template::ChatTemplate;
 use super::tensors::{Raw, Tensors};
 use super::tokenizer::TextCodec;
 use super::{AnyParts, LoadOptions, Parts};
-use crate::manifest::FileRole;
+use crate::manifest::{FileRole, ManifestFile};
 use metadata::Metadata;
 use table::{Entry, read_table};
 
@@ -55,22 +56,90 @@ pub(super) fn read(
         let (name, files) = (folder.name(), folder.into_files());
         return Ok(AnyParts::Encoder(Box::new(read.named(name, files))));
     }
+    let count = parts::count(&metadata)?;
+    if count > 1 {
+        drop(stream);
+        return read_parts(folder, &file, count, options).map(AnyParts::Decoder);
+    }
     // What the header says has to make sense before gigabytes are read.
-    let mut config = config::config(&metadata, &tensors)?;
-    let vocabulary = vocabulary::read(&metadata)?;
-    let codec = TextCodec::new(vocabulary.tokenizer, config.shape.vocab)?;
-    let template = ChatTemplate::new(vocabulary.template, vocabulary.named)?;
-    let stops = vocabulary.stops;
+    let mut meaning = Meaning::of(&metadata, &tensors)?;
     let mut kept = Tensors::new(options);
     for entry in tensors {
-        skip(&mut stream, entry.from)?;
-        let bytes = stream.take(entry.to - entry.from)?;
-        let raw = Raw { stored: entry.stored, dims: entry.dims, bytes };
-        keep(&mut config, &mut kept, &entry.name, raw)?;
+        let (name, raw) = values(&mut stream, entry)?;
+        keep(&mut meaning.config, &mut kept, &name, raw)?;
     }
     stream.finish()?;
     let (name, files) = (folder.name(), folder.into_files());
-    Ok(AnyParts::Decoder(Parts { config, codec, template, stops, tensors: kept, name, files }))
+    Ok(AnyParts::Decoder(meaning.parts(kept, name, files)))
+}
+
+/// Reads a model in `count` parts, of which `first` is the first: all headers, then part by part.
+fn read_parts(
+    mut folder: Folder<'_>,
+    first: &str,
+    count: u64,
+    options: LoadOptions,
+) -> Result<Parts, LoadError> {
+    let (name, files) = parts::names(first, count)?;
+    folder.expect_weights(&files);
+    let (mut metadata, mut entries, mut all) = (None, Vec::new(), Vec::new());
+    for (at, file) in (0..).zip(files) {
+        let Some(mut stream) = folder.stream(&file, FileRole::Weights)? else {
+            return Err(LoadError::MissingFile { file });
+        };
+        let header = Header::read(&mut stream)?;
+        parts::check(&header.metadata, at, count)?;
+        if metadata.is_none() {
+            vocabulary::read(&header.metadata)?;
+            metadata = Some(header.metadata);
+        }
+        for entry in header.tensors {
+            entries.push(entry.clone());
+            all.push(values(&mut stream, entry)?);
+        }
+        stream.finish()?;
+    }
+    let metadata = metadata.unwrap_or_default();
+    parts::check_tensors(&metadata, all.len())?;
+    let mut meaning = Meaning::of(&metadata, &entries)?;
+    let mut kept = Tensors::new(options);
+    for (name, raw) in all {
+        keep(&mut meaning.config, &mut kept, &name, raw)?;
+    }
+    Ok(meaning.parts(kept, name, folder.into_files()))
+}
+
+/// What metadata and the table of tensors mean.
+struct Meaning {
+    config: Config,
+    codec: TextCodec,
+    template: ChatTemplate,
+    stops: Vec<u64>,
+}
+
+impl Meaning {
+    fn of(metadata: &Metadata, tensors: &[Entry]) -> Result<Meaning, LoadError> {
+        let config = config::config(metadata, tensors)?;
+        let vocabulary = vocabulary::read(metadata)?;
+        let codec = TextCodec::new(vocabulary.tokenizer, config.shape.vocab)?;
+        let template = ChatTemplate::new(vocabulary.template, vocabulary.named)?;
+        Ok(Meaning { config, codec, template, stops: vocabulary.stops })
+    }
+
+    fn parts(self, mut tensors: Tensors, name: String, files: Vec<ManifestFile>) -> Parts {
+        let Meaning { config, codec, template, stops } = self;
+        if config.interleaved_rope {
+            tensors.unweave(&config.shape);
+        }
+        Parts { config, codec, template, stops, tensors, name, files }
+    }
+}
+
+/// The name and values of the tensor that comes next.
+fn values(stream: &mut impl Bytes, entry: Entry) -> Result<(String, Raw), LoadError> {
+    skip(stream, entry.from)?;
+    let bytes = stream.take(entry.to - entry.from)?;
+    Ok((entry.name, Raw { stored: entry.stored, dims: entry.dims, bytes }))
 }
 
 /// Adds a tensor under the name that Hugging Face has for it.
@@ -80,21 +149,18 @@ fn keep(
     name: &str,
     mut raw: Raw,
 ) -> Result<(), LoadError> {
-    if name == names::ROPE_FACTORS {
-        return config::add_rope_factors(config, &raw);
+    if name == names::ROPE_FACTORS || name == names::SHORT_ROPE_FACTORS {
+        return config::add_rope_factors(config, name, &raw);
     }
-    let Some((ours, part)) = names::hugging_face(name) else {
+    if name == names::LONG_ROPE_FACTORS {
+        return Ok(());
+    }
+    let Some((mut ours, part)) = names::hugging_face(name) else {
         return Err(LoadError::UnknownTensor { name: name.into() });
     };
-    if config.interleaved_rope {
-        let heads = match part {
-            "attn_q" => config.shape.heads,
-            "attn_k" => config.shape.kv_heads,
-            _ => 1,
-        };
-        if heads > 1 || part == "attn_q" || part == "attn_k" {
-            raw.bytes = halves(&raw, heads);
-        }
+    // Gate and up in one go under the name of one.
+    if part == "ffn_up" && config.shape.fused_gate_up {
+        ours = ours.replace("up_proj", "gate_up_proj");
     }
     // One row, which the converter writes without its outer dimension.
     if part == "ffn_gate_inp_shexp" && raw.dims.len() == 1 {
@@ -119,24 +185,6 @@ fn keep(
         }
     }
     Ok(())
-}
-
-/// Llama files rotate neighbouring rows of a head together, Hugging Face rows half a head apart: of
-/// each head row `2i` goes to `i`, row `2i + 1` to `half + i`. A shape that does not divide stays
-/// as it is; it is refused later.
-fn halves(raw: &Raw, heads: usize) -> Vec<u8> {
-    let rows = raw.dims.first().copied().unwrap_or(0);
-    let (head, row) = (rows / heads, raw.bytes.len() / rows.max(1));
-    if head * heads != rows || head % 2 != 0 || row * rows != raw.bytes.len() || row == 0 {
-        return raw.bytes.clone();
-    }
-    let mut sorted = Vec::with_capacity(raw.bytes.len());
-    for head in raw.bytes.chunks_exact(head * row) {
-        for first in [0, 1] {
-            head.chunks_exact(row).skip(first).step_by(2).for_each(|row| sorted.extend(row));
-        }
-    }
-    sorted
 }
 
 fn skip(bytes: &mut impl Bytes, to: u64) -> Result<(), LoadError> {

@@ -3,11 +3,19 @@
 /// Divisors of the rotary frequencies, computed by the converter from `rope_scaling`.
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
+/// The same of LongRoPE, for texts within the original context.
+pub(super) const SHORT_ROPE_FACTORS: &str = "rope_factors_short.weight";
+/// And for longer ones, which are not served.
+pub(super) const LONG_ROPE_FACTORS: &str = "rope_factors_long.weight";
+
 const WHOLE: [(&str, &str); 3] =
     [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
 
 /// Of each layer: `blk.N.…` is `model.layers.N.…`.
-const LAYER: [(&str, &str); 19] = [
+const LAYER: [(&str, &str); 22] = [
+    ("post_attention_norm", "post_self_attn_layernorm"),
+    ("post_ffw_norm", "post_mlp_layernorm"),
+    ("attn_qkv", "self_attn.qkv_proj"),
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
     ("attn_k", "self_attn.k_proj"),

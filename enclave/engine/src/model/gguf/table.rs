@@ -15,7 +15,7 @@ const ALIGNMENT: u64 = 32;
 const MAX_ALIGNMENT: u64 = 65_536;
 
 /// A tensor.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub name: String,
     pub stored: Stored,
