@@ -254,7 +254,7 @@ pub fn convert(folder: &Path, architecture: &str, kind: Kind) -> Gguf {
         gguf.set(&format!("{architecture}.rope.dimension_count"), Meta::U32((width * part) as u32));
     }
     if rope["rope_type"] == "longrope" {
-        let original = config["original_max_position_embeddings"].as_f64().unwrap();
+        let original = rope["original_max_position_embeddings"].as_f64().unwrap();
         let factor = config["max_position_embeddings"].as_f64().unwrap() / original;
         let magnitude = (1.0 + factor.ln() / original.ln()).sqrt() as f32;
         let key = |key: &str| format!("{architecture}.rope.scaling.{key}");
