@@ -248,7 +248,7 @@ async fn forms_of_other_sites_and_guesses_are_refused() {
         waits += u32::from(refused.text.contains("Too many attempts"));
     }
     assert!(waits >= 2, "guessing is slowed down");
-    let right = broker.sign_in("demo", &demo).await.err().expect("even the right one waits");
+    let right = broker.sign_in("demo", &demo).await.expect_err("even the right one waits");
     assert!(right.text.contains("Too many attempts"));
     let nobody = broker.sign_in("nobody", "wrong-password").await.err().unwrap();
     assert!(nobody.text.contains("Name or password is wrong"));

@@ -148,7 +148,7 @@ fn holds(terms: &[Term]) -> bool {
     let weights = weights(terms);
     let columns = columns(terms, &weights);
     columns[..PROVEN_COLUMNS].iter().all(is_torsion_free)
-        && (&horner(&columns) + &keys_and_base(terms, &weights)).is_identity()
+        && (horner(&columns) + keys_and_base(terms, &weights)).is_identity()
 }
 
 /// A weight per term, from a hash of all of them.
@@ -205,7 +205,7 @@ fn subset_sums(terms: &[Term]) -> Vec<EdwardsPoint> {
         for subset in 0..sums.len() {
             let sum = match subset {
                 0 => term.commitment,
-                _ => &sums[subset] + &term.commitment,
+                _ => sums[subset] + term.commitment,
             };
             sums.push(sum);
         }
@@ -215,7 +215,7 @@ fn subset_sums(terms: &[Term]) -> Vec<EdwardsPoint> {
 
 /// Σ 2^bit column.
 fn horner(columns: &[EdwardsPoint]) -> EdwardsPoint {
-    columns.iter().rev().fold(EdwardsPoint::identity(), |sum, column| &(&sum + &sum) + column)
+    columns.iter().rev().fold(EdwardsPoint::identity(), |sum, column| sum + sum + column)
 }
 
 /// Σ over keys (Σ z h) A - (Σ z s) B.
@@ -238,7 +238,7 @@ fn is_torsion_free(point: &EdwardsPoint) -> bool {
     // -1 is written as order - 1: (order - 1) P + P.
     let minus_one = -Scalar::ONE;
     let most = EdwardsPoint::vartime_double_scalar_mul_basepoint(&minus_one, point, &Scalar::ZERO);
-    (&most + point).is_identity()
+    (most + point).is_identity()
 }
 
 #[cfg(test)]

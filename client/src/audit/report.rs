@@ -392,9 +392,7 @@ impl Sheet {
 
     /// The bundle cannot answer, for this reason (the first one given is kept).
     pub(super) fn leave_open(&mut self, check: CheckName, reason: &str) {
-        if !self.left_open.contains_key(&check) {
-            self.left_open.insert(check, reason.to_owned());
-        }
+        self.left_open.entry(check).or_insert_with(|| reason.to_owned());
     }
 
     /// Findings that nobody wrote down.

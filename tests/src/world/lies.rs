@@ -217,7 +217,7 @@ impl Books {
             }
         }
         let note = Checkpoint::new(LOG_ORIGIN, tree.size(), tree.root())
-            .and_then(|checkpoint| Ok(checkpoint.sign(&log_signer()).expect("a good key")))
+            .map(|checkpoint| checkpoint.sign(&log_signer()).expect("a good key"))
             .expect("a good origin");
         let kept = self.items.iter().filter(|item| !matches!(item, Item::Checkpoint(_)));
         kept.cloned().chain([Item::Checkpoint(Bytes(note.to_bytes()))]).collect()
