@@ -45,7 +45,7 @@ const EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Outside packages with few homes: package, crates that may name it.
-const HOMES: [(&str, &[&str]); 20] = [
+const HOMES: [(&str, &[&str]); 19] = [
     ("candle-core", &["bulla-engine"]),
     ("tokenizers", &["bulla-engine"]),
     ("minijinja", &["bulla-engine"]),
@@ -60,7 +60,6 @@ const HOMES: [(&str, &[&str]); 20] = [
     ("maud", &["bulla-broker", "bulla-client"]),
     ("utoipa", &["bulla-broker"]),
     ("argon2", &["bulla-broker"]),
-    ("openidconnect", &["bulla-broker"]),
     ("rusqlite", &["bulla-broker"]),
     ("tokio-postgres", &["bulla-broker"]),
     ("rsa", &["bulla-enclave"]),
