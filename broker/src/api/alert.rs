@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::view::{decimal, instant};
 use crate::ledger::AccountNumber;
-use crate::package::Package;
+use crate::package::{Package, Purpose};
 
 /// Parts of a package, in per cent, whose use is told.
 pub const THRESHOLDS_PERCENT: [u64; 3] = [50, 80, 100];
@@ -47,7 +47,10 @@ pub fn alerts(
     spent_last_day: &[(String, u128)],
     now: UnixSeconds,
 ) -> Vec<Alert> {
-    let live = |p: &&Package| p.expires_at.is_none_or(|end| now < end);
+    // What a party is owed is no package to spend.
+    let live = |p: &&Package| {
+        p.terms.purpose != Purpose::Payable && p.expires_at.is_none_or(|end| now < end)
+    };
     let mut alerts: Vec<Alert> = packages.iter().filter(live).flat_map(thresholds).collect();
     alerts.extend(packages.iter().filter(live).filter_map(|package| expiring(package, now)));
     alerts.extend(spent_last_day.iter().filter_map(|(unit, spent)| {
@@ -61,7 +64,7 @@ pub fn alerts(
 fn thresholds(package: &Package) -> Vec<Alert> {
     let used = u128::from(package.spent.0) + u128::from(package.expired.0);
     let granted = u128::from(package.granted.0);
-    let passed = |percent: &&u64| used * 100 >= granted * u128::from(**percent);
+    let passed = |percent: &&u64| granted > 0 && used * 100 >= granted * u128::from(**percent);
     let alert = |percent: &u64| Alert {
         mark: format!("package {} at {percent} %", package.number),
         kind: "package.threshold",
@@ -151,6 +154,7 @@ mod tests {
             terms: Default::default(),
         };
         let mut package = Package::issued(PackageNumber(7), &issue);
+        package.granted = MicroUnits(100);
         package.spent = MicroUnits(spent);
         package.available = MicroUnits(100 - spent);
         package
@@ -167,6 +171,16 @@ mod tests {
         assert_eq!(marks(package(50, None), 0, 0), ["package 7 at 50 %"]);
         assert_eq!(marks(package(99, None), 0, 0), ["package 7 at 50 %", "package 7 at 80 %"]);
         assert_eq!(marks(package(100, None), 0, 0).len(), 3);
+    }
+
+    #[test]
+    fn nothing_is_told_of_what_a_party_is_owed_or_of_a_package_that_was_sent_away() {
+        let mut owed = package(100, None);
+        owed.terms.purpose = Purpose::Payable;
+        assert_eq!(marks(owed, 0, 0), Vec::<String>::new());
+        let mut sent = package(0, None);
+        (sent.granted, sent.available) = (MicroUnits(0), MicroUnits(0));
+        assert_eq!(marks(sent, 0, 0), Vec::<String>::new());
     }
 
     #[test]

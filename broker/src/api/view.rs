@@ -486,7 +486,9 @@ mod tests {
             memo: "m".into(),
             terms: Default::default(),
         };
-        Package::issued(PackageNumber(number), &issue)
+        let mut package = Package::issued(PackageNumber(number), &issue);
+        (package.granted, package.available) = (issue.amount, issue.amount);
+        package
     }
 
     #[test]
