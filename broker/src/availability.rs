@@ -1,8 +1,9 @@
 //! Credits for breached availability. What counts are the outcomes enclaves signed, refusals
 //! included: nobody's monitoring, and nobody's word.
 
+use bulla_attestation::hash::sha256;
 use bulla_wire::receipt::Outcome;
-use bulla_wire::units::{MicroUnits, UnixSeconds};
+use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 use serde::Serialize;
 
 use crate::invoice::receipt;
@@ -59,6 +60,19 @@ pub fn credit(availability: &Availability, tiers: &[Tier], charged: MicroUnits) 
     let ppm = missed.map(|tier| tier.credit_ppm.min(WHOLE_PPM)).max().unwrap_or(0);
     let credit = (u128::from(charged.0) * u128::from(ppm)).div_ceil(u128::from(WHOLE_PPM));
     MicroUnits(u64::try_from(credit).unwrap_or(charged.0))
+}
+
+/// The key a period's credit is issued under: it is issued once.
+pub fn credit_key(
+    account: AccountNumber,
+    unit: &Unit,
+    from: UnixSeconds,
+    until: UnixSeconds,
+) -> [u8; 16] {
+    let digest = sha256(format!("bulla credit {account} {unit} {from} {until}").as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest.0[..16]);
+    key
 }
 
 /// Counts the final receipts of an account that were signed within a period.

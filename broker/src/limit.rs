@@ -233,7 +233,7 @@ impl Counted {
     }
 }
 
-/// All that is counted.
+/// All that is counted. Limits that change begin with full buckets.
 #[derive(Debug, Default)]
 pub struct Limiter {
     counted: BTreeMap<Holder, Counted>,

@@ -10,7 +10,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ledger::{AccountNumber, StoreError};
+use crate::ledger::{AccountNumber, Command, StoreError};
+use bulla_wire::ids::Digest;
 
 /// Largest body of an entry, in bytes: a signed invoice in base64.
 pub const MAX_BODY_BYTES: usize = 24 << 20;
@@ -91,4 +92,21 @@ pub enum EntryKey {
     Of(EntryKind, AccountNumber),
     /// The one under a key.
     Under(EntryKind, Vec<u8>),
+}
+
+/// A client's key, and the request it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Once {
+    /// Digest of the key.
+    pub key: Digest,
+    /// Digest of method, path and body.
+    pub request: Digest,
+}
+
+impl Once {
+    /// The command, done once under this key.
+    pub fn wrap(self, account: AccountNumber, command: Command) -> Command {
+        let Once { key, request } = self;
+        Command::Once { account, key, request, command: Box::new(command) }
+    }
 }

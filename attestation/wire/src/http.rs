@@ -42,6 +42,10 @@ pub const PATH_PRICE_BOOK: &str = "/v1/price-book";
 pub const PATH_ACCOUNT: &str = "/v1/account";
 /// `POST` on a broker: registers an order key.
 pub const PATH_ORDER_KEYS: &str = "/v1/account/order-keys";
+/// The account's invoices and credit notes.
+pub const PATH_INVOICES: &str = "/v1/invoices";
+/// Why a hold, receipt or transfer was charged.
+pub const PATH_WHY: &str = "/v1/why";
 /// `GET` on a broker: my usage receipts.
 pub const PATH_RECEIPTS: &str = "/v1/receipts";
 /// `GET` on a broker: the newest signed checkpoint.

@@ -34,6 +34,10 @@ pub enum Problem {
     /// The enclave's queue, outbox or replay set is full, or its epoch is not open: try later or
     /// elsewhere.
     Busy,
+    /// A limit of the account, its project or its credential is reached: try again later.
+    RateLimited,
+    /// The idempotency key was used before with another request.
+    IdempotencyConflict,
     /// No enclave serves this now.
     Unavailable,
     /// A malformed request outside the envelope.
@@ -54,7 +58,8 @@ impl Problem {
             Problem::HoldConflict | Problem::Replayed => 409,
             Problem::StaleKeyset | Problem::StalePrices => 412,
             Problem::TooLarge => 413,
-            Problem::SealedRequestRefused => 422,
+            Problem::SealedRequestRefused | Problem::IdempotencyConflict => 422,
+            Problem::RateLimited => 429,
             Problem::Internal => 500,
             Problem::Busy | Problem::Unavailable => 503,
         }
@@ -76,6 +81,8 @@ impl Problem {
             Problem::TooLarge => "too_large",
             Problem::SealedRequestRefused => "sealed_request_refused",
             Problem::Busy => "busy",
+            Problem::RateLimited => "rate_limited",
+            Problem::IdempotencyConflict => "idempotency_conflict",
             Problem::Unavailable => "unavailable",
             Problem::BadRequest => "bad_request",
             Problem::Internal => "internal",
@@ -88,6 +95,7 @@ impl Problem {
             Problem::Unauthorized => "authentication_error",
             Problem::Forbidden => "permission_error",
             Problem::InsufficientBalance => "insufficient_quota",
+            Problem::RateLimited => "rate_limit_error",
             Problem::Busy | Problem::Unavailable | Problem::Internal => "server_error",
             _ => "invalid_request_error",
         }

@@ -12,6 +12,7 @@ use crate::ledger::batch::Results;
 use crate::ledger::{AccountNumber, Command, HoldState, Settlement};
 use crate::log::WitnessAnswer;
 use crate::project::Spender;
+use crate::register::Once;
 
 /// One request at the door, by the shell's own number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +46,8 @@ pub enum Event {
         account: AccountNumber,
         /// The registration, signed with the order key itself.
         registration: Vec<u8>,
+        /// The client's idempotency key, if it sent one.
+        once: Option<Once>,
     },
     /// A forwarded order surely never reached admission: refused without a receipt, or the body was
     /// not the ordered one.

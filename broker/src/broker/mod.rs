@@ -147,8 +147,8 @@ impl Broker {
                 let from = (account, spender);
                 effects.push(self.order(request, from, &instance, &order, view, now)?);
             }
-            Event::OrderKeyOffered { request, account, registration } => {
-                effects.push(self.order_key(request, account, &registration, now));
+            Event::OrderKeyOffered { request, account, registration, once } => {
+                effects.push(self.order_key(request, account, &registration, once, now));
             }
             Event::NotAdmitted { hold } => effects.push(self.release(hold)),
             Event::RecordReceived { request, record } => {
@@ -389,6 +389,9 @@ impl Broker {
             }
             Purpose::OrderKey { request } => vec![match result {
                 Ok(_) => Effect::Done { request },
+                Err(no @ Rejection::KeyConflict) => {
+                    Effect::refuse(request, Problem::IdempotencyConflict, no)
+                }
                 Err(no) => Effect::refuse(request, Problem::Forbidden, no),
             }],
             Purpose::Keyset { instance } => self.archived(&instance, result, now),

@@ -14,6 +14,7 @@ use crate::ledger::{
     AccountNumber, Command, Hold, HoldState, Outcome, Queries, Rejection, StoredHold,
 };
 use crate::project::Spender;
+use crate::register::Once;
 
 impl Broker {
     pub(super) fn order(
@@ -116,6 +117,7 @@ impl Broker {
         request: RequestId,
         account: AccountNumber,
         registration: &[u8],
+        once: Option<Once>,
         now: UnixMillis,
     ) -> Effect {
         let signed: Signed<OrderKeyRegistration> =
@@ -134,6 +136,10 @@ impl Broker {
         }
         let (order_key, handle) = (signed.order_key, account_handle(&signed.order_key));
         let command = Command::RegisterOrderKey { account, order_key, handle };
+        let command = match once {
+            Some(once) => once.wrap(account, command),
+            None => command,
+        };
         self.commit_one(command, Purpose::OrderKey { request })
     }
 }

@@ -8,6 +8,7 @@ use bulla_attestation::reference::describe;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::commerce::CommerceCommand;
 use super::open_setup;
 use crate::io::setup::Setup;
 use crate::io::store::Place;
@@ -44,6 +45,9 @@ pub enum AdminCommand {
     /// Who may sign in on the pages.
     #[command(subcommand)]
     User(super::UserCommand),
+    /// Organisations, money out, the market's other side.
+    #[command(flatten)]
+    Commerce(Box<CommerceCommand>),
 }
 
 /// The public log.
@@ -89,6 +93,14 @@ impl AdminArgs {
             }
             AdminCommand::Log(LogCommand::ReferenceValues { file }) => {
                 return log_reference_values(&mut setup, file, json, out);
+            }
+            AdminCommand::Commerce(command) => {
+                let (text, view) = command.perform(&mut setup)?;
+                match json {
+                    true => writeln!(out, "{view}")?,
+                    false => writeln!(out, "{text}")?,
+                }
+                return Ok(());
             }
         };
         let (done, found) = match command {

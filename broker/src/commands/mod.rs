@@ -1,6 +1,7 @@
 //! `bulla broker`: run it, or work on its data folder.
 
 mod admin;
+mod commerce;
 mod user;
 
 use std::io::Write;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 pub use user::{UserCommand, ensure_user};
 
 pub use admin::{AdminArgs, AdminCommand, LedgerCommand, LogCommand};
+pub use commerce::CommerceCommand;
 
 use anyhow::{Context, bail};
 use bulla_wire::ids::Digest;

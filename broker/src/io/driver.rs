@@ -16,7 +16,9 @@ use super::store::Reader;
 use super::writer::Writer;
 use crate::broker::{Broker, Effect, Event, RequestId};
 use crate::ledger::{AccountNumber, HoldState, Queries, Settlement};
+use crate::limit::Standings;
 use crate::project::Spender;
+use crate::register::Once;
 
 /// A no to a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +29,22 @@ pub struct Refusal {
     pub message: String,
     /// The enclave's receipt over nothing, where it signed one.
     pub receipt: Option<Vec<u8>>,
+    /// When to try again, in seconds.
+    pub retry_seconds: Option<u64>,
+    /// Where the sender stands with its limits.
+    pub standings: Standings,
 }
 
 impl Refusal {
     /// A refusal.
     pub fn new(problem: Problem, message: impl ToString) -> Refusal {
-        Refusal { problem, message: message.to_string(), receipt: None }
+        Refusal {
+            problem,
+            message: message.to_string(),
+            receipt: None,
+            retry_seconds: None,
+            standings: Standings::default(),
+        }
     }
 
     fn stopping() -> Refusal {
@@ -135,8 +147,9 @@ impl Driver {
         &self,
         account: AccountNumber,
         registration: Vec<u8>,
+        once: Option<Once>,
     ) -> Result<(), Refusal> {
-        let event = |request| Event::OrderKeyOffered { request, account, registration };
+        let event = |request| Event::OrderKeyOffered { request, account, registration, once };
         self.wait(Waiting::Done, event).await.unwrap_or_else(|| Err(Refusal::stopping()))
     }
 

@@ -12,7 +12,7 @@ use super::relay::Piece;
 use super::store::Place;
 use crate::audit::{ExportError, Scope, Seal, export_under};
 use crate::keys::LogSigner;
-use crate::ledger::AccountNumber;
+use crate::ledger::{AccountNumber, Queries, StoreError};
 
 /// Size of the pieces a bundle is sent in, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -30,6 +30,17 @@ impl Exporter {
     /// Of the ledger there, signed with the log's key.
     pub fn new(ledger: Place, signer: Arc<LogSigner>) -> Exporter {
         Exporter { ledger, signer }
+    }
+
+    /// Asks the ledger something through a connection of its own, in one snapshot.
+    pub fn ask<T>(&self, question: impl FnOnce(&dyn Queries) -> T) -> Result<T, StoreError> {
+        let store = self.ledger.open_reader()?;
+        let (mut question, mut answer) = (Some(question), None);
+        store.snapshot(&mut |view| {
+            answer = question.take().map(|question| question(view));
+            Ok(())
+        })?;
+        answer.ok_or(StoreError::Stopped)
     }
 
     /// Starts a bundle; under `head`, where witnesses cosign what is published.

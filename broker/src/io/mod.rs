@@ -1,10 +1,13 @@
 //! Everything of the broker that touches the world.
 
 pub mod clock;
+mod commerce;
 pub mod driver;
 pub mod enclave;
 pub mod export;
 pub mod folder;
+pub mod gate;
+pub mod idempotency;
 pub mod log_files;
 pub mod puller;
 pub mod relay;

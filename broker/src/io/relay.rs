@@ -17,16 +17,17 @@ use bulla_wire::ids::{Digest, InstanceId};
 use bulla_wire::labels;
 use bulla_wire::order::{MAX_ORDER_BYTES, Order};
 use bulla_wire::problem::{ErrorBody, Problem};
-use bulla_wire::receipt::MAX_RECEIPT_BYTES;
+use bulla_wire::receipt::{MAX_RECEIPT_BYTES, UsageReceipt};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{HeaderMap, Response};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::driver::{Driver, Granted, Refusal};
 use super::enclave::{BodyError, EnclaveError, Enclaves, header};
+use super::gate::Ticket;
 use crate::broker::Event;
 use crate::ledger::HoldState;
 
@@ -65,7 +66,7 @@ impl Relay {
         &self,
         granted: Granted,
         body: B,
-        permit: OwnedSemaphorePermit,
+        permit: Ticket,
     ) -> Result<mpsc::Receiver<Piece>, Refusal>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -172,7 +173,7 @@ impl Relay {
         }
         let message = error.map(|error| error.message.chars().take(400).collect::<String>());
         let message = message.unwrap_or_else(|| "the enclave refused".to_owned());
-        Refusal { problem, message, receipt }
+        Refusal { receipt, ..Refusal::new(problem, message) }
     }
 
     /// The kept answer of a hold, for its owner.
@@ -180,7 +181,7 @@ impl Relay {
         &self,
         instance: InstanceId,
         hold: bulla_wire::ids::HoldId,
-        permit: OwnedSemaphorePermit,
+        permit: Ticket,
     ) -> Result<mpsc::Receiver<Piece>, Refusal> {
         match self.enclaves.refetch(&instance, &hold).await {
             Ok(response) if response.status() == 200 => Ok(self.stream(instance, response, permit)),
@@ -196,7 +197,7 @@ impl Relay {
         &self,
         instance: InstanceId,
         response: Response<Incoming>,
-        permit: OwnedSemaphorePermit,
+        permit: Ticket,
     ) -> mpsc::Receiver<Piece> {
         let (pieces, answer) = mpsc::channel(MAX_WAITING_PIECES);
         let relay = self.clone();
@@ -204,7 +205,7 @@ impl Relay {
             // A kept answer has its receipt in the header, a streamed one in the trailer.
             let early = receipt(response.headers());
             let mut body = response.into_body();
-            let settled = relay.pump(&mut body, &pieces, early).await;
+            let settled = relay.pump(&mut body, &pieces, early, &permit).await;
             // Dropped here, a body that has not ended resets the enclave's stream: it signs
             // `client-gone`, and the receipt comes through the outbox.
             drop(body);
@@ -222,6 +223,7 @@ impl Relay {
         body: &mut Incoming,
         pieces: &mpsc::Sender<Piece>,
         early: Option<Vec<u8>>,
+        ticket: &Ticket,
     ) -> bool {
         loop {
             let frame = tokio::select! {
@@ -240,6 +242,7 @@ impl Relay {
                     Err(frame) => {
                         let trailers = frame.into_trailers().unwrap_or_default();
                         let Some(receipt) = receipt(&trailers) else { continue };
+                        count(ticket, &receipt);
                         // The answer ends once its receipt is durable.
                         self.settle(receipt).await;
                         return true;
@@ -247,6 +250,7 @@ impl Relay {
                 },
                 Ok(None) => {
                     let Some(receipt) = early else { return false };
+                    count(ticket, &receipt);
                     self.settle(receipt).await;
                     return true;
                 }
@@ -316,6 +320,15 @@ fn receipt(headers: &HeaderMap) -> Option<Vec<u8>> {
         return None;
     }
     BASE64URL_NOPAD.decode(text.as_bytes()).ok()
+}
+
+/// What a receipt says was used; a false one moves a rate limit and nothing else.
+fn count(ticket: &Ticket, bytes: &[u8]) {
+    let receipt = crate::invoice::receipt(bytes);
+    if let Some(receipt) = receipt.filter(UsageReceipt::is_final) {
+        let usage = receipt.usage;
+        ticket.used(usage.input.saturating_add(usage.output).0);
+    }
 }
 
 /// The digest an order was signed over. Its signature was verified when it was granted.

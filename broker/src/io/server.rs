@@ -12,9 +12,11 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bulla_wire::cose::Sign1;
 use bulla_wire::http::*;
-use bulla_wire::ids::{Digest, HoldId, InstanceId};
-use bulla_wire::order::MAX_ORDER_BYTES;
+use bulla_wire::ids::{Digest, HoldId, InstanceId, PublicKey};
+use bulla_wire::labels;
+use bulla_wire::order::{MAX_ORDER_BYTES, Order};
 use bulla_wire::problem::Problem;
 use bulla_wire::statement::parse_nonce;
 use bytes::Bytes;
@@ -22,17 +24,21 @@ use data_encoding::BASE64URL_NOPAD;
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::clock;
+use super::commerce;
 use super::driver::{Driver, Refusal};
 use super::enclave::{EnclaveError, Enclaves, header as text_header};
 use super::export::Exporter;
+use super::gate::{self, Gate, Ticket};
+use super::idempotency::{HEADER_KEY, once};
 use super::relay::{Piece, Relay};
 use super::views;
-use crate::account::{Account, CredentialError, authenticate};
+use crate::account::{Account, CredentialError, Principal, authenticate, principal};
 use crate::broker::Broker;
 use crate::ledger::Queries;
+use crate::limit::{Standings, limits_of};
 
 /// Largest body of a short request (registration), in bytes.
 const MAX_SHORT_BODY_BYTES: usize = 64 * 1024;
@@ -50,24 +56,38 @@ pub struct Service {
     relay: Relay,
     enclaves: Arc<Enclaves>,
     exporter: Exporter,
-    requests: Arc<Semaphore>,
+    gate: Gate,
     bundles: Arc<Semaphore>,
     questions: Arc<Semaphore>,
     log_folder: Option<Arc<PathBuf>>,
 }
 
-type Answer = Result<Response, Refusal>;
+/// What a route answers.
+pub(super) type Answer = Result<Response, Refusal>;
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, axum::Json(self.problem.body(&self.message))).into_response();
+        tell(&mut response, &self.standings);
+        if let Some(seconds) = self.retry_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         let receipt = self.receipt.map(|receipt| BASE64URL_NOPAD.encode(&receipt));
         if let Some(receipt) = receipt.and_then(|text| HeaderValue::from_str(&text).ok()) {
             response.headers_mut().insert(TRAILER_RECEIPT, receipt);
         }
         response
+    }
+}
+
+/// Says in an answer's headers where its sender stands with its limits.
+fn tell(response: &mut Response, standings: &Standings) {
+    for (name, value) in gate::headers(standings) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
     }
 }
 
@@ -84,7 +104,7 @@ impl Service {
             driver,
             enclaves,
             exporter,
-            requests: Arc::new(Semaphore::new(concurrent_requests)),
+            gate: Gate::new(concurrent_requests),
             bundles: Arc::new(Semaphore::new(MAX_BUNDLES)),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             log_folder: None,
@@ -115,6 +135,9 @@ impl Service {
             .route(&format!("{PATH_PROOFS}/{{digest}}"), get(log::proof))
             .route(&format!("{PATH_LOG_RECEIPT}/{{digest}}"), get(log::receipt))
             .route(&format!("{PATH_LOG_EPOCH}/{{keyset}}"), get(log::epoch))
+            .route(PATH_INVOICES, get(commerce::invoices))
+            .route(&format!("{PATH_INVOICES}/{{number}}"), get(commerce::invoice))
+            .route(&format!("{PATH_WHY}/{{id}}"), get(commerce::why))
             .route(PATH_AUDIT_BUNDLE, get(bundle))
             .fallback(|| async { Refusal::new(Problem::NotFound, "no such path") })
             .layer(DefaultBodyLimit::max(MAX_SHORT_BODY_BYTES))
@@ -134,26 +157,83 @@ impl Service {
     }
 
     /// The account behind the request's credential.
-    async fn account(&self, headers: &HeaderMap) -> Result<Account, Refusal> {
-        let credential = text_header(headers, header::AUTHORIZATION.as_str())
-            .and_then(|text| text.strip_prefix("Bearer "))
-            .map(|text| text.trim().to_owned());
+    pub(super) async fn account(&self, headers: &HeaderMap) -> Result<Account, Refusal> {
+        let credential = bearer(headers);
         let now = clock::now().seconds();
         let account =
             self.ask(move |_, store| authenticate(store, credential.as_deref(), now)).await?;
-        account.map_err(|error| match error {
-            CredentialError::Store(error) => Refusal::new(Problem::Internal, error),
-            no => Refusal::new(Problem::Unauthorized, no),
-        })
+        account.map_err(no_entry)
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let full = |_| Refusal::new(Problem::Busy, "too many requests at once: try again later");
-        self.requests.clone().try_acquire_owned().map_err(full)
+    /// Asks the ledger through a connection of its own, for what takes longer.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Queries) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let busy = |_| Refusal::new(Problem::Busy, "the broker is busy: try again later");
+        let permit = self.bundles.clone().try_acquire_owned().map_err(busy)?;
+        let exporter = self.exporter.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let answer = exporter.ask(question);
+            drop(permit);
+            answer
+        });
+        let failed = |error: &dyn std::fmt::Display| Refusal::new(Problem::Internal, error);
+        asked.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    }
+
+    /// Whose signature invoices bear.
+    pub(super) async fn root_public_key(&self) -> Result<PublicKey, Refusal> {
+        self.ask(|broker, _| broker.keys().root_public()).await
+    }
+
+    /// Who sends the request, and a ticket for it: its limits and its account's reservations are
+    /// looked up with the credential. `tokens` are what it may use; a request without any is one
+    /// for an answer that is there already, and counts against no limit.
+    async fn enter(
+        &self,
+        headers: &HeaderMap,
+        tokens: Option<u64>,
+    ) -> Result<(Principal, Ticket), Refusal> {
+        let credential = bearer(headers);
+        let now = clock::now();
+        let asked = self.ask(move |broker, store| {
+            let principal = principal(store, credential.as_deref(), now.seconds())?;
+            let limits = limits_of(store, principal.account.number, &principal.spender)?;
+            let slots = broker.booked_slots(principal.account.number, now.seconds());
+            Ok((principal, limits, slots))
+        });
+        let (principal, limits, slots) = asked.await?.map_err(no_entry)?;
+        let account = principal.account.number;
+        let limits = if tokens.is_some() { limits } else { Vec::new() };
+        let request = gate::Request { account, slots, limits, tokens: tokens.unwrap_or(0) };
+        let ticket = self.gate.admit(request, now)?;
+        Ok((principal, ticket))
     }
 }
 
-fn json(value: &Value) -> Response {
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let text = text_header(headers, header::AUTHORIZATION.as_str())?;
+    text.strip_prefix("Bearer ").map(|text| text.trim().to_owned())
+}
+
+fn no_entry(error: CredentialError) -> Refusal {
+    match error {
+        CredentialError::Store(error) => Refusal::new(Problem::Internal, error),
+        no => Refusal::new(Problem::Unauthorized, no),
+    }
+}
+
+/// What an order may use, by its ceilings; the order is judged later.
+fn ceilings(order: &[u8]) -> u64 {
+    let order = Sign1::parse(order, labels::TYP_ORDER, MAX_ORDER_BYTES).ok();
+    let order = order.and_then(|message| message.decode::<Order>().ok());
+    order
+        .map_or(0, |order| order.ceiling_input_tokens.saturating_add(order.ceiling_output_tokens).0)
+}
+
+/// JSON.
+pub(super) fn json(value: &Value) -> Response {
     axum::Json(value).into_response()
 }
 
@@ -218,8 +298,6 @@ async fn only_instance(service: &Service) -> Result<InstanceId, Refusal> {
 }
 
 async fn sealed(State(service): State<Service>, headers: HeaderMap, body: Body) -> Answer {
-    let account = service.account(&headers).await?;
-    let permit = service.permit()?;
     let missing = |name: &str| {
         Refusal::new(Problem::BadRequest, format!("header {name} is missing or malformed"))
     };
@@ -231,9 +309,30 @@ async fn sealed(State(service): State<Service>, headers: HeaderMap, body: Body) 
         .and_then(|text| text.parse::<InstanceId>().ok())
         .ok_or_else(|| missing(HEADER_INSTANCE))?;
     check_length(&headers)?;
-    let granted = service.driver.order(account.number, Default::default(), instance, order).await?;
-    let pieces = service.relay.serve(granted, body, permit).await?;
-    Ok(streamed(MEDIA_SEALED_RESPONSE, pieces))
+    check_key(&headers, &order)?;
+    let (who, ticket) = service.enter(&headers, Some(ceilings(&order))).await?;
+    let standings = ticket.standings();
+    let told = |refusal: Refusal| Refusal { standings, ..refusal };
+    let granted = service.driver.order(who.account.number, who.spender, instance, order);
+    let granted = granted.await.map_err(told)?;
+    let pieces = service.relay.serve(granted, body, ticket).await.map_err(told)?;
+    let mut response = streamed(MEDIA_SEALED_RESPONSE, pieces);
+    tell(&mut response, &standings);
+    Ok(response)
+}
+
+/// The hold is an order's idempotency key; a header that says otherwise is a mistake.
+fn check_key(headers: &HeaderMap, order: &[u8]) -> Result<(), Refusal> {
+    let Some(key) = text_header(headers, HEADER_KEY) else { return Ok(()) };
+    let order = Sign1::parse(order, labels::TYP_ORDER, MAX_ORDER_BYTES).ok();
+    let hold = order.and_then(|message| message.decode::<Order>().ok()).map(|order| order.hold);
+    match hold {
+        Some(hold) if hold.to_string() != key => {
+            let message = format!("{HEADER_KEY} of an order is its hold id, {hold}: leave it out");
+            Err(Refusal::new(Problem::IdempotencyConflict, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A length given is checked before anything is held.
@@ -256,8 +355,7 @@ async fn refetch(
     headers: HeaderMap,
     Path(hold): Path<String>,
 ) -> Answer {
-    let account = service.account(&headers).await?;
-    let permit = service.permit()?;
+    let (Principal { account, .. }, permit) = service.enter(&headers, None).await?;
     let hold: HoldId = hold.parse().map_err(|error| Refusal::new(Problem::BadRequest, error))?;
     let known = service.ask(move |_, store| store.hold(&hold)).await?;
     let known = known.map_err(|error| Refusal::new(Problem::Internal, error))?;
@@ -289,7 +387,8 @@ async fn account(State(service): State<Service>, headers: HeaderMap) -> Answer {
 
 async fn order_key(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> Answer {
     let account = service.account(&headers).await?;
-    service.driver.register(account.number, body.to_vec()).await?;
+    let once = once(&headers, "POST", PATH_ORDER_KEYS, &body)?;
+    service.driver.register(account.number, body.to_vec(), once).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -14,8 +14,9 @@ use rand_core::Rng;
 use super::clock::{self, Entropy};
 use super::folder::{DataFolder, FolderError, PlaceError};
 use super::store::{Annex, Place, Store};
-use crate::account::{CredentialError, CredentialSecret, credential_digest};
+use crate::account::{Account, Credential, CredentialError, CredentialSecret, credential_digest};
 use crate::config::StoreConfig;
+use crate::invoice::{self, InvoiceError};
 use crate::keys::BrokerKeys;
 use crate::ledger::recompute::{Recomputed, recompute};
 use crate::ledger::{
@@ -24,6 +25,7 @@ use crate::ledger::{
 use crate::log::{self, PAGE_LEAVES};
 use crate::package::PackageOffer;
 use crate::price::{PriceError, PricedModel, SourceBook, sign_book};
+use crate::register::EntryKind;
 
 /// How long before it takes effect a later price book is published, in seconds: a running broker
 /// has to know it by then, or it would grant orders under prices that no longer hold.
@@ -53,6 +55,9 @@ pub enum SetupError {
     /// A credential to be revoked.
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// The invoice.
+    #[error(transparent)]
+    Invoice(#[from] InvoiceError),
     /// No such account.
     #[error("no account named {name:?}: open it first")]
     NoAccount {
@@ -294,6 +299,97 @@ impl Setup {
         let books = self.store.price_books()?;
         let newest = books.last().map(|book| verify(book, &self.keys.root_public()));
         newest.transpose().map_err(SetupError::ForeignBook)
+    }
+
+    /// Replaces a credential by a new one of the same account, project and label: the old one is
+    /// refused in the same instant.
+    pub fn rotate_credential(
+        &mut self,
+        old: &Digest,
+        known: &Credential,
+    ) -> Result<CredentialSecret, SetupError> {
+        let secret = CredentialSecret::generate(&mut self.rng);
+        let Credential { account, project, label, expires_at, .. } = known.clone();
+        let digest = secret.digest();
+        let add = Command::AddCredential { account, project, digest, label, expires_at };
+        let revoke = Command::RevokeCredential { digest: *old };
+        for result in self.store.execute(&[add, revoke], clock::now())? {
+            result?;
+        }
+        Ok(secret)
+    }
+
+    /// Makes and signs an account's invoice of a period; one that was made before is shown again.
+    pub fn make_invoice(
+        &mut self,
+        account: &Account,
+        unit: &Unit,
+        period: &invoice::Period,
+    ) -> Result<(invoice::Document, Vec<u8>), SetupError> {
+        let (issuer, now) = (self.root_public_key(), clock::now().seconds());
+        let mut made = None;
+        self.store.snapshot(&mut |view| {
+            let number = view.newest_entry(EntryKind::Invoice)? + 1;
+            made = Some(invoice::invoice(view, account, unit, period, (number, issuer), now));
+            Ok(())
+        })?;
+        let document = made.ok_or_else(amiss)??;
+        self.keep_invoice(&document, now)
+    }
+
+    /// Makes and signs the credit note of an invoice.
+    pub fn make_credit_note(
+        &mut self,
+        number: u64,
+    ) -> Result<(invoice::Document, Vec<u8>), SetupError> {
+        let (issuer, now) = (self.root_public_key(), clock::now().seconds());
+        let (of, _) = invoice::find(self.ledger(), number, &issuer)?;
+        let unknown = || {
+            SetupError::Rejected(Rejection::UnknownAccount { account: AccountNumber(of.account) })
+        };
+        let account = self.ledger().account(AccountNumber(of.account))?.ok_or_else(unknown)?;
+        let mut made = None;
+        self.store.snapshot(&mut |view| {
+            let next = view.newest_entry(EntryKind::Invoice)? + 1;
+            made = Some(invoice::credit_note(view, &account, &of, (next, issuer), now));
+            Ok(())
+        })?;
+        let document = made.ok_or_else(amiss)??;
+        self.keep_invoice(&document, now)
+    }
+
+    fn keep_invoice(
+        &mut self,
+        document: &invoice::Document,
+        now: UnixSeconds,
+    ) -> Result<(invoice::Document, Vec<u8>), SetupError> {
+        let signed = invoice::sign(self.keys.root(), document, now).bytes().to_vec();
+        let (number, key) = (document.number, invoice::invoice_key(document));
+        let (account, document) = (AccountNumber(document.account), signed);
+        match self.execute(Command::PutInvoice { number, account, key, document })? {
+            Outcome::Entered { number } => {
+                Ok(invoice::find(self.ledger(), number, &self.keys.root_public())?)
+            }
+            _ => Err(amiss()),
+        }
+    }
+
+    /// What an account was charged within a period, corrections of it taken off.
+    pub fn charges(
+        &self,
+        account: &Account,
+        unit: &Unit,
+        period: &invoice::Period,
+        now: UnixSeconds,
+    ) -> Result<MicroUnits, SetupError> {
+        let head = (0, self.root_public_key());
+        let document = invoice::invoice(self.ledger(), account, unit, period, head, now)?;
+        Ok(invoice::net(&document))
+    }
+
+    /// Carries out one command.
+    pub fn perform(&mut self, command: Command) -> Result<Outcome, SetupError> {
+        self.execute(command)
     }
 
     fn execute(&mut self, command: Command) -> Result<Outcome, SetupError> {

@@ -26,12 +26,13 @@ use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use http_body_util::{Full, StreamBody};
 use hyper::body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::clock;
 use super::driver::{Driver, Granted, Refusal};
 use super::enclave::{Enclaves, header};
 use super::folder::DataFolder;
+use super::gate::{self, Gate, Ticket};
 use super::puller::Puller;
 use super::relay::Relay;
 use super::setup::Setup;
@@ -189,7 +190,7 @@ struct Street {
     relay: Relay,
     account: AccountNumber,
     customer: SigningKey,
-    permits: Arc<Semaphore>,
+    gate: Gate,
     _folder: tempfile::TempDir,
 }
 
@@ -221,7 +222,7 @@ impl Street {
             driver,
             account,
             customer: SigningKey::from_seed([6; 32]),
-            permits: Arc::new(Semaphore::new(100)),
+            gate: Gate::new(100),
             _folder: folder,
         };
         street.get_ready().await;
@@ -234,7 +235,7 @@ impl Street {
             order_key: self.customer.public(),
         };
         let registration = self.customer.sign(registration).bytes().to_vec();
-        self.driver.register(self.account, registration).await.unwrap();
+        self.driver.register(self.account, registration, None).await.unwrap();
         let key = SigningKey::from_seed([5; 32]);
         self.until(|| async {
             let ready = self
@@ -290,8 +291,10 @@ impl Street {
         })
     }
 
-    fn permit(&self) -> OwnedSemaphorePermit {
-        self.permits.clone().try_acquire_owned().unwrap()
+    fn permit(&self) -> Ticket {
+        let (account, limits) = (self.account, Vec::new());
+        let request = gate::Request { account, slots: 0, limits, tokens: 0 };
+        self.gate.admit(request, clock::now()).unwrap()
     }
 
     async fn grant(&self, order: &Signed<Order>) -> Granted {
@@ -385,7 +388,7 @@ async fn a_customer_who_leaves_pays_what_the_outbox_says() {
     assert_eq!(pieces.recv().await.unwrap().unwrap(), "more ");
     drop(pieces);
     street.ends_as(order.hold, (HoldState::Settled, Some(15))).await;
-    street.until(|| async { street.permits.available_permits() == 100 }).await;
+    street.until(|| async { street.gate.running() == 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! `bulla account`: packages, balances, order keys.
 
+mod invoices;
+
 use anyhow::Context;
 use bulla_wire::units::{MicroUnits, UnixSeconds};
 use clap::{Args, Subcommand};
@@ -30,6 +32,17 @@ enum Action {
     NewKey,
     /// Store the broker's credential, read from standard input
     SetCredential,
+    /// List invoices and credit notes, or show one: its signature is verified under the pinned key
+    Invoices {
+        /// Number of the one to show
+        number: Option<u64>,
+    },
+    /// Why was I charged: a hold, a receipt's digest or a transfer's number, down to receipt, proof
+    /// and evidence
+    Why {
+        /// The id
+        id: String,
+    },
 }
 
 impl Account {
@@ -43,6 +56,9 @@ impl Account {
                 register(global).await
             }
             Action::SetCredential => set_credential(global),
+            Action::Invoices { number: None } => invoices::list(global).await,
+            Action::Invoices { number: Some(number) } => invoices::show(global, number).await,
+            Action::Why { id } => invoices::why(global, &id).await,
         }
     }
 }

@@ -171,6 +171,21 @@ impl Broker {
         self.json("receipt list", &format!("{PATH_RECEIPTS}?limit={limit}")).await
     }
 
+    /// The account's invoices and credit notes, as JSON views.
+    pub async fn invoices(&self) -> Result<serde_json::Value, BrokerError> {
+        self.json("invoice list", PATH_INVOICES).await
+    }
+
+    /// One invoice, with the signed bytes it stands in.
+    pub async fn invoice(&self, number: u64) -> Result<serde_json::Value, BrokerError> {
+        self.json("invoice", &format!("{PATH_INVOICES}/{number}")).await
+    }
+
+    /// Why a hold, receipt or transfer was charged, as the broker tells it.
+    pub async fn why(&self, id: &str) -> Result<serde_json::Value, BrokerError> {
+        self.json("explanation", &format!("{PATH_WHY}/{id}")).await
+    }
+
     /// The audit bundle of this account, or of everything for an operator's credential; a small
     /// one.
     pub async fn audit_bundle(&self, full: bool) -> Result<Bytes, BrokerError> {

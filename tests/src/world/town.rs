@@ -205,7 +205,7 @@ impl Town {
         let (issued_at, order_key) = (now().seconds(), self.order_key.public());
         let claim = self.order_key.sign(OrderKeyRegistration { issued_at, order_key });
         let (account, registration) = (self.account, claim.bytes().to_vec());
-        self.happen(Event::OrderKeyOffered { request: REQUEST, account, registration });
+        self.happen(Event::OrderKeyOffered { request: REQUEST, account, registration, once: None });
         self.take(|effect| matches!(effect, Effect::Done { .. }).then_some(()));
     }
 

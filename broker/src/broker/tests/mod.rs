@@ -1,5 +1,6 @@
 //! The state machine over a store in memory, with an enclave that is one signing key.
 
+mod commerce;
 mod orders;
 mod records;
 
@@ -243,7 +244,7 @@ impl Town {
         let (issued_at, order_key) = (self.now.seconds(), self.customer.public());
         let registration = self.customer.sign(OrderKeyRegistration { issued_at, order_key });
         let (account, registration) = (self.account, registration.bytes().to_vec());
-        self.happen(Event::OrderKeyOffered { request: REQUEST, account, registration });
+        self.happen(Event::OrderKeyOffered { request: REQUEST, account, registration, once: None });
         self.take(|effect| matches!(effect, Effect::Done { .. }).then_some(()));
     }
 

@@ -20,7 +20,7 @@ impl BrokerHost {
         let claim = order_key.sign(OrderKeyRegistration { issued_at, order_key: public });
         let registration = claim.bytes().to_vec();
         let request = RequestId(u64::MAX - number as u64);
-        self.happen(street, Event::OrderKeyOffered { request, account, registration });
+        self.happen(street, Event::OrderKeyOffered { request, account, registration, once: None });
         self.settle_in(street);
         account
     }
