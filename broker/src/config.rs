@@ -4,6 +4,7 @@
 //! data = "broker-data"              # relative to this file
 //! listen = "127.0.0.1:8443"
 //! policy = "appraisal.toml"         # which enclaves are routed to
+//! prices = "prices.toml"            # optional: multipliers by the hour or at the spot, followed
 //! vendor_roots = true               # the roots of the hardware vendors, shipped with bulla
 //! simulated_roots = []              # DER files of simulated TEEs; the policy must allow them besides
 //!
@@ -78,6 +79,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The appraisal policy for enclaves.
     pub policy: PathBuf,
+    /// The prices as people write them, where they change by the hour or at the spot: the broker
+    /// signs the next book whenever they do. The first book is signed by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<PathBuf>,
     /// Whether the hardware vendors' roots are trusted.
     pub vendor_roots: bool,
     /// Root certificates (DER) of simulated TEEs. They prove the protocol and protect nothing.

@@ -1,9 +1,11 @@
 //! What a hold needs: an order judged against account, prices and enclave, before anything is set
 //! aside.
 
+use bulla_attestation::hash::labelled;
 use bulla_attestation::sign::{Signed, VerifyError};
 use bulla_wire::grant::Grant;
 use bulla_wire::ids::{AccountHandle, Digest, InstanceId};
+use bulla_wire::labels;
 use bulla_wire::order::Order;
 use bulla_wire::price::{ChargeError, PriceBook, Rates};
 use bulla_wire::problem::Problem;
@@ -256,11 +258,14 @@ fn check_prices(order: &Order, terms: &Terms<'_>) -> Result<(MicroUnits, String)
         return Err(HoldRefusal::StaleBook { expected, got });
     }
     let (model, unit) = (order.model, order.unit.clone());
-    let row = book
-        .row(&model, &unit)
-        .ok_or_else(|| HoldRefusal::NoPrice { model, unit: unit.clone() })?;
-    if order.rates != row.rates {
-        return Err(HoldRefusal::Rates { expected: row.rates, got: order.rates });
+    let no_price = || HoldRefusal::NoPrice { model, unit: unit.clone() };
+    let row = book.row(&model, &unit).ok_or_else(no_price)?;
+    let served = terms.serving.and_then(|s| s.models.iter().find(|m| m.manifest == model));
+    let class = served.map_or("", |served| &served.accelerator);
+    let tenant = labelled(labels::TENANT, &terms.handle.0);
+    let expected = book.rates(&model, &unit, class, &tenant).ok_or_else(no_price)?;
+    if order.rates != expected {
+        return Err(HoldRefusal::Rates { expected, got: order.rates });
     }
     let most = order.rates.most(order.ceiling_input_tokens, order.ceiling_output_tokens)?;
     if order.max_charge < most {

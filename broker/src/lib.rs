@@ -45,6 +45,7 @@ pub mod register;
 pub mod reservation;
 pub mod settlement;
 pub mod supply;
+pub mod tariff;
 pub mod webhook;
 pub mod why;
 

@@ -8,6 +8,8 @@ use bulla_wire::price::{MAX_RATE, PriceBook, PriceBookError, PriceRow, Rates};
 use bulla_wire::units::{Unit, UnixSeconds};
 use serde::Deserialize;
 
+use crate::tariff::{Class, Hours, Priced, Spot, Tenant};
+
 /// Name in a source book that stands for every model.
 pub const EVERY_MODEL: &str = "*";
 
@@ -34,6 +36,17 @@ pub struct PricedModel {
 pub struct SourceBook {
     /// One entry per model and unit; the first that fits counts.
     pub price: Vec<SourcePrice>,
+    /// Multipliers by time of day.
+    #[serde(default)]
+    pub hours: Vec<Hours>,
+    /// Multipliers by accelerator class.
+    #[serde(default)]
+    pub class: Vec<Class>,
+    /// Multipliers by customer.
+    #[serde(default)]
+    pub tenant: Vec<Tenant>,
+    /// The spot multiplier.
+    pub spot: Option<Spot>,
 }
 
 /// One entry of a [`SourceBook`].
@@ -82,6 +95,20 @@ pub enum PriceError {
         model: String,
         /// The rate.
         got: u64,
+    },
+    /// Not hours of a day.
+    #[error("hours are given as HH:MM, got from {from:?} until {until:?}")]
+    Hours {
+        /// Begin.
+        from: String,
+        /// End.
+        until: String,
+    },
+    /// A multiplier above [`crate::tariff::MAX_PPM`].
+    #[error("a multiplier is at most {max} parts per million, got {got}", max = crate::tariff::MAX_PPM)]
+    Multiplier {
+        /// The multiplier.
+        got: u32,
     },
     /// A model nobody gave a price.
     #[error("no price for model {model:?}: add a [[price]] for it or for \"{EVERY_MODEL}\"")]
@@ -170,7 +197,19 @@ pub fn sign_book(
     effective_from: UnixSeconds,
     rows: Vec<PriceRow>,
 ) -> Result<Signed<PriceBook>, PriceError> {
-    let book = PriceBook { issued_at, version, effective_from, rows };
+    sign_priced(root, version, issued_at, effective_from, (rows, Vec::new()))
+}
+
+/// Signs a price book with variants.
+pub fn sign_priced(
+    root: &SigningKey,
+    version: u64,
+    issued_at: UnixSeconds,
+    effective_from: UnixSeconds,
+    (rows, variants): Priced,
+) -> Result<Signed<PriceBook>, PriceError> {
+    let variants = (!variants.is_empty()).then_some(variants);
+    let book = PriceBook { issued_at, version, effective_from, rows, variants };
     book.check_limits()?;
     Ok(root.sign(book))
 }

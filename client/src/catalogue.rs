@@ -40,6 +40,9 @@ pub struct ServedModel {
     pub manifest: Digest,
     /// Longest context, in tokens.
     pub context_tokens: TokenCount,
+    /// Class of its accelerators: prices may differ by it.
+    #[serde(default)]
+    pub accelerator: String,
 }
 
 /// Why a list cannot be used.
@@ -78,6 +81,14 @@ impl Catalogue {
         }
     }
 
+    /// The class of accelerators an instance serves a manifest on.
+    pub fn class(&self, instance: &InstanceId, manifest: &Digest) -> &str {
+        let enclave = self.enclaves.iter().find(|enclave| enclave.instance == *instance);
+        let models = enclave.iter().flat_map(|enclave| &enclave.models);
+        let mut models = models.filter(|model| model.manifest == *manifest);
+        models.next().map_or("", |model| &model.accelerator)
+    }
+
     /// The instances that serve a manifest, in the broker's order, and the shortest context among
     /// them: ceilings must hold wherever the request ends up.
     pub fn serving(
@@ -113,7 +124,12 @@ mod tests {
             instance: instance.parse().unwrap(),
             keyset_digest: Digest([0; 32]),
             security: SecurityMode::Simulated,
-            models: vec![ServedModel { name, manifest, context_tokens }],
+            models: vec![ServedModel {
+                name,
+                manifest,
+                context_tokens,
+                accelerator: "cpu".to_owned(),
+            }],
             not_after: UnixSeconds(1),
         }
     }

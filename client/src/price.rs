@@ -4,8 +4,10 @@
 //! Nothing here trusts the broker's word: the price book is signed by the root key the customer
 //! pinned, and the digest of the book goes into the order, so the rates can be shown later.
 
+use bulla_attestation::hash::labelled;
 use bulla_attestation::sign::{self, Signed, VerifyError};
-use bulla_wire::ids::{Digest, PublicKey};
+use bulla_wire::ids::{AccountHandle, Digest, PublicKey};
+use bulla_wire::labels;
 use bulla_wire::price::{PriceBook, PriceBookError, PriceRow, Rates};
 use bulla_wire::units::{MicroUnits, TokenCount, Unit, UnixSeconds};
 
@@ -189,12 +191,35 @@ pub fn choose(
     cap: &SpendingCap,
 ) -> Result<Offer, PriceError> {
     let row = row_of(book, name, pinned, unit)?;
-    let name = name.to_owned();
-    if cap.rates.as_ref().is_some_and(|cap| !row.rates.within(cap)) {
-        return Err(PriceError::RatesAboveCap { name, rates: row.rates });
-    }
     let (model, unit, rates) = (row.model, row.unit.clone(), row.rates);
-    Ok(Offer { name, model, unit, rates, price_book: book.digest() })
+    let offer = Offer { name: name.to_owned(), model, unit, rates, price_book: book.digest() };
+    match book.variants {
+        // Judged once class and customer are known: [`Offer::on`].
+        Some(_) => Ok(offer),
+        None => offer.within(cap),
+    }
+}
+
+impl Offer {
+    /// The same on a class of accelerators and for a customer, within `cap`.
+    pub fn on(
+        self,
+        book: &PriceBook,
+        class: &str,
+        payer: &AccountHandle,
+        cap: &SpendingCap,
+    ) -> Result<Offer, PriceError> {
+        let tenant = labelled(labels::TENANT, &payer.0);
+        let rates = book.rates(&self.model, &self.unit, class, &tenant).unwrap_or(self.rates);
+        Offer { rates, ..self }.within(cap)
+    }
+
+    fn within(self, cap: &SpendingCap) -> Result<Offer, PriceError> {
+        match cap.rates.as_ref().is_none_or(|cap| self.rates.within(cap)) {
+            true => Ok(self),
+            false => Err(PriceError::RatesAboveCap { name: self.name, rates: self.rates }),
+        }
+    }
 }
 
 fn row_of<'b>(
@@ -285,7 +310,7 @@ mod tests {
 
     fn book(rows: Vec<PriceRow>) -> Signed<PriceBook> {
         let effective_from = NOW;
-        root().sign(PriceBook { issued_at: NOW, version: 3, effective_from, rows })
+        root().sign(PriceBook { issued_at: NOW, version: 3, effective_from, rows, variants: None })
     }
 
     fn small() -> Signed<PriceBook> {

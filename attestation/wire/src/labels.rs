@@ -31,6 +31,8 @@ pub const API_TOKEN: &str = "bulla api token v1";
 pub const SIGN_IN: &str = "bulla sign-in v1";
 /// Digest of a client's idempotency key, and of the request it stands for.
 pub const IDEMPOTENCY: &str = "bulla idempotency v1";
+/// Selector of one customer's prices in a price book: digest of its account handle.
+pub const TENANT: &str = "bulla tenant v1";
 /// HMAC commitment to the opened request, keyed with the client's sealed salt.
 pub const COMMIT_REQUEST: &str = "bulla commit request v1";
 /// HMAC commitment to the answer as sent, keyed with the client's sealed salt.

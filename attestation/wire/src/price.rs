@@ -172,6 +172,26 @@ cbor_map! {
         -70102 => effective_from: UnixSeconds,
         /// One row per model and unit of account.
         -70103 => rows: Vec<PriceRow>,
+        /// Other rates on some accelerators, or for some customers; absent where there are none.
+        -70105 => variants: Option<Vec<PriceVariant>>,
+    }
+}
+
+cbor_map! {
+    /// Rates that stand for a row's where they fit: on a class of accelerators, for a customer, or
+    /// for both. The narrower one counts: a customer's before a class's, both before either.
+    pub struct PriceVariant {
+        /// Digest of the model manifest.
+        -70005 => model: Digest,
+        /// Unit of account.
+        -70008 => unit: Unit,
+        /// Rates.
+        -70009 => rates: Rates,
+        /// Accelerator class, as receipts name it; every class where it is absent.
+        -70106 => class: Option<String>,
+        /// Digest of the customer's account handle ([`crate::labels::TENANT`]), so that nobody else
+        /// reads whose prices these are; every customer where it is absent.
+        -70107 => tenant: Option<Digest>,
     }
 }
 
@@ -209,10 +229,33 @@ impl PriceBook {
         if self.rows.len() > MAX_PRICE_ROWS {
             return Err(PriceBookError::Limit { what: "rows" });
         }
+        if self.variants.as_ref().is_some_and(|variants| variants.len() > MAX_PRICE_ROWS) {
+            return Err(PriceBookError::Limit { what: "variants" });
+        }
         if self.rows.iter().any(|r| r.name.is_empty() || r.name.len() > MAX_MODEL_NAME_BYTES) {
             return Err(PriceBookError::Limit { what: "model name length" });
         }
         Ok(())
+    }
+
+    /// The rates for a model in a unit of account on a class of accelerators for a customer.
+    pub fn rates(
+        &self,
+        model: &Digest,
+        unit: &Unit,
+        class: &str,
+        tenant: &Digest,
+    ) -> Option<Rates> {
+        let fits = |variant: &&PriceVariant| {
+            variant.model == *model
+                && variant.unit == *unit
+                && variant.class.as_deref().is_none_or(|of| of == class)
+                && variant.tenant.is_none_or(|of| of == *tenant)
+        };
+        let narrow = |variant: &&PriceVariant| (variant.tenant.is_some(), variant.class.is_some());
+        let variants = self.variants.iter().flatten().filter(fits);
+        let variant = variants.max_by_key(narrow).map(|variant| variant.rates);
+        variant.or_else(|| self.row(model, unit).map(|row| row.rates))
     }
 
     /// The row for a model in a unit of account.

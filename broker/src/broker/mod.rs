@@ -197,6 +197,11 @@ impl Broker {
         self.books.in_force(now)
     }
 
+    /// The newest price book, in force or not.
+    pub fn newest_price_book(&self) -> Option<&Signed<PriceBook>> {
+        self.books.newest()
+    }
+
     /// The log.
     pub fn log(&self) -> &Log {
         &self.log

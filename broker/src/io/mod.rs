@@ -15,6 +15,7 @@ pub mod run;
 pub mod server;
 pub mod setup;
 pub mod store;
+mod tariff;
 #[cfg(test)]
 mod tests;
 pub mod tls;

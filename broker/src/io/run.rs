@@ -131,6 +131,9 @@ pub async fn run(
 
     let ticking = tokio::spawn(tick(driver.clone()));
     let pages_driver = driver.clone();
+    let prices = config.prices.as_ref().map(|source| config.path(source));
+    let following =
+        prices.map(|source| tokio::spawn(super::tariff::follow(driver.clone(), source)));
     let service = Service::new(driver, enclaves, exporter, config.limits.concurrent_requests)
         .with_log_folder(log_folder);
     let handle = axum_server::Handle::new();
@@ -178,6 +181,10 @@ pub async fn run(
     }
     ticking.abort();
     let _ = ticking.await;
+    if let Some(following) = following {
+        following.abort();
+        let _ = following.await;
+    }
     // The threads end once the last handle is gone; what they took in is durable by then.
     let join = tokio::task::spawn_blocking(move || {
         let _ = driver_thread.join();

@@ -24,7 +24,7 @@ use crate::ledger::{
 };
 use crate::log::{self, PAGE_LEAVES};
 use crate::package::PackageOffer;
-use crate::price::{PriceError, PricedModel, SourceBook, sign_book};
+use crate::price::{PriceError, PricedModel, SourceBook, sign_priced};
 use crate::register::EntryKind;
 
 /// How long before it takes effect a later price book is published, in seconds: a running broker
@@ -253,17 +253,20 @@ impl Setup {
         source: &SourceBook,
         models: &[PricedModel],
     ) -> Result<Signed<PriceBook>, SetupError> {
-        let rows = source.rows(models)?;
+        let now = clock::now().seconds();
+        let priced = source.priced(models, now)?;
         let newest = self.newest_book()?;
-        if let Some(book) = newest.as_ref().filter(|book| book.rows == rows) {
+        let same = |book: &&Signed<PriceBook>| {
+            book.rows == priced.0 && book.variants.as_deref().unwrap_or_default() == priced.1
+        };
+        if let Some(book) = newest.as_ref().filter(same) {
             return Ok(book.clone());
         }
-        let now = clock::now().seconds();
         let (version, effective_from) = match newest {
             Some(book) => (book.version + 1, UnixSeconds(now.0 + BOOK_NOTICE_SECONDS)),
             None => (1, now),
         };
-        let book = sign_book(self.keys.root(), version, now, effective_from, rows)?;
+        let book = sign_priced(self.keys.root(), version, now, effective_from, priced)?;
         self.execute(Command::PutPriceBook {
             version,
             digest: book.digest(),

@@ -9,7 +9,7 @@ use bulla_attestation::policy::Policy;
 use bulla_attestation::sign::{Signed, SigningKey};
 use bulla_tlog::VerifierKey;
 use bulla_tlog::key::KeyError;
-use bulla_wire::ids::AccountHandle;
+use bulla_wire::ids::{AccountHandle, InstanceId};
 use bulla_wire::order::OrderKeyRegistration;
 use rand_core::Rng;
 use zeroize::Zeroizing;
@@ -198,6 +198,13 @@ impl Client {
         // Each request begins at another enclave, so that nobody's order of them becomes a queue.
         let start = SystemRng::new().next_u32() as usize % instances.len().max(1);
         instances.rotate_left(start);
+        // One order has one price: the enclaves it may go to are of one class.
+        let class = |instance: &InstanceId| catalogue.class(instance, &offer.model()).to_owned();
+        let chosen = instances.first().map(class).unwrap_or_default();
+        if book.variants.is_some() {
+            instances.retain(|instance| class(instance) == chosen);
+        }
+        let offer = offer.on(&book, &chosen, &self.account(), &cap)?;
         let ceilings = price::ceilings(request, context, config.default_output(), &offer, &cap)?;
         Ok(Plan {
             path: request.path().to_owned(),

@@ -22,7 +22,7 @@ fn plan(instances: &[&str]) -> Plan {
     let (model, unit, name) = (Digest([5; 32]), Unit::tokens(), "m".to_owned());
     let rows = vec![PriceRow { model, unit, rates, name }];
     let (issued_at, effective_from) = (NOW.seconds(), NOW.seconds());
-    let book = root.sign(PriceBook { issued_at, version: 1, effective_from, rows });
+    let book = root.sign(PriceBook { issued_at, version: 1, effective_from, rows, variants: None });
     let cap = SpendingCap::default();
     let offer = price::choose(&book, "m", None, &Unit::tokens(), &cap).unwrap();
     let request = ChatRequest::read(BODY).unwrap();

@@ -94,7 +94,8 @@ impl FakeBroker {
         let (model, name, unit) = (Digest([5; 32]), "m".to_owned(), Unit::tokens());
         let rows = vec![PriceRow { model, unit, rates, name }];
         let (issued_at, effective_from) = (now().seconds(), now().seconds());
-        let book = root().sign(PriceBook { issued_at, version: 1, effective_from, rows });
+        let book =
+            root().sign(PriceBook { issued_at, version: 1, effective_from, rows, variants: None });
         let enclave = Enclave::at("one", 1, now());
         let (book, answers) = (book.bytes().to_vec(), Mutex::default());
         Arc::new(FakeBroker {
@@ -123,6 +124,7 @@ impl FakeBroker {
     async fn enclaves(State(broker): State<Arc<Self>>) -> Json<Catalogue> {
         let keyset = &broker.enclave.keyset;
         let model = ServedModel {
+            accelerator: "cpu:test".to_owned(),
             name: "m".to_owned(),
             manifest: Digest([5; 32]),
             context_tokens: TokenCount(4096),

@@ -108,8 +108,10 @@ fn an_invoice_has_its_receipts_and_later_corrections_stand_on_a_credit_note() {
     let mut town = Town::open(1000);
     let (first, second) = (town.answered(1, None), town.answered(2, None));
     town.command(Command::RefundHold(correction(&first, 1, 2)));
-    let day = UnixSeconds(town.now.seconds().0 / DAY_SECONDS * DAY_SECONDS);
-    let next = UnixSeconds(day.0 + DAY_SECONDS);
+    // Within the life of the enclave's keys.
+    const HOUR_SECONDS: u64 = 3600;
+    let day = UnixSeconds(town.now.seconds().0 - HOUR_SECONDS);
+    let next = UnixSeconds(town.now.seconds().0 + HOUR_SECONDS);
     let period = Period { from: day, until: next, zone: "Asia/Hong_Kong".into() };
     let (unit, issuer) = (Unit::tokens(), town.broker.keys().root_public());
     let acme = town.acme();
@@ -120,7 +122,7 @@ fn an_invoice_has_its_receipts_and_later_corrections_stand_on_a_credit_note() {
     let early = make(&town, 1, &period);
     assert_eq!(early, Err(InvoiceError::NotOver { until: next }));
     town.now = next.millis();
-    // A day later something else is charged, and something of yesterday given back.
+    // Later something else is charged, and something of before given back.
     let third = town.answered(3, None);
     town.command(Command::RefundHold(correction(&second, 2, 17)));
     let document = make(&town, 1, &period).unwrap();
@@ -154,8 +156,8 @@ fn an_invoice_has_its_receipts_and_later_corrections_stand_on_a_credit_note() {
     assert_eq!(keep(&mut town, &note), Outcome::Entered { number: 2 });
     let again = invoice::credit_note(&town.store, &acme, &kept, (3, issuer), now);
     assert_eq!(again, Err(InvoiceError::NothingCorrected { number: 1 }));
-    // The next day's invoice has its own charge and nothing of yesterday's.
-    let tomorrow = Period { from: next, until: UnixSeconds(next.0 + DAY_SECONDS), ..period };
+    // The next period's invoice has its own charge and nothing of the one before.
+    let tomorrow = Period { from: next, until: UnixSeconds(next.0 + HOUR_SECONDS), ..period };
     town.now = tomorrow.until.millis();
     let document = make(&town, 3, &tomorrow).unwrap();
     assert_eq!((&document.charged[..], &document.refunded[..]), ("17000000", "0"));

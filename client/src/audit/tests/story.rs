@@ -194,6 +194,7 @@ pub(super) fn tell(lie: &Lie) -> Vec<Item> {
 
 pub(super) fn price_book() -> PriceBook {
     PriceBook {
+        variants: None,
         issued_at: UnixSeconds(START - 100),
         version: 1,
         effective_from: UnixSeconds(START - 100),

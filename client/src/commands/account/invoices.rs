@@ -91,14 +91,14 @@ async fn proven(client: &Client, told: &Value) -> anyhow::Result<Option<String>>
         return Ok(None);
     };
     let key = VerifierKey::parse(key).context("log_key")?;
-    let receipt = &told["receipt"];
+    let (receipt, digest) = (&told["receipt"], digest.parse::<Digest>()?);
     let leaf = Leaf::Receipt {
         epoch: text(receipt, "epoch").parse::<EpochId>()?,
         seq: receipt["seq"].as_u64().context("place of the receipt")?,
         prev: text(receipt, "prev").parse::<Digest>()?,
-        receipt: digest.parse::<Digest>()?,
+        receipt: digest,
     };
-    let proof = TlogProof::parse(&client.broker().proof(digest).await?).context("the proof")?;
+    let proof = TlogProof::parse(&client.broker().proof(&digest).await?).context("the proof")?;
     proof
         .verify(Hash::leaf(&leaf.to_vec()), &key, None)
         .context("the receipt is not proven to be in the log")?;

@@ -103,6 +103,7 @@ impl<'w> Clerk<'w> {
         let epoch = scene.boot(Kem::XWing)?;
         let report = scene.report(&epoch.identity, None)?.to_json();
         let book = desk.root.sign(PriceBook {
+            variants: None,
             issued_at: scene.now,
             version: 1,
             effective_from: scene.now,

@@ -145,6 +145,7 @@ impl Roles {
         let pages = (!any_port).then(|| pages_beside(port));
         let broker_config = BrokerConfig {
             log: Default::default(),
+            prices: None,
             data: folders.broker(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             policy: rules.broker,
