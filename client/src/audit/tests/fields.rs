@@ -227,6 +227,9 @@ fn every_field_of_a_price_book() {
         ("version", Unknowable("one book alone has no order"), |b| b.version += 1),
         ("effective_from", Named(C::PriceInForce), |b| b.effective_from.0 += 50_000),
         ("rows", Named(C::PriceRow), |b| b.rows.clear()),
+        ("variants", Unknowable("what was ordered by the plain row stays priced"), |b| {
+            b.variants = Some(Vec::new());
+        }),
     ];
     let told = |lie: fn(&mut PriceBook)| {
         let book = Box::new(move |_, b: &mut PriceBook| lie(b));
