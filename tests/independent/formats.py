@@ -131,6 +131,7 @@ def labelled(label, data):
 
 ORDER, RECORD = "bulla order v1", "bulla record v1"
 ACCOUNT, PRICE_BOOK, EVIDENCE = "bulla account v1", "bulla price book v1", "bulla evidence v1"
+TENANT = "bulla tenant v1"
 
 
 # --- signed messages --------------------------------------------------------------------------
@@ -200,15 +201,23 @@ ROW_SHAPE = {-70005: fixed(32), -70008: is_unit, -70009: is_rates,
              -70104: lambda name: is_text(name) and 1 <= len(name.encode()) <= 128}
 
 
-def is_rows(rows):
-    if type(rows) is not list or len(rows) > 10_000:
-        return False
-    for row in rows:
-        shaped(row, ROW_SHAPE, "price row")
-    return True
+VARIANT_SHAPE = {-70005: fixed(32), -70008: is_unit, -70009: is_rates, (-70106, True): is_text,
+                 (-70107, True): fixed(32)}
 
 
-BOOK_SHAPE = {6: is_uint, -70101: is_uint, -70102: is_uint, -70103: is_rows}
+def rows_of(shape, what):
+    def test(rows):
+        if type(rows) is not list or len(rows) > 10_000:
+            return False
+        for row in rows:
+            shaped(row, shape, what)
+        return True
+    return test
+
+
+BOOK_SHAPE = {6: is_uint, -70101: is_uint, -70102: is_uint,
+              -70103: rows_of(ROW_SHAPE, "price row"),
+              (-70105, True): rows_of(VARIANT_SHAPE, "price variant")}
 
 MESSAGES = {
     "order": (TEXT("order"), 2048, ORDER_SHAPE),

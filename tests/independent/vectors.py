@@ -10,7 +10,8 @@ from formats import (
 )
 
 FILES = {"order": "order", "grant": "grant", "delegation": "delegation",
-         "epoch-offer": "offer", "epoch-open": "open", "epoch-close": "close", "price-book": "book"}
+         "epoch-offer": "offer", "epoch-open": "open", "epoch-close": "close", "price-book": "book",
+         "price-book-variants": "book"}
 
 
 def check_message(kind, vector):

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import vectors
 from formats import (
-    ACCOUNT, EVIDENCE, MAX_ITEM_BYTES, ORDER, PRICE_BOOK, RECORD, Bad, LogKey, charge, decode,
-    fixed, is_bytes, is_text, is_uint, is_unit, item_end, labelled, leaf_hash, message, most, need,
-    open_checkpoint, root_by_proof, root_of, sha256, shaped,
+    ACCOUNT, EVIDENCE, MAX_ITEM_BYTES, ORDER, PRICE_BOOK, RECORD, TENANT, Bad, LogKey, charge,
+    decode, fixed, is_bytes, is_text, is_uint, is_unit, item_end, labelled, leaf_hash, message,
+    most, need, open_checkpoint, root_by_proof, root_of, sha256, shaped,
 )
 from ledger import Ledger
 
@@ -219,7 +219,8 @@ class Audit:
                 self.judge("price-book", version > newest_version, "versions do not rise")
                 newest_version = max(version, newest_version)
                 digest = labelled(PRICE_BOOK, leaf[1])
-                self.books.setdefault(digest, (index, version, book.claims[-70102], rows))
+                self.books.setdefault(digest, (index, version, book.claims[-70102], rows,
+                                               book.claims.get(-70105, [])))
         for index, data in opens:
             opened = self.verdict.attempt("epoch", f"leaf {index}", lambda: message("open", data))
             if opened is not None:
@@ -355,12 +356,18 @@ class Audit:
         book = self.books.get(claims[-70010])
         if not self.judge(check, book is not None, f"{name}: its price book is not logged"):
             return
-        _, version, effective_from, rows = book
-        later = [v for _, v, start, _ in self.books.values() if v > version and start <= at]
+        _, version, effective_from, rows, variants = book
+        later = [v for _, v, start, *_ in self.books.values() if v > version and start <= at]
         in_force = effective_from <= at and not later
         self.judge(check, in_force, f"{name}: its price book is not in force")
-        row = rows.get((claims[-70005], claims[-70008]))
-        self.judge(check, row == claims[-70009], f"{name}: rates are not those of the price book")
+        rates, what = claims[-70009], (claims[-70005], claims[-70008])
+        # A receipt names the payer's account handle, an order its key.
+        payer = claims[-70043] if -70043 in claims else labelled(ACCOUNT, claims[-70002])
+        tenants = (None, labelled(TENANT, payer))
+        variant = any((one[-70005], one[-70008]) == what and one[-70009] == rates
+                      and one.get(-70107) in tenants for one in variants)
+        self.judge(check, variant or rows.get(what) == rates,
+                   f"{name}: rates are not those of the price book")
 
     # usage-receipt.md
 
@@ -482,6 +489,7 @@ class Audit:
 LEAF_SHAPES = {
     0: [fixed(16), is_uint, fixed(32), fixed(32)], 1: [is_bytes], 2: [is_bytes],
     3: [is_bytes, fixed(32)], 4: [is_bytes], 5: [is_bytes],
+    6: [is_bytes], 7: [fixed(32)],
 }
 
 

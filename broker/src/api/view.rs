@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::account::Account;
 use crate::ledger::{HoldState, StoredHold, Totals};
-use crate::package::Package;
+use crate::package::{Package, Purpose};
 
 /// An instant in RFC 3339, UTC, whole seconds.
 pub fn instant(at: UnixSeconds) -> String {
@@ -92,7 +92,7 @@ impl BalanceView {
 /// The balances of some packages, one per unit of account, by unit.
 pub fn balances(packages: &[Package]) -> Vec<BalanceView> {
     let mut units = std::collections::BTreeMap::new();
-    for package in packages {
+    for package in packages.iter().filter(|package| !is_owed(package)) {
         let sums: &mut Totals = units.entry(package.unit.as_str()).or_default();
         sums.issued += u128::from(package.granted.0);
         sums.available += u128::from(package.available.0);
@@ -115,6 +115,8 @@ pub enum PackageState {
     UsedUp,
     /// Lapsed.
     Expired,
+    /// What a party of charges is owed: no order burns it, and it is no part of a balance.
+    Owed,
 }
 
 /// A package.
@@ -209,8 +211,14 @@ impl LowercaseFirst for String {
     }
 }
 
+fn is_owed(package: &Package) -> bool {
+    package.terms.purpose == Purpose::Payable
+}
+
 fn state(package: &Package, now: UnixSeconds) -> PackageState {
-    if package.expires_at.is_some_and(|end| end <= now) {
+    if is_owed(package) {
+        PackageState::Owed
+    } else if package.expires_at.is_some_and(|end| end <= now) {
         PackageState::Expired
     } else if package.available == MicroUnits(0) {
         PackageState::UsedUp
@@ -495,7 +503,10 @@ mod tests {
     fn packages_come_in_the_order_in_which_they_burn() {
         let mut empty = package(5, "TOK", 0, 0, None);
         empty.available = MicroUnits(0);
+        let mut owed = package(7, "TOK", 0, 0, None);
+        owed.terms.purpose = Purpose::Payable;
         let all = [
+            owed,
             package(1, "TOK", 9, 0, None),
             package(2, "HKD", 9, 0, None),
             package(3, "TOK", 1, 0, None),
@@ -508,11 +519,11 @@ mod tests {
         let none = None;
         assert_eq!(
             flat,
-            [(2, Some(1)), (3, Some(1)), (1, Some(2)), (4, none), (5, none), (6, none)]
+            [(2, Some(1)), (3, Some(1)), (1, Some(2)), (4, none), (5, none), (6, none), (7, none)]
         );
         let states: Vec<_> = views.iter().map(|v| v.state).collect();
-        use PackageState::{Expired, Future, Usable, UsedUp};
-        assert_eq!(states, [Usable, Usable, Usable, Future, UsedUp, Expired]);
+        use PackageState::{Expired, Future, Owed, Usable, UsedUp};
+        assert_eq!(states, [Usable, Usable, Usable, Future, UsedUp, Expired, Owed]);
         let sums = balances(&all);
         assert_eq!(
             sums.iter().map(|s| (s.unit.as_str(), s.issued)).collect::<Vec<_>>(),

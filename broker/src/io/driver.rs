@@ -32,7 +32,7 @@ pub struct Refusal {
     /// When to try again, in seconds.
     pub retry_seconds: Option<u64>,
     /// Where the sender stands with its limits.
-    pub standings: Standings,
+    pub standings: Box<Standings>,
 }
 
 impl Refusal {
@@ -43,7 +43,7 @@ impl Refusal {
             message: message.to_string(),
             receipt: None,
             retry_seconds: None,
-            standings: Standings::default(),
+            standings: Box::default(),
         }
     }
 

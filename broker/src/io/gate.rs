@@ -73,7 +73,7 @@ impl Gate {
 fn limited(error: &LimitError) -> Refusal {
     let mut refusal = Refusal::new(Problem::RateLimited, error);
     refusal.retry_seconds = error.retry_seconds();
-    refusal.standings = error.standings();
+    refusal.standings = Box::new(error.standings());
     refusal
 }
 

@@ -312,7 +312,7 @@ async fn sealed(State(service): State<Service>, headers: HeaderMap, body: Body) 
     check_key(&headers, &order)?;
     let (who, ticket) = service.enter(&headers, Some(ceilings(&order))).await?;
     let standings = ticket.standings();
-    let told = |refusal: Refusal| Refusal { standings, ..refusal };
+    let told = |refusal: Refusal| Refusal { standings: Box::new(standings), ..refusal };
     let granted = service.driver.order(who.account.number, who.spender, instance, order);
     let granted = granted.await.map_err(told)?;
     let pieces = service.relay.serve(granted, body, ticket).await.map_err(told)?;

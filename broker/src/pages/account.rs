@@ -65,6 +65,7 @@ fn state(package: &PackageView) -> Markup {
         (PackageState::Future, _) => html! { span.tag { "from " (when(&package.effective_from)) } },
         (PackageState::UsedUp, _) => html! { span.tag { "used up" } },
         (PackageState::Expired, _) => html! { span.tag { "lapsed" } },
+        (PackageState::Owed, _) => html! { span.tag { "owed to you" } },
     }
 }
 

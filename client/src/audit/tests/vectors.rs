@@ -16,7 +16,7 @@ use bulla_wire::grant::{Delegation, Grant};
 use bulla_wire::labels;
 use bulla_wire::leaf::Leaf;
 use bulla_wire::order::Order;
-use bulla_wire::price::PriceBook;
+use bulla_wire::price::{PriceBook, PriceRow, PriceVariant, Rates};
 use bulla_wire::receipt::UsageReceipt;
 use bulla_wire::statement::Statement;
 use data_encoding::HEXLOWER;
@@ -122,6 +122,20 @@ fn vectors_of_usage_receipts() {
     check_json("protocol/usage-receipt.json", &value);
 }
 
+/// Other prices on a class of accelerators, for a customer, and for both.
+fn variants() -> Vec<PriceVariant> {
+    let PriceRow { model, unit, rates, .. } = price_book().rows.remove(0);
+    let tenant = labelled(labels::TENANT, &account_handle(&key(seed::CUSTOMERS[0]).public()).0);
+    let both = (Some("cpu:x86_64".to_owned()), Some(tenant));
+    [(both.0.clone(), None, 2), (None, both.1, 3), (both.0, both.1, 4)]
+        .into_iter()
+        .map(|(class, tenant, times)| {
+            let rates = Rates { input: rates.input * times, ..rates };
+            PriceVariant { model, unit: unit.clone(), rates, class, tenant }
+        })
+        .collect()
+}
+
 #[test]
 fn vectors_of_epochs_price_book_and_leaves() {
     let Parts { leaves, .. } = parts();
@@ -151,6 +165,9 @@ fn vectors_of_epochs_price_book_and_leaves() {
     check_json("protocol/epoch-close.json", &close);
     let book = key(seed::ROOT).sign(price_book());
     check_json("protocol/price-book.json", &message::<PriceBook>(book.bytes(), seed::ROOT));
+    let book = key(seed::ROOT).sign(PriceBook { variants: Some(variants()), ..price_book() });
+    let book = message::<PriceBook>(book.bytes(), seed::ROOT);
+    check_json("protocol/price-book-variants.json", &book);
     assert_eq!(key(seed::ROOT).sign(delegation()).bytes(), parts().orders[0].delegation.0);
 }
 
@@ -162,6 +179,7 @@ fn vectors_of_digests() {
         labels::RECORD,
         labels::ACCOUNT,
         labels::PRICE_BOOK,
+        labels::TENANT,
         labels::POLICY,
         labels::CONFIGURATION,
         labels::EVIDENCE,
