@@ -1,9 +1,14 @@
 //! What is told honestly is found clean.
 
+use bulla_attestation::hash::{account_handle, labelled};
+use bulla_wire::ids::Digest;
+use bulla_wire::labels;
+use bulla_wire::price::{PriceBook, PriceVariant};
+
 use super::court::{judge, judge_bytes};
-use super::story::{Lie, tell};
+use super::story::{Lie, key, model, rates, seed, tell, unit};
 use super::view::own_view;
-use crate::audit::{CheckName, CheckResult, Step, View};
+use crate::audit::{AuditReport, CheckName, CheckResult, Step, View};
 
 #[test]
 fn finds_nothing_in_an_honest_bundle() {
@@ -54,6 +59,34 @@ fn reads_the_same_whatever_the_order_of_unordered_items() {
     });
     let report = judge(&items);
     assert_eq!(report.findings, [], "{report}");
+}
+
+/// A story whose plain prices are others: what was ordered stands in variants for these tenants.
+fn told_by_variants(tenants: Vec<Option<Digest>>) -> AuditReport {
+    let book = move |_, book: &mut PriceBook| {
+        book.rows[0].rates.input += 1;
+        let variant = |tenant: &Option<Digest>| PriceVariant {
+            model: model(),
+            unit: unit(),
+            rates: rates(),
+            class: None,
+            tenant: *tenant,
+        };
+        book.variants = Some(tenants.iter().map(variant).collect());
+    };
+    judge(&tell(&Lie { book: Box::new(book), ..Lie::none() }))
+}
+
+#[test]
+fn rates_of_a_variant_are_prices_for_whom_it_is() {
+    let tenants = seed::CUSTOMERS
+        .map(|seed| Some(labelled(labels::TENANT, &account_handle(&key(seed).public()).0)));
+    for open in [vec![None], tenants.to_vec()] {
+        let report = told_by_variants(open);
+        assert_eq!(report.findings, [], "{report}");
+    }
+    let of_one = told_by_variants(vec![tenants[0]]);
+    assert_eq!(of_one.check(CheckName::PriceRow).unwrap().result, CheckResult::Fail);
 }
 
 #[test]
