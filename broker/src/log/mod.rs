@@ -1,6 +1,6 @@
 //! The log: a Merkle tree over the store's leaves. It grows only from what is durable, so a start
 //! after a crash is the same code as any other moment. Where witnesses are named, everybody sees a
-//! head only once enough of them cosigned it ([`witnessing`]).
+//! head only once enough of them cosigned it (`witnessing`).
 
 #[cfg(test)]
 mod tests;
