@@ -237,3 +237,25 @@ fn measure_holds_and_settlements_per_second() {
         );
     }
 }
+
+/// Longer than a session waits for the heads' lock (10 s): the batch starts anew and succeeds.
+#[test]
+fn a_batch_outlasts_whoever_holds_the_lock_too_long() {
+    let Some(database) = support::postgres() else { return };
+    let mut store = database.store();
+    std::thread::scope(|scope| {
+        let (told, locked) = std::sync::mpsc::channel();
+        let database = &database;
+        scope.spawn(move || {
+            let sleeping = "BEGIN; SELECT 1 FROM heads FOR UPDATE; SELECT pg_sleep(11); COMMIT";
+            told.send(()).unwrap();
+            database.sql(sleeping).unwrap();
+        });
+        locked.recv().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let leaf = || Command::LogLeaf { leaf: vec![1] };
+        store.execute(&[leaf()], UnixMillis(1)).unwrap()[0].as_ref().unwrap();
+        store.execute(&[leaf()], UnixMillis(2)).unwrap()[0].as_ref().unwrap();
+    });
+    assert_eq!(store.leaf_count().unwrap(), 2);
+}

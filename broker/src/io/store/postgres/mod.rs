@@ -273,8 +273,22 @@ impl Store for PostgresStore {
     }
 }
 
-/// One attempt at a batch.
+/// One attempt at a batch; after a fault the session stands outside a transaction, for the next one.
 async fn carry_out(
+    session: &Session,
+    batch: &[Command],
+    now: UnixMillis,
+    stamp: Stamp,
+    unsure: &RefCell<Option<Results>>,
+) -> Result<Results, Fault> {
+    let done = attempt(session, batch, now, stamp, unsure).await;
+    if matches!(done, Err(Fault::Again(_) | Fault::Final(_))) {
+        session.batch("ROLLBACK").await?;
+    }
+    done
+}
+
+async fn attempt(
     session: &Session,
     batch: &[Command],
     now: UnixMillis,
@@ -289,16 +303,7 @@ async fn carry_out(
         session.batch("ROLLBACK").await?;
         return Ok(results);
     }
-    let done = decide_and_write(session, batch, heads, now, stamp).await;
-    let results = match done {
-        Ok(results) => results,
-        Err(fault) => {
-            if !matches!(fault, Fault::Lost(_)) {
-                session.batch("ROLLBACK").await?;
-            }
-            return Err(fault);
-        }
-    };
+    let results = decide_and_write(session, batch, heads, now, stamp).await?;
     *unsure.borrow_mut() = Some(results.clone());
     session.batch("COMMIT").await?;
     unsure.take();
