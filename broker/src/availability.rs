@@ -6,9 +6,9 @@ use bulla_wire::receipt::Outcome;
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 use serde::Serialize;
 
-use crate::invoice::receipt;
 use crate::ledger::{AccountNumber, Queries, StoreError};
 use crate::payable::WHOLE_PPM;
+use crate::record::read_receipt;
 
 /// Receipts asked for at once.
 const PAGE_ROWS: usize = 4096;
@@ -88,7 +88,7 @@ pub fn availability(
         let page = view.receipts(Some(account), after, PAGE_ROWS)?;
         let Some(last) = page.last() else { return Ok(counted) };
         after = last.number;
-        let receipts = page.iter().filter_map(|record| receipt(&record.bytes));
+        let receipts = page.iter().filter_map(|record| read_receipt(&record.bytes));
         for receipt in receipts.filter(|receipt| receipt.is_final()) {
             if from <= receipt.issued_at && receipt.issued_at < until {
                 counted.count(receipt.outcome);

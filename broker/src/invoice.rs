@@ -9,11 +9,8 @@ use std::collections::BTreeMap;
 use bulla_attestation::sign::{Signed, SigningKey, VerifyError, verify};
 use bulla_wire::bundle::{Transfer, TransferKind};
 use bulla_wire::cbor::Bytes;
-use bulla_wire::cose::Sign1;
 use bulla_wire::ids::{Digest, HoldId, PublicKey};
-use bulla_wire::labels;
 use bulla_wire::price::TokenUsage;
-use bulla_wire::receipt::{MAX_RECEIPT_BYTES, Outcome, UsageReceipt};
 use bulla_wire::supply::InvoiceDocument;
 use bulla_wire::units::{MicroUnits, Unit, UnixMillis, UnixSeconds};
 use data_encoding::BASE64;
@@ -22,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::Account;
 use crate::calendar::{CalendarError, civil};
 use crate::ledger::{AccountNumber, Queries, StoreError};
+use crate::record::read_receipt;
 use crate::register::{Entry, EntryKind};
 
 /// Transfers asked for at once.
@@ -406,7 +404,7 @@ fn annexed(
         return Ok(());
     }
     let record = view.record(&digest)?;
-    let receipt = record.as_ref().and_then(|record| receipt(&record.bytes));
+    let receipt = record.as_ref().and_then(|record| read_receipt(&record.bytes));
     let outcome = receipt.as_ref().map(|receipt| receipt.outcome.to_string());
     annex.insert(
         hold,
@@ -422,16 +420,6 @@ fn annexed(
         },
     );
     Ok(())
-}
-
-/// A usage receipt as kept: its signature was checked when it was taken in.
-pub fn receipt(bytes: &[u8]) -> Option<UsageReceipt> {
-    Sign1::parse(bytes, labels::TYP_RECEIPT, MAX_RECEIPT_BYTES).ok()?.decode().ok()
-}
-
-/// Whether an outcome is one a customer paid for.
-pub fn is_served(outcome: Outcome) -> bool {
-    outcome.is_charged()
 }
 
 /// Signs a document.

@@ -5,10 +5,16 @@ use bulla_wire::cbor::Bytes;
 use bulla_wire::cose::Sign1;
 use bulla_wire::epoch::{EpochClose, EpochOpen};
 use bulla_wire::ids::{Digest, EpochId, InstanceId};
+use bulla_wire::labels;
 use bulla_wire::leaf::Leaf;
-use bulla_wire::receipt::{RECEIPT_PROFILE, SecurityMode, UsageReceipt};
+use bulla_wire::receipt::{MAX_RECEIPT_BYTES, RECEIPT_PROFILE, SecurityMode, UsageReceipt};
 
 use crate::ledger::{ArchivedKeyset, Charge, Record, RecordKind};
+
+/// A usage receipt read without its signature, which was checked when a kept one was taken in.
+pub fn read_receipt(bytes: &[u8]) -> Option<UsageReceipt> {
+    Sign1::parse(bytes, labels::TYP_RECEIPT, MAX_RECEIPT_BYTES).ok()?.decode().ok()
+}
 
 /// Highest place in an epoch: what a signed 64-bit integer holds.
 pub const MAX_SEQ: u64 = i64::MAX as u64;

@@ -8,11 +8,11 @@ use bulla_wire::receipt::UsageReceipt;
 use bulla_wire::units::MicroUnits;
 use serde::Serialize;
 
-use crate::invoice::receipt;
 use crate::ledger::{
     AccountNumber, ArchivedKeyset, HoldState, Queries, StoreError, StoredHold, StoredRecord,
 };
 use crate::project::projects;
+use crate::record::read_receipt;
 
 /// Transfers asked for at once.
 const PAGE_ROWS: usize = 4096;
@@ -109,7 +109,9 @@ fn hold_of(view: &dyn Queries, id: &str) -> Result<Option<HoldId>, WhyError> {
     }
     if let Ok(digest) = id.parse::<Digest>() {
         let record = view.record(&digest)?;
-        return Ok(record.and_then(|record| receipt(&record.bytes)).map(|receipt| receipt.hold));
+        return Ok(record
+            .and_then(|record| read_receipt(&record.bytes))
+            .map(|receipt| receipt.hold));
     }
     if let Ok(number) = id.parse::<u64>() {
         let found = view.transfers(None, number.saturating_sub(1), 1)?;
@@ -142,7 +144,7 @@ fn explain(
     transfers: Vec<Transfer>,
 ) -> Result<Explanation, WhyError> {
     let order = verify_order(&hold.order).ok().map(|order| (*order).clone());
-    let read = record.as_ref().and_then(|record| receipt(&record.bytes));
+    let read = record.as_ref().and_then(|record| read_receipt(&record.bytes));
     let project = match hold.spender.project {
         None => None,
         Some(number) => {

@@ -9,9 +9,10 @@ use bulla_wire::units::UnixSeconds;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::usage::{Names, receipt};
+use super::usage::Names;
 use super::view::{HoldView, KeysetView, TransferView, instant};
 use crate::ledger::{AccountNumber, Queries, StoreError, StoredRecord};
+use crate::record::read_receipt;
 
 /// A receipt may be this much older or younger than its transfers, in seconds: enclave and broker
 /// have clocks of their own.
@@ -61,7 +62,7 @@ pub struct ReceiptView {
 
 /// A stored receipt in short; `None` where it does not read.
 pub fn receipt_view(record: &StoredRecord, names: &Names) -> Option<ReceiptView> {
-    let receipt = receipt(record)?;
+    let receipt = read_receipt(&record.bytes)?;
     let model = names.get(&receipt.model).cloned();
     Some(ReceiptView {
         digest: record.digest.to_string(),
@@ -140,7 +141,8 @@ pub fn explain(
     names: &Names,
 ) -> Result<Option<ChargeView>, StoreError> {
     let Some(record) = view.record(digest)? else { return Ok(None) };
-    let (Some(receipt), Some(short)) = (receipt(&record), receipt_view(&record, names)) else {
+    let (Some(receipt), Some(short)) = (read_receipt(&record.bytes), receipt_view(&record, names))
+    else {
         return Ok(None);
     };
     let hold = view.hold(&receipt.hold)?;

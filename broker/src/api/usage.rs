@@ -5,10 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use bulla_wire::cose::Sign1;
 use bulla_wire::ids::Digest;
-use bulla_wire::labels;
-use bulla_wire::receipt::{MAX_RECEIPT_BYTES, UsageReceipt};
 use bulla_wire::units::{Unit, UnixSeconds};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
@@ -17,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::calendar::{CalendarError, MAX_ZONE_BYTES};
 use crate::ledger::{AccountNumber, HoldState, Queries, StoreError, StoredRecord};
+use crate::record::read_receipt;
 
 /// Seconds in a quarter of an hour.
 const QUARTER_SECONDS: u64 = 900;
@@ -66,12 +64,6 @@ pub struct Tally {
     quarters: BTreeMap<u64, BTreeMap<Key, Sums>>,
 }
 
-/// Reads a stored receipt.
-pub fn receipt(record: &StoredRecord) -> Option<UsageReceipt> {
-    let message = Sign1::parse(&record.bytes, labels::TYP_RECEIPT, MAX_RECEIPT_BYTES).ok()?;
-    message.decode().ok()
-}
-
 impl Tally {
     /// Reads on, at most `most` receipts; true when everything is in.
     pub fn advance(
@@ -97,7 +89,7 @@ impl Tally {
     }
 
     fn take(&mut self, view: &dyn Queries, record: StoredRecord) -> Result<(), StoreError> {
-        let Some(receipt) = receipt(&record) else { return Ok(()) };
+        let Some(receipt) = read_receipt(&record.bytes) else { return Ok(()) };
         let Some(hold) = view.hold(&receipt.hold)? else { return Ok(()) };
         if hold.receipt != Some(record.digest) {
             if hold.state == HoldState::Active {

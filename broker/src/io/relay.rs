@@ -324,7 +324,7 @@ fn receipt(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// What a receipt says was used; a false one moves a rate limit and nothing else.
 fn count(ticket: &Ticket, bytes: &[u8]) {
-    let receipt = crate::invoice::receipt(bytes);
+    let receipt = crate::record::read_receipt(bytes);
     if let Some(receipt) = receipt.filter(UsageReceipt::is_final) {
         let usage = receipt.usage;
         ticket.used(usage.input.saturating_add(usage.output).0);
