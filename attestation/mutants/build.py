@@ -64,19 +64,28 @@ class Tree:
 
 
 class Build:
-    """Finds the mutants that compile, and builds all of those at once."""
+    """Finds which of the mutants with the `wanted` keys compile, and builds all of those at once."""
 
-    def __init__(self, tree: Tree, mutants: list[Mutant], unviable: set[str], features: str):
-        self.tree, self.mutants, self.unviable = tree, mutants, set(unviable)
-        self.features = features
+    def __init__(self, tree: Tree, mutants: list[Mutant], wanted: set[str], unviable: set[str], features: str):
+        self.tree, self.mutants, self.features = tree, mutants, features
+        self.wanted, self.unviable = self.held(wanted), set(unviable)
         self.sources = Sources(tree.root)
         self.numbers = Numbers.of(mutants, self.sources)
         self.fixed = {m.key for m in mutants if m.key not in self.numbers.owners}
         self.places: dict[str, list[Place]] = {}
 
+    def held(self, wanted: set[str]) -> set[str]:
+        """What the build holds. It stays as it was made while it holds all that is wanted."""
+        file = self.tree.work / "built.json"
+        before = set(json.loads(file.read_text())) if file.exists() else set()
+        if not wanted <= before:
+            file.write_text(json.dumps(sorted(wanted)))
+        return before if wanted <= before else wanted
+
     def living(self) -> list[Mutant]:
         """The mutants in the build."""
-        return [m for m in self.mutants if m.key not in self.fixed | self.unviable]
+        out = self.fixed | self.unviable
+        return [m for m in self.mutants if m.key in self.wanted and m.key not in out]
 
     def write(self) -> None:
         by_file: dict[str, list[Mutant]] = {}
@@ -96,11 +105,8 @@ class Build:
 
     def settle(self, say) -> None:
         """Compiles until nothing is left that does not: what the compiler refuses is unviable."""
-        while True:
-            self.write()
-            errors = self.errors(["build", "--lib"])
-            if not errors:
-                return
+        self.write()
+        while errors := self.errors(["check", "--lib"]) or self.errors(["build", "--lib"]):
             mutants, owners, others = self.blame(errors)
             if not mutants and not owners:
                 raise SystemExit("the copy does not compile:\n" + "\n".join(others[:5]))
@@ -110,6 +116,7 @@ class Build:
                 known = self.numbers.owners
                 self.fixed |= {key for key, owner in known.items() if owner in owners}
             say(f"{len(errors)} errors: {len(self.unviable)} unviable, {len(self.fixed)} fixed")
+            self.write()
 
     def blame(self, errors: list[dict]) -> tuple[set[str], set, list[str]]:
         """Whose errors these are: mutants by their keys, owners, and the texts of all others."""

@@ -33,7 +33,7 @@ FIRST_ROUND_SECONDS = 2.0
 MEMORY_BYTES = 6 << 30
 # Bodies that are copied make frames larger than those of the sources.
 STACK_BYTES = 64 << 20
-FAILED = re.compile(r"^test (\S+).* \.\.\. FAILED$", re.MULTILINE)
+FAILED = re.compile(r"test (\S+).* \.\.\. FAILED$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Runner:
 
     def run(self, program: str, names: list[str], extra: dict[str, str], seconds: float):
         """Runs tests of one program in one process, which may take so many seconds of processor
-        time: (passed, timed out, output)."""
+        time: (passed, timed out, the first test that failed)."""
         command = [self.programs[program], "--exact", "--test-threads=1", *names]
         environment = os.environ | extra | {
             "CARGO_MANIFEST_DIR": str(self.crate),
@@ -85,14 +85,20 @@ class Runner:
         )
         resource.prlimit(child.pid, resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.prlimit(child.pid, resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
-        try:
-            output, _ = child.communicate(timeout=seconds * BUSY)
-            late = child.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
-            return child.returncode == 0, late, output
-        except subprocess.TimeoutExpired:
+        return self.watch(child, seconds * BUSY)
+
+    def watch(self, child: subprocess.Popen, seconds: float) -> tuple[bool, bool, str | None]:
+        """Waits for a program, by the clock at most so many seconds, and ends it at its first test
+        that fails."""
+        end = threading.Timer(seconds, os.killpg, (child.pid, signal.SIGKILL))
+        end.start()
+        failed = next((found[1] for line in child.stdout if (found := FAILED.match(line))), None)
+        end.cancel()
+        if failed:
             os.killpg(child.pid, signal.SIGKILL)
-            output, _ = child.communicate()
-            return False, True, output
+        code = child.wait()
+        child.stdout.close()
+        return code == 0, code in (-signal.SIGXCPU, -signal.SIGKILL) and not failed, failed
 
 
 class Coverage:
@@ -161,6 +167,12 @@ class Trials:
         self.killers: dict = collections.defaultdict(collections.Counter)
         self.passed: dict[str, set[Test]] = collections.defaultdict(set)
 
+    def learn(self, mutant: Mutant, by: str) -> None:
+        """What an earlier run found: this test, still there or not, caught this mutant."""
+        test = Test(*by.split("::", 1))
+        for place in (self.numbers.owner(mutant), mutant.file):
+            self.killers[place][test] += 1
+
     def outcome(self, mutant: Mutant, limit: float) -> tuple[str, str] | None:
         """`caught`, `timeout` or `missed`, and by which test; nothing where tests that together take
         longer than `limit` seconds are still to be run."""
@@ -202,7 +214,7 @@ class Trials:
         return sum(self.coverage.seconds[test] for test in group)
 
     def attempt(self, mutant: Mutant, group: list[Test]) -> tuple[str | None, Test | None]:
-        passed, late, output = self.runner.run(
+        passed, late, failed = self.runner.run(
             group[0].program,
             [test.name for test in group],
             {"BULLA_MUTANT": str(self.numbers.by_mutant[mutant.key])},
@@ -210,6 +222,5 @@ class Trials:
         )
         if passed:
             return None, None
-        named = FAILED.search(output)
-        by = Test(group[0].program, named.group(1)) if named else group[0]
-        return ("timeout" if late and not named else "caught"), by
+        by = Test(group[0].program, failed) if failed else group[0]
+        return ("timeout" if late else "caught"), by

@@ -173,3 +173,46 @@ fn capabilities(value: Option<&Value>) -> ServiceCapabilities {
         serving: serving.unwrap_or_else(|| "aggregator".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What another implementation's report may hold, found in it and written in our own form.
+    fn written(report_bytes: usize, pieces: &[usize]) -> Result<AttestationReport, ReportError> {
+        let served = serde_json::json!({
+            "api_version": API_VERSION,
+            "workload_keyset_digest": "sha256:00",
+            "attestation": {
+                "tee_type": "tdx",
+                "report_data": "00",
+                "evidence": {},
+                "workload_keyset": {
+                    "subject": null,
+                    "not_after": 1,
+                    "receipt_signing_keys": [],
+                    "e2ee_public_keys": [],
+                    "tls_public_keys": [],
+                },
+            },
+        });
+        let served = served.to_string();
+        let outline: Outline<'_> = serde_json::from_str(&served).unwrap();
+        let piece = |bytes: &usize| Endorsement { kind: String::new(), data: vec![0; *bytes] };
+        let endorsements = pieces.iter().map(piece).collect();
+        outline.report(Evidence { report: vec![0; report_bytes], endorsements })
+    }
+
+    #[test]
+    fn evidence_of_others_has_our_limits() {
+        let refused = |got: Result<AttestationReport, ReportError>| {
+            matches!(got, Err(ReportError::TooMuchEvidence { .. }))
+        };
+        assert!(written(1, &[1; MAX_ENDORSEMENTS]).is_ok());
+        assert!(refused(written(1, &[1; MAX_ENDORSEMENTS + 1])));
+        assert!(written(MAX_EVIDENCE_BYTES, &[]).is_ok());
+        assert!(refused(written(MAX_EVIDENCE_BYTES + 1, &[])));
+        assert!(written(1, &[1, MAX_EVIDENCE_BYTES]).is_ok());
+        assert!(refused(written(1, &[MAX_EVIDENCE_BYTES + 1, 1])));
+    }
+}

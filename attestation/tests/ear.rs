@@ -43,6 +43,7 @@ fn a_pinned_machine_with_a_known_workload_is_affirmed_in_every_aspect_looked_at(
     assert!(result.is_affirmed(), "{result}");
     assert_eq!(vector(&result), [2, 2, 3, 2, 2]);
     assert_eq!(ear(&result).status(), Tier::Affirming);
+    assert!(!result.into_keys().unwrap().is_simulated());
 }
 
 #[test]

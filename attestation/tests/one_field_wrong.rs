@@ -252,6 +252,14 @@ const TABLE: &[Row] = &[
         w.keyset.subject = Some(subject.to_string());
     }),
     (KeysetChipId, "a keyset that names no chip", no_subject),
+    (KeysetChipId, "zeros named, where the chip hides its id", |w| {
+        w.template.chip_id = [0; 64];
+        let chip_id = hex(&w.template.chip_id);
+        let subject = Subject { instance: "node-1".parse().unwrap(), chip_id };
+        w.keyset.subject = Some(subject.to_string());
+        w.change_policy("masked_chip_id = \"refused\"", "masked_chip_id = \"allowed\"");
+        w.change_policy("chip_ids = [", "chip_ids = \"any\" # [");
+    }),
     (KeysetKeys, "no sealing key", |w| w.keyset.e2ee_public_keys.clear()),
     (KeysetKeys, "two sealing keys", |w| {
         let mut second = w.keyset.e2ee_public_keys[0].clone();

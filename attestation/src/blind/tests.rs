@@ -167,6 +167,7 @@ fn encodings_that_are_none_are_refused() {
         let sent = [blinded[0].element, bad];
         let got = Ristretto255::evaluate(&key(), &sent);
         assert_eq!(got, Err(BlindError::Element { place: 1 }));
+        assert_eq!(Ristretto255::check(&sent), Err(BlindError::Element { place: 1 }));
         let mut wrong = honest.clone();
         wrong.elements[0] = bad;
         let public = Ristretto255::public_key(&key());
@@ -179,6 +180,11 @@ fn encodings_that_are_none_are_refused() {
     let long = vec![0; super::MAX_INPUT_BYTES + 1];
     let got = Ristretto255::blind(&long, &[1; 64]).err();
     assert_eq!(got, Some(BlindError::Input { got_bytes: long.len() }));
+    assert!(Ristretto255::blind(&long[1..], &[1; 64]).is_ok());
+    // The first of them is read only where there are not too many.
+    let many = vec![identity; super::MAX_BATCH_ELEMENTS + 1];
+    assert_eq!(Ristretto255::check(&many), Err(BlindError::Count { got: many.len() }));
+    assert_eq!(Ristretto255::check(&many[1..]), Err(BlindError::Element { place: 0 }));
     assert_eq!(Ristretto255::blind(b"input", &[0; 64]).err(), Some(BlindError::Blind));
     let mut damaged = blinded.clone();
     *damaged[0].blind = [0xff; 32];

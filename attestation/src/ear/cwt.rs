@@ -123,3 +123,29 @@ fn write_map(e: &mut Bytes, members: &Map<String, Value>, depth: usize) -> Writt
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A number inside so many objects or lists.
+    fn nested(depth: usize, around: fn(Value) -> Value) -> Value {
+        (0..depth).fold(Value::from(1), |inner, _| around(inner))
+    }
+
+    #[test]
+    fn claims_nest_so_deep_and_no_deeper() {
+        let wrapped: [fn(Value) -> Value; 2] = [
+            |inner| Value::Array(vec![inner]),
+            |inner| Value::Object(Map::from_iter([("a".to_owned(), inner)])),
+        ];
+        for around in wrapped {
+            let written = |depth| {
+                let mut e = Encoder::new(Vec::new());
+                write(&mut e, &nested(depth, around), 0).map(|()| e.into_writer().len())
+            };
+            assert!(written(MAX_DEPTH).is_ok());
+            assert_eq!(written(MAX_DEPTH + 1), Err(refused("nested too deep")));
+        }
+    }
+}

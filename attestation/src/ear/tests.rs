@@ -75,6 +75,15 @@ fn the_dialect_of_2023_has_its_own_names() {
     assert_eq!(appraisal["ear.veraison.policy-claims"]["verdict"], "affirmed");
 }
 
+#[test]
+fn devices_are_a_submodule_of_their_own() {
+    let check = Check::judge(CheckName::ReportSignature, true, "a signature", "verifies");
+    let result = AttestationResult::new(TeeKind::Nvidia, &policy(), AT, vec![check]);
+    let got = Ear::new(&result, verifier(), AT).unwrap().to_json(Dialect::Draft04).unwrap();
+    assert_eq!(got["submods"]["gpu0"]["ear_status"], "affirming");
+    assert_eq!(got["submods"].as_object().unwrap().len(), 1);
+}
+
 /// The start and the end of the claims set, written out by hand.
 #[test]
 fn cbor_has_the_keys_of_the_draft_in_order() {

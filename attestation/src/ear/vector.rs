@@ -232,3 +232,22 @@ fn runtime(result: &AttestationResult) -> i8 {
         ENCRYPTED_MEMORY
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// AR4SI §2.3.2, at the edges.
+    #[test]
+    fn every_value_has_the_tier_of_its_range() {
+        let rows = [
+            (Tier::None, [0, 1, -1]),
+            (Tier::Affirming, [2, 31, -31]),
+            (Tier::Warning, [32, 95, -32]),
+            (Tier::Contraindicated, [96, 127, -128]),
+        ];
+        for (tier, values) in rows {
+            assert_eq!(values.map(Tier::of), [tier; 3]);
+        }
+    }
+}

@@ -235,6 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_has_at_most_four_mebibytes() {
+        let root = data_encoding::BASE64.encode(include_bytes!("../tee/snp/roots/ark-milan.der"));
+        let mut pem = format!("-----BEGIN CERTIFICATE-----\n{root}\n-----END CERTIFICATE-----\n");
+        pem.push_str(&"\n".repeat(4 * 1024 * 1024 - pem.len()));
+        assert_eq!(Endorsements::sort([pem.as_bytes()]).certificates.len(), 1);
+        pem.push('\n');
+        let sorted = Endorsements::sort([pem.as_bytes()]);
+        assert_eq!((sorted.certificates.len(), sorted.left_aside), (0, 1));
+    }
+
+    #[test]
     fn keeps_a_certificate_given_twice_once() {
         let root = include_bytes!("../tee/snp/roots/ark-milan.der");
         assert_eq!(Endorsements::sort([&root[..], &root[..]]).certificates.len(), 1);

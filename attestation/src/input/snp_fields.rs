@@ -190,3 +190,33 @@ fn processor(eax: u64) -> [u8; 3] {
 }
 
 const _: () = assert!(FIELDS[18].at == CPUID_AT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: usize, json: &str) -> Option<Vec<u8>> {
+        let value = RawValue::from_string(json.to_owned()).unwrap();
+        field_bytes(&field(0, bytes, 0, &[]), &value)
+    }
+
+    /// Where the parts of a TCB stand (AMD 56860, TCB_VERSION), before Turin and since.
+    #[test]
+    fn a_tcb_is_a_number_or_its_parts() {
+        let parts = r#"{"bootloader":1,"tee":2,"snp":3,"microcode":4}"#;
+        assert_eq!(read(8, parts), Some(vec![1, 2, 0, 0, 0, 0, 3, 4]));
+        let parts = r#"{"fmc":5,"bootloader":1,"tee":2,"snp":3,"microcode":4}"#;
+        assert_eq!(read(8, parts), Some(vec![5, 1, 2, 3, 0, 0, 0, 4]));
+        assert_eq!(read(8, "258"), Some(vec![2, 1, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(read(8, r#"{"bootloader":1,"tee":2,"snp":3}"#), None);
+        assert_eq!(read(8, r#"{"bootloader":1,"tee":2,"snp":3,"microcode":256}"#), None);
+        assert_eq!(read(16, parts), None);
+    }
+
+    #[test]
+    fn a_number_fits_its_field() {
+        assert_eq!(read(1, "255"), Some(vec![255]));
+        assert_eq!(read(1, "256"), None);
+        assert_eq!(read(3, r#"{"build":1,"minor":2,"major":3}"#), Some(vec![1, 2, 3]));
+    }
+}

@@ -72,5 +72,8 @@ mod tests {
         assert_eq!(certificate_table(&lying), pieces[1..]);
         assert!(!is_certificate_table(&lying));
         assert!(certificate_table(&[]).is_empty());
+        // What lies behind the entry of zeros is no entry, though it reads like one.
+        let like_an_entry = [&[7; 16][..], &0u32.to_le_bytes(), &4u32.to_le_bytes()].concat();
+        assert_eq!(certificate_table(&table(&[&like_an_entry])), [like_an_entry]);
     }
 }

@@ -78,6 +78,28 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_is_filled_to_its_capacity() {
+        let mut store = Generations::new(10);
+        for n in 0..10 {
+            store.add(name(n), n, 1);
+        }
+        assert_eq!((store.young.len(), store.old.len()), (10, 0));
+        store.add(name(10), 10, 10);
+        assert_eq!((store.young.len(), store.old.len()), (1, 10));
+        store.add(name(11), 11, 11);
+        assert_eq!(store.find(&name(11)), None);
+        assert_eq!(store.find(&name(10)), Some(10));
+    }
+
+    #[test]
+    fn what_is_replaced_weighs_nothing_any_more() {
+        let mut store = Generations::new(20);
+        store.add(name(1), 1, 6);
+        store.add(name(1), 2, 7);
+        assert_eq!((store.young_weight, store.find(&name(1))), (7, Some(2)));
+    }
+
+    #[test]
     fn weighs_what_it_holds() {
         let mut store = Generations::new(10);
         store.add(name(1), 1, 11);

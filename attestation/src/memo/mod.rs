@@ -195,6 +195,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keys_of_different_sets_remember_in_one_place() {
+        let memo = Memo::new();
+        assert!(std::ptr::eq(memo.signatures(), &memo.signatures));
+    }
+
+    #[test]
     fn sets_that_differ_in_the_middle_are_never_taken_for_each_other() {
         let memo = Memo::new();
         let (mut one, edge) = (vec![7u8; 3 * EDGE_BYTES], EDGE_BYTES);

@@ -1,5 +1,7 @@
 //! Both halves together, and against an implementation that is not ours.
 
+mod limits;
+
 use bulla_wire::http::MAX_CHUNK_BYTES;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;

@@ -96,3 +96,55 @@ impl Checker {
         (0..claims.len()).filter(|at| !claims[*at].holds()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sign::SigningKey;
+    use bulla_wire::order::OrderKeyRegistration;
+    use bulla_wire::units::UnixSeconds;
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_seed([n; 32])
+    }
+
+    /// What `key(n)` signed, read and not believed.
+    fn message(n: u8) -> Unverified<OrderKeyRegistration> {
+        let order_key = key(n).public();
+        let signed = key(n).sign(OrderKeyRegistration { issued_at: UnixSeconds(1), order_key });
+        read(signed.bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_claim_is_about_the_key_that_the_message_names() {
+        let keys = [key(1).public(), key(2).public()];
+        for n in [1, 2] {
+            let claim = message(n).signature.by(&keys).unwrap();
+            assert_eq!(claim.key, key(n).public());
+            assert!(claim.holds());
+        }
+        let got = message(3).signature.by(&keys);
+        assert!(matches!(got, Err(VerifyError::OtherKey { .. })), "{got:?}");
+    }
+
+    #[test]
+    fn every_checker_names_what_does_not_hold() {
+        let mut claims: Vec<Claim> =
+            (1..=5).map(|n| message(n).signature.by(&[key(n).public()]).unwrap()).collect();
+        let failures = |claims: &[Claim]| {
+            let claims: Vec<&Claim> = claims.iter().collect();
+            let alone = Checker::one_by_one().failures(&claims);
+            #[cfg(feature = "batch")]
+            {
+                let mut batches = Checker::in_batches();
+                assert!(batches.batch.is_some());
+                assert_eq!(batches.failures(&claims), alone);
+            }
+            alone
+        };
+        assert_eq!(failures(&claims), [0usize; 0]);
+        claims[1].message.push(0);
+        claims[4].signature = claims[3].signature;
+        assert_eq!(failures(&claims), [1, 4]);
+    }
+}

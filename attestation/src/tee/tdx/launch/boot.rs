@@ -199,7 +199,10 @@ mod tests {
                  507ee5cad59471449750009865470e25",
             ),
         ] {
-            assert_eq!(hash(&image(has_certificates)).as_deref(), Ok(expected));
+            let image = image(has_certificates);
+            assert_eq!(hash(&image).as_deref(), Ok(expected));
+            let known = HEXLOWER.decode(expected.as_bytes()).unwrap().try_into().unwrap();
+            assert_eq!(rtmr1(&image), Ok(rtmr1_after(known)));
         }
     }
 
