@@ -27,6 +27,7 @@ class Tree:
 
     root: pathlib.Path
     work: pathlib.Path
+    profile: dict[str, str] = dataclasses.field(default_factory=lambda: PROFILE)
 
     @property
     def path(self) -> pathlib.Path:
@@ -34,7 +35,7 @@ class Tree:
 
     def environment(self) -> dict[str, str]:
         target = os.environ.get("CARGO_TARGET_DIR", str(self.work / "target"))
-        return PROFILE | os.environ | {"CARGO_TARGET_DIR": target}
+        return self.profile | os.environ | {"CARGO_TARGET_DIR": target}
 
     def copy(self, rewritten: dict[str, str]) -> None:
         """Brings the copy up to date; files that stay the same keep their time, for cargo's sake."""

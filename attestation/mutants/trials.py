@@ -159,6 +159,11 @@ class Coverage:
         return sorted(fit, key=lambda test: self.seconds[test])
 
 
+def module_of(mutant: Mutant) -> str:
+    """The path of its module, with which the names of the module's unit tests begin."""
+    return "::".join(mutant.file.removesuffix(".rs").removesuffix("/mod").split("/")[2:])
+
+
 class Trials:
     """Tries mutants; remembers which test killed others of the same function and file."""
 
@@ -197,7 +202,7 @@ class Trials:
     def groups(self, tests: list[Test], mutant: Mutant, owner: int) -> list[list[Test]]:
         """The tests in the order in which to try them, without those that it survived already."""
         left = [test for test in tests if test not in self.passed[mutant.key]]
-        module = "::".join(mutant.file.removesuffix(".rs").removesuffix("/mod").split("/")[2:])
+        module = module_of(mutant)
         own = [test for test in left if test.program == "unit" and test.name.startswith(module)]
         first = dict.fromkeys(self.likely(self.killers[owner], left) + own[:SINGLES])
         first |= dict.fromkeys(self.likely(self.killers[mutant.file], left) + left[:SINGLES])

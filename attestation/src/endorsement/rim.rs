@@ -180,3 +180,45 @@ fn alternatives(resource: Node<'_, '_>) -> Result<Vec<Vec<u8>>, &'static str> {
     };
     (0..count).map(value).collect::<Option<Vec<_>>>().ok_or("a value is no hex of its size")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn xml(resources: &str) -> String {
+        format!(
+            "<SoftwareIdentity xmlns='{SWID}' name='p'>\
+             <Meta product='p' colloquialVersion='1' edition='e'/>\
+             <Payload>{resources}</Payload></SoftwareIdentity>"
+        )
+    }
+
+    fn rows(resources: &str) -> Result<usize, RimError> {
+        Ok(Rim::read(xml(resources).as_bytes())?.rows?.len())
+    }
+
+    /// A row that is not compared.
+    const INACTIVE: &str = "<Resource type='Measurement' index='1' active='False'/>";
+
+    #[test]
+    fn a_manifest_has_1_to_256_rows_of_measurements() {
+        assert_eq!(rows(&INACTIVE.repeat(256)), Ok(0));
+        assert_eq!(rows(&INACTIVE.repeat(257)), Err(RimError::Payload));
+        assert_eq!(rows(""), Err(RimError::Payload));
+        for other in [INACTIVE.replace("Resource", "File"), INACTIVE.replace("Meas", "Plea")] {
+            let fault = "not a measurement";
+            assert_eq!(rows(&other), Err(RimError::Row { index: "1".to_owned(), fault }));
+        }
+    }
+
+    #[test]
+    fn a_name_has_at_most_128_bytes() {
+        let rim = BASE64.encode(xml(INACTIVE).as_bytes());
+        let read = |length: usize| {
+            let id = "x".repeat(length);
+            Rim::read(format!(r#"{{"id":"{id}","rim":"{rim}"}}"#).as_bytes())
+        };
+        assert_eq!(read(128).unwrap().id.map(|id| id.len()), Some(128));
+        assert_eq!(read(129).err(), Some(RimError::NotARim));
+    }
+}

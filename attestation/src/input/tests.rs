@@ -435,8 +435,18 @@ fn what_is_nothing_known_is_said() {
         assert_eq!(found.left_aside.len(), 1, "{:?}", found.left_aside);
         assert!(found.left_aside[0].reason.contains(word), "{} / {word}", found.left_aside[0]);
     }
-    let long = vec![0x41; MAX_FILE_BYTES + 1];
+    let mut long = vec![0xff; 16 * 1024 * 1024];
+    assert!(!read(&long).left_aside[0].reason.contains("at most"));
+    long.push(0xff);
     assert!(read(&long).left_aside[0].reason.contains("at most"));
+}
+
+/// What stands encoded in a file counts with it, far beyond what a file may have.
+#[test]
+fn a_large_file_is_looked_into() {
+    let large = BASE64.encode(&vec![0xff; 9 * 1024 * 1024]);
+    let reason = &read(large.as_bytes()).left_aside[0].reason;
+    assert!(!reason.contains("too much"), "{reason}");
 }
 
 #[test]

@@ -70,3 +70,32 @@ pub(super) fn beside_the_policy(file: &str) -> Result<(), PolicyError> {
         false => Err(PolicyError::FileName { file: file.chars().take(80).collect() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_taken(manifests: usize, files: usize) -> bool {
+        let manifest = |n: usize| ManifestReference {
+            name: format!("{n}"),
+            root: Digest([0; 32]),
+            minimum_version: 1,
+            files: vec!["file.json".to_owned(); files],
+        };
+        let rule = ReferenceRule { manifests: (0..manifests).map(manifest).collect() };
+        match rule.check() {
+            Ok(()) => true,
+            Err(error) => {
+                assert!(matches!(error, PolicyError::ReferenceValues { .. }), "{error}");
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn so_many_manifests_of_so_many_files_may_be_named() {
+        assert!(is_taken(0, 0) && is_taken(MAX_MANIFESTS, 1) && is_taken(1, MAX_FILES));
+        assert!(!is_taken(MAX_MANIFESTS + 1, 1));
+        assert!(!is_taken(1, 0) && !is_taken(1, MAX_FILES + 1));
+    }
+}

@@ -19,6 +19,17 @@ fn every_shipped_policy_reads_and_calls_itself_by_its_file_name() {
 }
 
 #[test]
+fn a_policy_has_at_most_one_mebibyte() {
+    let mut text = STRICT.to_owned();
+    text.push('#');
+    text.push_str(&"x".repeat(1024 * 1024 - text.len()));
+    assert!(Policy::from_toml(&text).is_ok());
+    text.push('x');
+    let got_bytes = text.len();
+    assert_eq!(Policy::from_toml(&text).unwrap_err(), PolicyError::TooLarge { got_bytes });
+}
+
+#[test]
 fn a_policy_says_what_it_is_for_and_which_evidence_it_takes() {
     let policy = Policy::from_toml(DEVELOPMENT).unwrap();
     assert!(policy.description().starts_with("For development"));

@@ -32,3 +32,77 @@ pub use manifest::{
 pub use resolve::{ManifestState, ReferenceDocuments, ReferenceValues};
 pub use root::{Role, RootBody, RootDocument, RotationError};
 pub use sign::{Described, add_signature, describe};
+
+#[cfg(test)]
+mod tests {
+    use bulla_wire::ids::PublicKey;
+    use bulla_wire::units::UnixSeconds;
+
+    use super::envelope::Envelope;
+    use super::*;
+    use crate::sign::SigningKey;
+
+    fn root_body(keys: u8) -> RootBody {
+        let role = |keys: u8| Role { threshold: 1, keys: (0..keys).map(public).collect() };
+        RootBody {
+            kind: RootBody::KIND.to_owned(),
+            name: "example".to_owned(),
+            version: 1,
+            expires: Instant(UnixSeconds(1)),
+            root: role(keys),
+            manifests: role(1),
+        }
+    }
+
+    fn public(n: u8) -> PublicKey {
+        PublicKey([n; 32])
+    }
+
+    fn manifest_body(images: Vec<Image>) -> ManifestBody {
+        ManifestBody {
+            kind: ManifestBody::KIND.to_owned(),
+            name: "example".to_owned(),
+            version: 1,
+            issued: Instant(UnixSeconds(0)),
+            expires: Instant(UnixSeconds(1)),
+            images,
+            models: Vec::new(),
+        }
+    }
+
+    fn image(entries: usize) -> Image {
+        let csv = vec![CsvValues { measurement: crate::hex::Hex([0; 32]) }; entries];
+        let (snp, tdx, vtpm) = (Vec::new(), Vec::new(), Vec::new());
+        Image { name: String::new(), snp, tdx, vtpm, csv }
+    }
+
+    #[test]
+    fn lists_have_their_limits() {
+        assert!(root_body(16).check().is_ok() && root_body(17).check().is_err());
+        let check = |images| manifest_body(images).check();
+        assert!(check(vec![image(4096), image(0)]).is_ok());
+        assert!(check(vec![image(0), image(4097)]).is_err());
+        assert!(check(vec![image(1); 4096]).is_ok());
+        assert!(check(vec![image(1); 4097]).is_err());
+    }
+
+    #[test]
+    fn a_document_has_at_most_32_signatures() {
+        let key = SigningKey::from_seed([7; 32]);
+        let read = |count: usize| {
+            let signed = Envelope::sign(root_body(1), &vec![&key; count]).unwrap();
+            Envelope::<RootBody>::from_json(signed.to_json().as_bytes()).is_ok()
+        };
+        assert!(read(32) && !read(33));
+    }
+
+    #[test]
+    fn documents_have_their_limits() {
+        let root = |bytes: usize| RootDocument::from_json(&vec![b' '; bytes]).err();
+        let manifest = |bytes: usize| Manifest::from_json(&vec![b' '; bytes]).err();
+        let is_read = |got| matches!(got, Some(DocumentError::Malformed { .. }));
+        let is_long = |got| matches!(got, Some(DocumentError::TooLong { .. }));
+        assert!(is_read(root(64 * 1024)) && is_long(root(64 * 1024 + 1)));
+        assert!(is_read(manifest(4 * 1024 * 1024)) && is_long(manifest(4 * 1024 * 1024 + 1)));
+    }
+}

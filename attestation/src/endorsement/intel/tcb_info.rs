@@ -350,6 +350,20 @@ mod tests {
     }
 
     #[test]
+    fn lists_have_their_limits() {
+        let levels = |count: usize| {
+            let level =
+                r#"{"tcb":{"isvsvn":1},"tcbDate":"2024-11-13T00:00:00Z","tcbStatus":"UpToDate"}"#;
+            let all = vec![level; count].join(",");
+            let documents = serde_json::from_str(&format!("[{all}]")).unwrap();
+            enclave_levels(documents).map(|levels| levels.len())
+        };
+        assert_eq!((levels(256), levels(257)), (Some(256), None));
+        let ids = |count: usize, bytes: usize| advisories(vec!["x".repeat(bytes); count]).is_some();
+        assert!(ids(256, 64) && !ids(257, 64) && !ids(1, 65));
+    }
+
+    #[test]
     fn refuses_info_about_sgx_and_lists_of_another_length() {
         assert!(TcbInfo::read(&info("SGX", 1, 2)).is_none());
         assert!(TcbInfo::read(&info("TDX", 1, 2).replacen("{\"svn\":1},", "", 1)).is_none());

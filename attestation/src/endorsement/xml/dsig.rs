@@ -123,3 +123,20 @@ fn certificates(key: Node<'_, '_>) -> Result<Vec<Vec<u8>>, SignatureError> {
     let decoded = nodes.into_iter().map(|node| base64_of(node, "X509Certificate"));
     decoded.collect::<Option<Vec<_>>>().ok_or(wrong)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_brings_at_most_16_certificates() {
+        let read = |count: usize| {
+            let all = "<X509Certificate>AAAA</X509Certificate>".repeat(count);
+            let xml = format!("<KeyInfo xmlns='{DSIG}'><X509Data>{all}</X509Data></KeyInfo>");
+            let document = super::super::parse(xml.as_bytes()).unwrap();
+            certificates(document.root_element()).map(|all| all.len())
+        };
+        assert_eq!(read(16), Ok(16));
+        assert_eq!(read(17), Err(SignatureError::Shape { part: "KeyInfo" }));
+    }
+}

@@ -132,4 +132,30 @@ mod tests {
         assert!(matches!(parse(many.as_bytes()), Err(XmlError::Syntax { .. })));
         assert_eq!(parse(&[b'<', 0xff]).unwrap_err(), XmlError::NotUtf8);
     }
+
+    #[test]
+    fn takes_what_just_meets_a_limit() {
+        let mut large = b"<a/>".to_vec();
+        large.resize(1 << 20, b' ');
+        assert!(parse(&large).is_ok());
+        let names = |count: usize| {
+            let names: String = (0..count).map(|n| format!(" xmlns:a{n}='b'")).collect();
+            parse(format!("<a{names}/>").as_bytes()).err()
+        };
+        assert_eq!((names(64), names(65)), (None, Some(XmlError::TooManyNamespaces)));
+        let attributes = |count: usize| {
+            let attributes: String = (0..count).map(|n| format!(" a{n}='b'")).collect();
+            parse(format!("<a{attributes}/>").as_bytes()).err()
+        };
+        assert_eq!((attributes(256), attributes(257)), (None, Some(XmlError::TooManyAttributes)));
+    }
+
+    #[test]
+    fn a_text_stands_alone() {
+        let text = |xml: &str| compact_text(parse(xml.as_bytes()).unwrap().root_element());
+        assert_eq!(text("<a> x y </a>").as_deref(), Some("xy"));
+        for xml in ["<a/>", "<a><b/></a>", "<a>x<b/></a>", "<a><b/>x</a>"] {
+            assert_eq!(text(xml), None, "{xml}");
+        }
+    }
 }

@@ -260,7 +260,11 @@ mod tests {
         for length in 0..1240 {
             assert!(Hcl::parse(&bytes[..length]).is_err(), "{length}");
         }
-        assert!(Hcl::parse(&vec![0; MAX_HCL_BYTES + 1]).is_err());
+        let mut longest = report();
+        longest.resize(64 * 1024, 0);
+        assert!(Hcl::parse(&longest).is_ok());
+        longest.push(0);
+        assert_eq!(Hcl::parse(&longest).err(), Some(HclError::Length { got: longest.len() }));
     }
 
     #[test]

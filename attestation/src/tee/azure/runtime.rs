@@ -179,6 +179,23 @@ mod tests {
     }
 
     #[test]
+    fn there_are_at_most_16_keys() {
+        let others = |count: usize| {
+            let other = KEY.replace("HCLAkPub", "other");
+            parse(&[vec![KEY.to_owned()], vec![other; count]].concat().join(","), "")
+        };
+        assert_eq!(others(15).unwrap().key_names.len(), 16);
+        assert!(matches!(others(16), Err(RuntimeDataError::Syntax { .. })));
+    }
+
+    #[test]
+    fn a_vm_has_an_id_where_the_paravisor_says_so() {
+        let id = |text: &str| parse(KEY, text).unwrap().vm_unique_id().map(str::to_owned);
+        assert_eq!(id(r#","vm-configuration":{"vmUniqueId":"one"}"#).as_deref(), Some("one"));
+        assert_eq!(id(r#","vm-configuration":{"vmUniqueId":1}"#), None);
+    }
+
+    #[test]
     fn writes_lengths_in_the_shortest_form() {
         assert_eq!(element(4, &[0; 0x7f])[..2], [4, 0x7f]);
         assert_eq!(element(4, &[0; 0x80])[..3], [4, 0x81, 0x80]);

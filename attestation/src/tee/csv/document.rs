@@ -284,3 +284,18 @@ impl ChipForm {
         writer.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_at_most_one_mebibyte() {
+        let mut text = b"{}".to_vec();
+        text.resize(1024 * 1024, b' ');
+        let got = Evidence::read(&text).err();
+        assert!(matches!(got, Some(EvidenceError::Syntax { .. })), "{got:?}");
+        text.push(b' ');
+        assert_eq!(Evidence::read(&text).err(), Some(EvidenceError::Length { got: text.len() }));
+    }
+}

@@ -292,3 +292,21 @@ fn push(der: &[u8], certificates: &mut Vec<Certificate>) -> Option<()> {
     }
     (certificates.len() <= MAX_CERTIFICATES).then_some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_at_most_four_mebibytes() {
+        let mut text = br#"{"evidence":"","certificate":""}"#.to_vec();
+        text.resize(4 * 1024 * 1024, b' ');
+        let got = read(&text).err();
+        assert!(matches!(got, Some(DocumentError::Report { device: 1, .. })), "{got:?}");
+        assert!(holds_devices(&text));
+        text.push(b' ');
+        let got_bytes = text.len();
+        assert_eq!(read(&text).err(), Some(DocumentError::TooLarge { got_bytes }));
+        assert!(!holds_devices(&text));
+    }
+}

@@ -251,6 +251,26 @@ mod tests {
     }
 
     #[test]
+    fn a_report_has_at_most_64_kibibytes() {
+        let mut bytes = report(&BLOCK, 1, &[]);
+        bytes.resize(64 * 1024, 0);
+        assert!(Report::parse(&bytes).is_ok());
+        bytes.push(0);
+        let got_bytes = bytes.len();
+        assert_eq!(Report::parse(&bytes), Err(ReportError::TooLong { got_bytes }));
+    }
+
+    #[test]
+    fn there_are_at_most_256_opaque_fields() {
+        let fields = |count: u16| {
+            let field = |kind: u16| [kind.to_le_bytes(), [0, 0]].concat();
+            let data: Vec<u8> = (0..count).flat_map(field).collect();
+            opaque_fields(&data).map(|fields| fields.len())
+        };
+        assert_eq!((fields(256), fields(257)), (Ok(256), Err(ReportError::TooManyFields)));
+    }
+
+    #[test]
     fn refuses_every_truncation() {
         let bytes = report(&BLOCK, 1, &[6, 0, 1, 0, 0x55]);
         for end in 0..bytes.len() {

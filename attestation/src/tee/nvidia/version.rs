@@ -119,5 +119,6 @@ mod tests {
             assert!(text.parse::<DriverVersion>().is_err(), "{text}");
         }
         assert!("96.00.9G".parse::<VbiosVersion>().is_err());
+        assert!("1.1.1.1.1.1.1.1".parse::<DriverVersion>().is_ok());
     }
 }

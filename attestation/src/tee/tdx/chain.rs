@@ -193,3 +193,15 @@ pub(super) fn pool<'a>(
     pool.extend(others.filter(|other| !own.contains(other)));
     pool
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_follow_one_another_and_there_are_at_most_8() {
+        let root = include_bytes!("../snp/roots/ark-milan.der");
+        let read = |count: usize| der_certificates(&root.repeat(count)).len();
+        assert_eq!([2, 8, 9].map(read), [2, 8, 8]);
+    }
+}

@@ -178,8 +178,9 @@ mod tests {
             assert!(TpmKey::parse(&bytes[..length]).is_err(), "{length}");
         }
         assert!(TpmKey::parse(&[bytes.clone(), vec![0]].concat()).is_err());
-        let too_long = vec![0; MAX_PUBLIC_BYTES + 1];
+        let too_long = [0; 513];
         assert!(matches!(TpmKey::parse(&too_long), Err(KeyError::Length { .. })));
+        assert!(matches!(TpmKey::parse(&too_long[1..]), Err(KeyError::Algorithm { .. })));
         for place in [1, 3, 11, 13, 15, 17, 19] {
             let mut other = bytes.clone();
             other[place] ^= 0x40;

@@ -221,7 +221,26 @@ mod tests {
             assert!(Quote::parse(&bytes[..length]).is_err(), "{length}");
         }
         assert!(Quote::parse(&[bytes, vec![0]].concat()).is_err());
-        assert!(Quote::parse(&vec![0xff; MAX_QUOTE_BYTES + 1]).is_err());
+        let long = [0xff; 4097];
+        assert_eq!(Quote::parse(&long), Err(QuoteError::Length { got: 4097 }));
+        assert_eq!(Quote::parse(&long[1..]), Err(QuoteError::Magic { got: u32::MAX }));
+    }
+
+    #[test]
+    fn banks_and_their_registers_have_their_limits() {
+        let with = |banks: u8, select: u8| {
+            let mut bytes = quote()[..40].to_vec();
+            bytes.extend([0, 0, 0, banks]);
+            for _ in 0..banks {
+                bytes.extend([0, 0x0b, select]);
+                bytes.extend(vec![1; select.into()]);
+            }
+            bytes.extend([0, 0]);
+            Quote::parse(&bytes).map(|quote| quote.banks.len())
+        };
+        let wrong = Err(QuoteError::Shape { field: "PCR selection" });
+        assert_eq!((with(16, 1), with(17, 1)), (Ok(16), wrong.clone()));
+        assert_eq!((with(1, 4), with(1, 5)), (Ok(1), wrong));
     }
 
     #[test]

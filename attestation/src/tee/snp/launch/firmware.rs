@@ -296,8 +296,8 @@ mod tests {
         assert_eq!(sections(&[[0, got, 1]]), Err(LaunchError::SectionLength { got }));
         let length = |got: usize| Firmware::parse(&vec![0; got]).err().unwrap();
         let none = LaunchError::MissingTable { table: "table of blocks" };
-        assert_eq!(length(MAX_FIRMWARE_BYTES), none);
-        let got = MAX_FIRMWARE_BYTES + PAGE_BYTES;
+        assert_eq!(length(64 * 1024 * 1024), none);
+        let got = 64 * 1024 * 1024 + PAGE_BYTES;
         assert_eq!(length(got), LaunchError::FirmwareLength { got });
     }
 

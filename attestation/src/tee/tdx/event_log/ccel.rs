@@ -206,6 +206,31 @@ mod tests {
     }
 
     #[test]
+    fn events_and_digests_have_their_limits() {
+        let many = |count: usize| events(&log(&vec![(1, 8, 1); count])).map(|events| events.len());
+        assert_eq!((many(MAX_EVENTS), many(MAX_EVENTS + 1)), (Ok(8192), Err(CcelError::TooMany)));
+        // One event with so many digests of the one algorithm there is.
+        let digests = |count: u32| {
+            let mut bytes = log(&[]);
+            bytes.extend([1_u32, 8, count].iter().flat_map(|number| number.to_le_bytes()));
+            for _ in 0..count {
+                bytes.extend(SHA384.to_le_bytes());
+                bytes.extend([1; 48]);
+            }
+            bytes.extend(0_u32.to_le_bytes());
+            events(&bytes).map(|events| events.len())
+        };
+        assert_eq!((digests(16), digests(17)), (Ok(1), Err(CcelError::Digests { event: 1 })));
+        let size = |bytes: u8| {
+            let mut log = log(&[]);
+            let at = log.len() - 3;
+            log[at] = bytes;
+            events(&log)
+        };
+        assert_eq!((size(64), size(65)), (Ok(Vec::new()), Err(CcelError::Algorithms)));
+    }
+
+    #[test]
     fn what_is_not_such_a_log_is_named() {
         let good = log(&[(1, 8, 1)]);
         for length in HEADER_BYTES + SIGNATURE.len()..good.len() {

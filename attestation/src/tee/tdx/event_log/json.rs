@@ -104,6 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn a_log_has_at_most_8192_events() {
+        let many = |count: usize| {
+            let event = format!(r#"{{"imr":0,"digest":"{}"}}"#, "ab".repeat(48));
+            let all = vec![event; count].join(",");
+            events(format!("[{all}]").as_bytes()).map(|events| events.len())
+        };
+        assert_eq!((many(8192), many(8193)), (Ok(8192), Err(JsonLogError::Count { got: 8193 })));
+    }
+
+    #[test]
     fn what_is_not_such_a_log_is_named() {
         let digest = "ab".repeat(48);
         for (text, error) in [

@@ -89,6 +89,15 @@ mod tests {
     }
 
     #[test]
+    fn a_log_has_at_most_four_mebibytes() {
+        let mut log = format!(r#"[{{"imr":0,"digest":"{}"}}]"#, "ab".repeat(48)).into_bytes();
+        log.resize(4 * 1024 * 1024, b' ');
+        assert!(EventLog::read(&log).is_some());
+        log.push(b' ');
+        assert_eq!(EventLog::read(&log), None);
+    }
+
+    #[test]
     fn finds_no_log_in_something_else() {
         for bytes in [&b""[..], b"{}", b"[]", b"rubbish", b"{\"event_log\":\"\"}"] {
             assert_eq!(EventLog::read(bytes), None, "{bytes:?}");

@@ -2,6 +2,18 @@ use super::*;
 
 /// A quote of the given shape, every field zero but those that shape it.
 fn quote(version: u16, body: &[u8], descriptor: &[u8], inner_kind: u16, padding: usize) -> Vec<u8> {
+    quote_with(&[8, 9], version, body, descriptor, inner_kind, padding)
+}
+
+/// The same with these authentication data of the quoting enclave.
+fn quote_with(
+    auth_data: &[u8],
+    version: u16,
+    body: &[u8],
+    descriptor: &[u8],
+    inner_kind: u16,
+    padding: usize,
+) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_BYTES];
     bytes[..2].copy_from_slice(&version.to_le_bytes());
     bytes[2] = 2;
@@ -10,8 +22,8 @@ fn quote(version: u16, body: &[u8], descriptor: &[u8], inner_kind: u16, padding:
     bytes.extend(body);
     let chain = b"chain";
     let mut inner = vec![7; ENCLAVE_REPORT_BYTES + 64];
-    inner.extend(2_u16.to_le_bytes());
-    inner.extend([8, 9]);
+    inner.extend((auth_data.len() as u16).to_le_bytes());
+    inner.extend(auth_data);
     inner.extend(inner_kind.to_le_bytes());
     inner.extend((chain.len() as u32).to_le_bytes());
     inner.extend(chain);
@@ -109,11 +121,25 @@ fn lengths_that_lie_are_refused() {
 }
 
 #[test]
+fn authentication_data_have_their_limit() {
+    let with = |bytes: usize| {
+        let quote = quote_with(&vec![7; bytes], 4, &[1; 584], &[], 5, 0);
+        Quote::parse(&quote).map(|quote| quote.qe_auth_data.len())
+    };
+    let part = "QE authentication data";
+    assert_eq!(with(1024), Ok(1024));
+    assert_eq!(with(1025), Err(QuoteError::PartTooLarge { part, got: 1025, maximum: 1024 }));
+}
+
+#[test]
 fn only_zeros_may_follow() {
     let mut bytes = version_4();
     let last = bytes.len() - 1;
     bytes[last] = 1;
     assert_eq!(Quote::parse(&bytes), Err(QuoteError::Padding { offset: last }));
-    let long = vec![0; MAX_QUOTE_BYTES + 1];
+    let mut long = version_4();
+    long.resize(128 * 1024, 0);
+    assert!(Quote::parse(&long).is_ok());
+    long.push(0);
     assert_eq!(Quote::parse(&long), Err(QuoteError::TooLarge { got: long.len() }));
 }

@@ -1,0 +1,37 @@
+"""Mutants that nothing can choose at run time: each written into a copy of the sources by itself,
+built, and tried against the crate's unit tests, those of its own module first."""
+
+import pathlib
+import re
+
+from build import Build, Tree
+from listing import Mutant, Sources
+from trials import Runner, module_of
+
+# Built again and again with one line changed: what did not change is not compiled twice.
+PROFILE = {"CARGO_INCREMENTAL": "1", "CARGO_PROFILE_DEV_OPT_LEVEL": "0"}
+EVERY = re.compile("")
+# Processor time for all unit tests, many times what they take.
+SECONDS = 200.0
+
+
+class Alone:
+    def __init__(self, root: pathlib.Path, work: pathlib.Path, features: str):
+        work.mkdir(exist_ok=True)
+        self.tree, self.sources = Tree(root, work, PROFILE), Sources(root)
+        self.build = Build(self.tree, [], set(), set(), features)
+
+    def outcome(self, mutant: Mutant) -> tuple[str, str]:
+        text = self.sources.text(mutant.file)
+        changed = text[: mutant.start] + mutant.replacement + text[mutant.end :]
+        self.tree.copy({mutant.file: changed})
+        if self.build.errors(["test", "--no-run", "--lib"]):
+            return "unviable", ""
+        runner = Runner(self.build.programs(without=EVERY), self.tree.path)
+        tests = [test.name for test in runner.tests()]
+        own = [name for name in tests if name.startswith(module_of(mutant))]
+        for names in filter(None, [own, sorted(set(tests) - set(own))]):
+            passed, late, failed = runner.run("unit", names, {}, SECONDS)
+            if not passed:
+                return "timeout" if late else "caught", f"unit::{failed}"
+        return "missed", f"{len(tests)} unit tests, by itself"
