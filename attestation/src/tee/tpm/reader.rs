@@ -47,6 +47,11 @@ impl<'a> Reader<'a> {
         Ok(scalar)
     }
 
+    /// Everything that is left (what a TPM answers is read with it, in the enclave).
+    pub fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     /// That nothing follows `field`.
     pub fn end(&self, field: &'static str) -> Result<(), Shape> {
         if self.0.is_empty() { Ok(()) } else { Err(Shape(field)) }
