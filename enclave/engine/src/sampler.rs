@@ -10,6 +10,10 @@ use crate::sampling::{Penalties, Sampling};
 /// Candidates sorted at first to find those that reach `top_p`: mostly enough, and far less than a
 /// vocabulary.
 const SORTED_AT_FIRST: usize = 512;
+/// Logits looked through before anything is decided about them.
+const BLOCK: usize = 1024;
+/// Running maxima kept side by side: enough for several registers of any width.
+const LANES: usize = 64;
 
 /// Chooses the tokens of one sequence.
 pub(crate) struct Sampler {
@@ -52,7 +56,7 @@ impl Sampler {
     /// `None` when a logit is not a finite number (the model's arithmetic broke down) or nothing is
     /// allowed.
     pub fn choose(&mut self, logits: &[f32], allowed: Option<Allowed<'_>>) -> Option<u32> {
-        if logits.is_empty() || !logits.iter().all(|logit| logit.is_finite()) {
+        if logits.is_empty() || !are_finite(logits) {
             return None;
         }
         let mut adjusted = std::mem::take(&mut self.adjusted);
@@ -105,7 +109,10 @@ impl Sampler {
         let ids = logits.iter().copied().zip(0..);
         let allows = |id: u32| allowed.is_none_or(|allowed| allowed.has(id));
         if self.sampling.temperature() == 0.0 {
-            return likeliest(ids.filter(|(_, id)| allows(*id)));
+            return match allowed {
+                None => likeliest(logits),
+                Some(_) => likeliest_of(ids.filter(|(_, id)| allows(*id))),
+            };
         }
         self.candidates.clear();
         match allowed {
@@ -204,8 +211,42 @@ fn reaching(candidates: &[(f32, u32)], enough: f64) -> Option<usize> {
     candidates.iter().position(reaches).map(|at| at + 1)
 }
 
-/// The lowest id of the highest.
-fn likeliest(logits: impl Iterator<Item = (f32, u32)>) -> Option<u32> {
+/// Whether every number is finite. One thread looks at the logits of every sequence between two
+/// passes while the others have nothing to do, so this and [`likeliest`] go many numbers at a time.
+fn are_finite(logits: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let is_broken = |logit: &f32| logit.to_bits() & EXPONENT == EXPONENT;
+    logits.chunks(BLOCK).all(|block| !block.iter().fold(false, |found, l| found | is_broken(l)))
+}
+
+/// The lowest id of the highest of finite logits.
+fn likeliest(logits: &[f32]) -> Option<u32> {
+    let (mut best, mut first) = (f32::NEG_INFINITY, None);
+    for (at, block) in logits.chunks(BLOCK).enumerate() {
+        let highest = highest(block);
+        if highest > best {
+            (best, first) = (highest, Some(at));
+        }
+    }
+    let start = first? * BLOCK;
+    let at = logits[start..].iter().position(|logit| *logit == best)?;
+    u32::try_from(start + at).ok()
+}
+
+fn highest(block: &[f32]) -> f32 {
+    let higher = |best: f32, next: f32| if next > best { next } else { best };
+    let (rows, rest) = block.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for row in rows {
+        for (lane, next) in lanes.iter_mut().zip(row) {
+            *lane = higher(*lane, *next);
+        }
+    }
+    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, higher)
+}
+
+/// The same of those that are allowed.
+fn likeliest_of(logits: impl Iterator<Item = (f32, u32)>) -> Option<u32> {
     let higher = |best: (f32, u32), next: (f32, u32)| if next.0 > best.0 { next } else { best };
     logits.reduce(higher).map(|(_, id)| id)
 }
@@ -258,6 +299,27 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_highest() {
         assert_eq!(sampler(0.0, 1.0, 0, 0).choose(&[1.0, 3.0, 3.0, -9.0], None), Some(1));
+    }
+
+    #[test]
+    fn many_logits_are_looked_through_as_few_are() {
+        // Every place within a block, at its edges and in a last one that is not whole.
+        let length = 2 * BLOCK + LANES + 7;
+        for at in (0..length).step_by(61).chain([BLOCK - 1, BLOCK, 2 * BLOCK, length - 1]) {
+            let mut logits: Vec<f32> = (0..length).map(|n| -1.0 - (n % 97) as f32).collect();
+            logits[at] = -0.5;
+            assert_eq!(likeliest(&logits), Some(at as u32), "alone at {at}");
+            logits[length - 1] = -0.5;
+            assert_eq!(likeliest(&logits), Some(at as u32), "the first of two, at {at}");
+            assert!(are_finite(&logits));
+            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                logits[at] = bad;
+                assert!(!are_finite(&logits), "{bad} at {at}");
+            }
+        }
+        assert_eq!(likeliest(&[-0.0, 0.0]), Some(0));
+        assert_eq!(likeliest(&[f32::MIN, f32::MIN]), Some(0));
+        assert!(are_finite(&[f32::MAX, f32::MIN, f32::MIN_POSITIVE, 0.0, -0.0, 1e-45]));
     }
 
     #[test]

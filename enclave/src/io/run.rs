@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum_server::Handle;
@@ -273,13 +274,13 @@ async fn serve(
 
     let for_outbox = Arc::clone(&shell);
     let outbox = boot.outbox;
-    std::thread::spawn(move || keep_outbox(&for_outbox, outbox, &persist_queue));
+    named("outbox", move || keep_outbox(&for_outbox, outbox, &persist_queue))?;
     let for_worker = Arc::clone(&shell);
     let board = Arc::new(Board::new(&engines));
     let for_engine = Arc::clone(&board);
-    let worker = std::thread::spawn(move || {
+    let worker = named("engine", move || {
         work(engines, &command_queue, &for_engine, |event| for_worker.dispatch(event))
-    });
+    })?;
 
     let served = Arc::new(server::Served {
         shell: Arc::clone(&shell),
@@ -310,6 +311,17 @@ async fn serve(
         .map_err(system("ending the engine thread"))?
         .map_err(|_| system::<&str>("ending the engine thread")("it panicked"))?;
     Ok((ended, engines))
+}
+
+/// A thread of its own, under a name that the system's tools show.
+fn named<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, RunError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(system(format!("starting the {name} thread")))
 }
 
 /// Ticks until the epoch is closed and, as far as time allows, its outbox delivered.

@@ -42,11 +42,7 @@ impl Candidate {
         let model = Model::load(file, &mut progress)
             .with_context(|| format!("loading {}", file.display()))?;
         bar.finish_and_clear();
-        let limits = EngineLimits { threads: Some(threads), ..EngineLimits::default() };
-        let started = Instant::now();
-        let clock = Box::new(move || started.elapsed().as_micros() as u64);
-        let engine = BatchEngine::new(Arc::new(model), limits).with_clock(clock);
-        Ok(Candidate { engine, next_id: 0, next_seed: 0 })
+        Ok(Candidate { engine: engine(Arc::new(model), threads), next_id: 0, next_seed: 0 })
     }
 
     /// Which arithmetic runs.
@@ -57,6 +53,11 @@ impl Candidate {
     /// The engine, for a server.
     pub fn into_engine(self) -> BatchEngine {
         self.engine
+    }
+
+    /// Another engine on the same weights in memory.
+    pub fn twin(&self) -> BatchEngine {
+        engine(Arc::clone(self.engine.model()), self.engine.threads())
     }
 
     /// Tokens per second of a prompt.
@@ -118,6 +119,13 @@ impl Candidate {
         );
         Ok(prompt)
     }
+}
+
+fn engine(model: Arc<Model>, threads: usize) -> BatchEngine {
+    let limits = EngineLimits { threads: Some(threads), ..EngineLimits::default() };
+    let started = Instant::now();
+    let clock = Box::new(move || started.elapsed().as_micros() as u64);
+    BatchEngine::new(model, limits).with_clock(clock)
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ struct Heard {
 
 /// What all clients heard.
 pub struct Load {
+    /// Tokens of all answers.
+    pub tokens: u64,
     /// Tokens of all answers per second, from the first question to the last answer.
     pub tokens_per_second: f64,
     /// Times to the first token, in seconds.
@@ -108,6 +110,7 @@ pub async fn run(
     let seconds = started.elapsed().as_secs_f64();
     let tokens: u64 = all.iter().map(|heard| heard.tokens).sum();
     Ok(Load {
+        tokens,
         tokens_per_second: tokens as f64 / seconds,
         first: all.iter().map(|heard| heard.first.as_secs_f64()).collect(),
         first_text: all.iter().map(|heard| heard.first_text.as_secs_f64()).collect(),
@@ -286,6 +289,7 @@ mod tests {
     #[test]
     fn the_worst_gap_is_held_against_the_median() {
         let load = Load {
+            tokens: 3,
             tokens_per_second: 1.0,
             first: vec![0.2, 0.1, 0.3],
             first_text: vec![0.3, 0.2, 0.4],

@@ -10,6 +10,7 @@ mod gguf;
 mod load;
 mod memory;
 mod plain;
+mod processor;
 mod row;
 mod serving;
 mod shape;

@@ -10,12 +10,13 @@ use super::candidate::{Candidate, digits};
 use super::cost::Cost;
 use super::load::{self, Load, Question, Service};
 use super::plain::Plain;
+use super::processor::{Account, Processor, Side};
 use super::row::{Goal, Row};
 use super::shape::{Format, QWEN2_5_0_5B};
 use super::{Bench, steps};
 use crate::up::folders::Folders;
 use crate::up::paper::Paper;
-use crate::up::roles::{Roles, Serving};
+use crate::up::roles::{Home, Roles, Serving};
 
 /// Clients, each of which asks the next question when it has the answer.
 const CLIENTS: usize = 16;
@@ -34,7 +35,9 @@ const FEW_TOKENS: u32 = 8;
 /// All rows of serving.
 pub async fn measure(bench: &mut Bench, folder: &Path) -> anyhow::Result<Vec<Row>> {
     let file = bench.file(&QWEN2_5_0_5B, Format::Q8_0)?;
-    let engine = Candidate::load(&file, bench.threads)?.into_engine();
+    let candidate = Candidate::load(&file, bench.threads)?;
+    // The same weights in the same memory, for both.
+    let (home, engine) = (Home::With(Box::new(candidate.twin())), candidate.into_engine());
     let mut prompts = Prompts::new(&engine)?;
     let peer = match &mut bench.anchor {
         Some(anchor) => {
@@ -45,8 +48,8 @@ pub async fn measure(bench: &mut Bench, folder: &Path) -> anyhow::Result<Vec<Row
     };
     let plain_server = Plain::serve(engine).await?;
     let folders = Folders::open(folder)?;
-    let mut roles =
-        Roles::start(&folders, &file, Serving::anywhere(), &mut Paper::new(true)).await?;
+    let (serving, mut paper) = (Serving::anywhere(), Paper::new(true));
+    let mut roles = Roles::start_with(&folders, &file, home, serving, &mut paper).await?;
     let plain = Service::Plain(plain_server.address);
     let sealed = Service::Sealed(Arc::clone(&roles.client), roles.model.clone());
     let mut rows = Rows::new();
@@ -54,17 +57,32 @@ pub async fn measure(bench: &mut Bench, folder: &Path) -> anyhow::Result<Vec<Row
     for service in [&plain, &sealed] {
         load::run(service, prompts.draw(1, 1), FEW_TOKENS).await?;
     }
-    for _ in 0..bench.runs {
+    for turn in 0..bench.runs {
         if let Some(server) = &peer {
             let service = Service::Peer(server.address);
             let clients = prompts.draw(CLIENTS, QUESTIONS);
             rows.peer(&load::run(&service, clients, ANSWER_TOKENS).await?);
         }
         let clients = prompts.draw(CLIENTS, QUESTIONS);
-        let before = plain_server.counters();
-        rows.plain(&load::run(&plain, clients.clone(), ANSWER_TOKENS).await?);
-        rows.cost.add(&before, &plain_server.counters());
-        rows.sealed(&load::run(&sealed, clients, ANSWER_TOKENS).await?);
+        // Whoever goes second finds the machine as the first one left it: they change places.
+        let mut sides = [Side::Anchor, Side::Candidate];
+        sides.rotate_left(turn % 2);
+        for side in sides {
+            let (clients, counted) = (clients.clone(), plain_server.counters());
+            let service = if side == Side::Anchor { &plain } else { &sealed };
+            let before = Account::now();
+            let load = load::run(service, clients, ANSWER_TOKENS).await?;
+            if let (Some(before), Some(after)) = (before, Account::now()) {
+                rows.processor.add(side, &after.since(&before), load.tokens);
+            }
+            match side {
+                Side::Anchor => {
+                    rows.cost.add(&counted, &plain_server.counters());
+                    rows.plain(&load);
+                }
+                Side::Candidate => rows.sealed(&load),
+            }
+        }
         // The same questions too, since the first text comes with the first token or with a later one.
         for question in prompts.draw(QUESTIONS_ALONE, 1) {
             let alone = load::run(&plain, vec![question.clone()], FEW_TOKENS).await?;
@@ -130,6 +148,7 @@ struct Rows {
     sealed_rate: Row,
     sealed_first: Row,
     sealed_alone: Row,
+    processor: Processor,
 }
 
 impl Rows {
@@ -150,6 +169,7 @@ impl Rows {
             sealed_first: Row::new(format!("{through}: first text, median"), "ms", plain),
             sealed_alone: Row::new("1 client, sealed path: first text, median", "ms", plain)
                 .with_goal(Goal::DifferenceAtMost(5.0)),
+            processor: Processor::new(through, plain),
         }
     }
 
@@ -181,6 +201,7 @@ impl Rows {
         let mut rows = vec![self.rate, self.first, self.gap];
         rows.extend(self.cost.done());
         rows.extend([self.sealed_rate, self.sealed_first, self.sealed_alone]);
+        rows.extend(self.processor.done());
         rows
     }
 }
