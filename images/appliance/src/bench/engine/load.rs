@@ -50,11 +50,12 @@ struct Heard {
 }
 
 /// What all clients heard.
+#[derive(Clone)]
 pub struct Load {
     /// Tokens of all answers.
     pub tokens: u64,
-    /// Tokens of all answers per second, from the first question to the last answer.
-    pub tokens_per_second: f64,
+    /// From the first question to the last answer, in seconds.
+    pub seconds: f64,
     /// Times to the first token, in seconds.
     pub first: Vec<f64>,
     /// Times to the first text, in seconds: a token may end in the middle of a character, and the
@@ -65,6 +66,20 @@ pub struct Load {
 }
 
 impl Load {
+    /// Tokens of all answers per second.
+    pub fn tokens_per_second(&self) -> f64 {
+        self.tokens as f64 / self.seconds
+    }
+
+    /// The same work done once more.
+    pub fn add(&mut self, again: Load) {
+        self.tokens += again.tokens;
+        self.seconds += again.seconds;
+        self.first.extend(again.first);
+        self.first_text.extend(again.first_text);
+        self.gaps.extend(again.gaps);
+    }
+
     /// Median time to the first token, in milliseconds.
     pub fn median_first_ms(&self) -> f64 {
         1e3 * quantile(&mut self.first.clone(), 0.5).unwrap_or_default()
@@ -111,7 +126,7 @@ pub async fn run(
     let tokens: u64 = all.iter().map(|heard| heard.tokens).sum();
     Ok(Load {
         tokens,
-        tokens_per_second: tokens as f64 / seconds,
+        seconds,
         first: all.iter().map(|heard| heard.first.as_secs_f64()).collect(),
         first_text: all.iter().map(|heard| heard.first_text.as_secs_f64()).collect(),
         gaps: all.iter().flat_map(|heard| heard.gaps.iter().map(Duration::as_secs_f64)).collect(),
@@ -290,7 +305,7 @@ mod tests {
     fn the_worst_gap_is_held_against_the_median() {
         let load = Load {
             tokens: 3,
-            tokens_per_second: 1.0,
+            seconds: 1.0,
             first: vec![0.2, 0.1, 0.3],
             first_text: vec![0.3, 0.2, 0.4],
             gaps: vec![0.1, 0.2, 0.1],
@@ -298,6 +313,10 @@ mod tests {
         assert_eq!(load.median_first_ms(), 200.0);
         assert_eq!(load.median_first_text_ms(), 300.0);
         assert!((load.worst_gap_ratio() - 2.0).abs() < 1e-9);
+        let again = Load { tokens: 6, seconds: 2.0, first: vec![0.4], ..load.clone() };
+        let mut both = load;
+        both.add(again);
+        assert_eq!((both.tokens_per_second(), both.first.len(), both.gaps.len()), (3.0, 4, 6));
     }
 
     #[test]

@@ -31,6 +31,17 @@ pub struct Spent {
     kept_waiting: Duration,
 }
 
+impl Spent {
+    /// Both together.
+    pub fn plus(self, other: Spent) -> Spent {
+        Spent {
+            computing: self.computing + other.computing,
+            beside: self.beside + other.beside,
+            kept_waiting: self.kept_waiting + other.kept_waiting,
+        }
+    }
+}
+
 impl Account {
     /// Of all threads there are (Linux, `Documentation/scheduler/sched-stats.rst`); `None` where
     /// the system keeps no account.
@@ -77,15 +88,6 @@ pub struct Processor {
     rows: [(Row, fn(&Spent) -> Duration); 3],
 }
 
-/// One of the two sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// What ours is held against.
-    Anchor,
-    /// Ours.
-    Candidate,
-}
-
 impl Processor {
     /// Of what is `served`, beside the other.
     pub fn new(served: &str, beside: &'static str) -> Processor {
@@ -99,14 +101,14 @@ impl Processor {
         }
     }
 
-    /// Adds a run of `side` that made so many tokens.
-    pub fn add(&mut self, side: Side, spent: &Spent, tokens: u64) {
+    /// Adds a turn: what each side spent, and the tokens it made.
+    pub fn add(&mut self, anchor: (&Spent, u64), candidate: (&Spent, u64)) {
         for (row, of) in &mut self.rows {
-            let figures = match side {
-                Side::Anchor => &mut row.anchor,
-                Side::Candidate => &mut row.candidate,
+            let each = |(spent, tokens): (&Spent, u64)| {
+                1e6 * of(spent).as_secs_f64() / tokens.max(1) as f64
             };
-            figures.push(1e6 * of(spent).as_secs_f64() / tokens.max(1) as f64);
+            row.anchor.push(each(anchor));
+            row.candidate.push(each(candidate));
         }
     }
 
@@ -138,8 +140,7 @@ mod tests {
     fn rows_are_per_token_and_only_where_something_was_counted() {
         let mut rows = Processor::new("all", "plain");
         let spent = Spent { beside: Duration::from_millis(3), ..Spent::default() };
-        rows.add(Side::Candidate, &spent, 100);
-        rows.add(Side::Anchor, &spent, 1000);
+        rows.add((&spent, 1000), (&spent, 100));
         let rows: Vec<Row> = rows.done().collect();
         assert_eq!((&rows[1].candidate, &rows[1].anchor), (&vec![30.0], &vec![3.0]));
         assert_eq!(Processor::new("all", "plain").done().count(), 0);

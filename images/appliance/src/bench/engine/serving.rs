@@ -10,7 +10,7 @@ use super::candidate::{Candidate, digits};
 use super::cost::Cost;
 use super::load::{self, Load, Question, Service};
 use super::plain::Plain;
-use super::processor::{Account, Processor, Side};
+use super::processor::{Account, Processor, Spent};
 use super::row::{Goal, Row};
 use super::shape::{Format, QWEN2_5_0_5B};
 use super::{Bench, steps};
@@ -57,31 +57,21 @@ pub async fn measure(bench: &mut Bench, folder: &Path) -> anyhow::Result<Vec<Row
     for service in [&plain, &sealed] {
         load::run(service, prompts.draw(1, 1), FEW_TOKENS).await?;
     }
-    for turn in 0..bench.runs {
+    for _ in 0..bench.runs {
         if let Some(server) = &peer {
             let service = Service::Peer(server.address);
             let clients = prompts.draw(CLIENTS, QUESTIONS);
             rows.peer(&load::run(&service, clients, ANSWER_TOKENS).await?);
         }
-        let clients = prompts.draw(CLIENTS, QUESTIONS);
-        // Whoever goes second finds the machine as the first one left it: they change places.
-        let mut sides = [Side::Anchor, Side::Candidate];
-        sides.rotate_left(turn % 2);
-        for side in sides {
-            let (clients, counted) = (clients.clone(), plain_server.counters());
-            let service = if side == Side::Anchor { &plain } else { &sealed };
-            let before = Account::now();
-            let load = load::run(service, clients, ANSWER_TOKENS).await?;
-            if let (Some(before), Some(after)) = (before, Account::now()) {
-                rows.processor.add(side, &after.since(&before), load.tokens);
-            }
-            match side {
-                Side::Anchor => {
-                    rows.cost.add(&counted, &plain_server.counters());
-                    rows.plain(&load);
-                }
-                Side::Candidate => rows.sealed(&load),
-            }
+        let questions = [(); 2].map(|()| prompts.draw(CLIENTS, QUESTIONS));
+        let counted = plain_server.counters();
+        let [(plainly, plain_spent), (sealedly, sealed_spent)] =
+            both(&plain, &sealed, &questions).await?;
+        rows.cost.add(&counted, &plain_server.counters());
+        rows.plain(&plainly);
+        rows.sealed(&sealedly);
+        if let (Some(plain), Some(sealed)) = (plain_spent, sealed_spent) {
+            rows.processor.add((&plain, plainly.tokens), (&sealed, sealedly.tokens));
         }
         // The same questions too, since the first text comes with the first token or with a later one.
         for question in prompts.draw(QUESTIONS_ALONE, 1) {
@@ -94,6 +84,34 @@ pub async fn measure(bench: &mut Bench, folder: &Path) -> anyhow::Result<Vec<Row
     bar.finish_and_clear();
     roles.stop().await?;
     Ok(rows.done())
+}
+
+/// What one side heard and used.
+type Measured = (Load, Option<Spent>);
+
+/// The same questions to both sides: plain, sealed, then others sealed, plain. A machine that grows
+/// slower or faster meanwhile does so for both, and nobody is asked anything twice: prompts are kept.
+async fn both(
+    plain: &Service,
+    sealed: &Service,
+    [first, second]: &[Vec<Vec<Question>>; 2],
+) -> anyhow::Result<[Measured; 2]> {
+    let (mut plainly, mut sealedly) = (once(plain, first).await?, once(sealed, first).await?);
+    add(&mut sealedly, once(sealed, second).await?);
+    add(&mut plainly, once(plain, second).await?);
+    Ok([plainly, sealedly])
+}
+
+async fn once(service: &Service, clients: &[Vec<Question>]) -> anyhow::Result<Measured> {
+    let before = Account::now();
+    let load = load::run(service, clients.to_vec(), ANSWER_TOKENS).await?;
+    let spent = before.zip(Account::now()).map(|(before, after)| after.since(&before));
+    Ok((load, spent))
+}
+
+fn add((load, spent): &mut Measured, (more, more_spent): Measured) {
+    load.add(more);
+    *spent = spent.zip(more_spent).map(|(spent, more)| spent.plus(more));
 }
 
 /// Questions of one length, all different.
@@ -174,21 +192,21 @@ impl Rows {
     }
 
     fn peer(&mut self, load: &Load) {
-        self.rate.anchor.push(load.tokens_per_second);
+        self.rate.anchor.push(load.tokens_per_second());
         self.first.anchor.push(load.median_first_ms());
         self.gap.anchor.push(load.worst_gap_ratio());
     }
 
     fn plain(&mut self, load: &Load) {
-        self.rate.candidate.push(load.tokens_per_second);
+        self.rate.candidate.push(load.tokens_per_second());
         self.first.candidate.push(load.median_first_ms());
         self.gap.candidate.push(load.worst_gap_ratio());
-        self.sealed_rate.anchor.push(load.tokens_per_second);
+        self.sealed_rate.anchor.push(load.tokens_per_second());
         self.sealed_first.anchor.push(load.median_first_text_ms());
     }
 
     fn sealed(&mut self, load: &Load) {
-        self.sealed_rate.candidate.push(load.tokens_per_second);
+        self.sealed_rate.candidate.push(load.tokens_per_second());
         self.sealed_first.candidate.push(load.median_first_text_ms());
     }
 
