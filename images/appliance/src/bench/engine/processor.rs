@@ -83,9 +83,12 @@ fn thread(folder: &Path) -> Option<Thread> {
     Some(Thread { computes, ran, waited })
 }
 
+/// One of the times.
+type Time = fn(&Spent) -> Duration;
+
 /// Rows of one kind of serving beside another, while they fill.
 pub struct Processor {
-    rows: [(Row, fn(&Spent) -> Duration); 3],
+    rows: [(Row, Time); 3],
 }
 
 impl Processor {
