@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bulla_broker::io::log_files::{LogFiles, LogFilesError, file};
+use bulla_broker::io::log_files::{LogFiles, LogFilesError, LogFilesWriter, file};
 use bulla_broker::io::store::{Reader, SqliteStore, Store};
 use bulla_broker::ledger::{Command, Queries};
 use bulla_broker::log::{Log, LogRule};
@@ -90,6 +90,26 @@ fn files_grow_with_the_log_and_verify_at_every_head() {
     assert!(!root.join("tile/entries/000.p").exists());
     assert_eq!(file(&root, "../checkpoint"), None);
     assert_eq!(file(&root, "tile/0/../../checkpoint"), None);
+}
+
+#[test]
+fn heads_in_a_row_are_one_set_of_files_and_the_last_is_written_at_the_end() {
+    let home = tempfile::tempdir().unwrap();
+    let (root, ledger) = (home.path().join("log"), home.path().join("ledger"));
+    let mut store = SqliteStore::open(&ledger).unwrap();
+    let reader = || SqliteStore::open_reader(&ledger).unwrap();
+    let files = open(&root, &reader()).unwrap();
+    let (writer, thread) = LogFilesWriter::start(files, Box::new(reader())).unwrap();
+    for _ in 0..40 {
+        grow(&mut store, 3);
+        writer.publish(head(&store));
+    }
+    drop(writer);
+    thread.join().unwrap();
+    assert_eq!(verify(&root), 120);
+    // One partial tile for each head that was written, and not one for each that was published.
+    let partial = std::fs::read_dir(root.join("tile/0/000.p")).unwrap().count();
+    assert!((1..40).contains(&partial), "{partial}");
 }
 
 #[test]

@@ -12,8 +12,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bulla_tlog::checkpoint::OpenError;
 use bulla_tlog::note::MAX_NOTE_BYTES;
@@ -26,6 +27,9 @@ use crate::log::PAGE_LEAVES;
 
 /// Heads that wait to be written; while there is one, newer heads stand for older ones.
 const MAX_WAITING_HEADS: usize = 64;
+/// Least time between two heads in the files. Each costs half a dozen syncs whatever it adds, and
+/// whoever asks the broker itself gets the newest head from its memory.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// Folder below the data folder.
 pub const FOLDER: &str = "log";
 const CHECKPOINT: &str = "checkpoint";
@@ -262,12 +266,25 @@ impl LogFilesWriter {
 }
 
 fn write_all(files: &mut LogFiles, store: &dyn Reader, waiting: &Receiver<Vec<u8>>) {
-    while let Ok(mut newest) = waiting.recv() {
-        while let Ok(newer) = waiting.try_recv() {
-            newest = newer;
-        }
+    let mut next = waiting.recv().ok();
+    while let Some(mut newest) = next.take() {
+        newest = waiting.try_iter().last().unwrap_or(newest);
+        let begun = Instant::now();
         if let Err(error) = files.write(&newest, store) {
             tracing::error!(%error, "the log's files could not be written");
+        }
+        next = newest_after(waiting, begun + WRITE_EVERY);
+    }
+}
+
+/// The newest head once it is time for one; the last one at once when no more will come.
+fn newest_after(waiting: &Receiver<Vec<u8>>, time: Instant) -> Option<Vec<u8>> {
+    let mut newest = None;
+    loop {
+        match waiting.recv_timeout(time.saturating_duration_since(Instant::now())) {
+            Ok(head) => newest = Some(head),
+            Err(RecvTimeoutError::Timeout) if newest.is_none() => return waiting.recv().ok(),
+            Err(_) => return newest,
         }
     }
 }

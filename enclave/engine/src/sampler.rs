@@ -56,6 +56,9 @@ impl Sampler {
     /// `None` when a logit is not a finite number (the model's arithmetic broke down) or nothing is
     /// allowed.
     pub fn choose(&mut self, logits: &[f32], allowed: Option<Allowed<'_>>) -> Option<u32> {
+        if self.is_greedy() && allowed.is_none() {
+            return likeliest(logits);
+        }
         if logits.is_empty() || !are_finite(logits) {
             return None;
         }
@@ -74,6 +77,11 @@ impl Sampler {
             *self.said.entry(token).or_default() += 1;
         }
         chosen
+    }
+
+    /// Takes the likeliest token as it stands.
+    fn is_greedy(&self) -> bool {
+        self.sampling.temperature() == 0.0 && !self.adjusts()
     }
 
     fn adjusts(&self) -> bool {
@@ -109,10 +117,7 @@ impl Sampler {
         let ids = logits.iter().copied().zip(0..);
         let allows = |id: u32| allowed.is_none_or(|allowed| allowed.has(id));
         if self.sampling.temperature() == 0.0 {
-            return match allowed {
-                None => likeliest(logits),
-                Some(_) => likeliest_of(ids.filter(|(_, id)| allows(*id))),
-            };
+            return likeliest_of(ids.filter(|(_, id)| allows(*id)));
         }
         self.candidates.clear();
         match allowed {
@@ -211,18 +216,22 @@ fn reaching(candidates: &[(f32, u32)], enough: f64) -> Option<usize> {
     candidates.iter().position(reaches).map(|at| at + 1)
 }
 
-/// Whether every number is finite. One thread looks at the logits of every sequence between two
-/// passes while the others have nothing to do, so this and [`likeliest`] go many numbers at a time.
+/// Whether every number is finite.
 fn are_finite(logits: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
     let is_broken = |logit: &f32| logit.to_bits() & EXPONENT == EXPONENT;
     logits.chunks(BLOCK).all(|block| !block.iter().fold(false, |found, l| found | is_broken(l)))
 }
 
-/// The lowest id of the highest of finite logits.
+/// The lowest id of the highest, if all are finite. One thread looks for it in every sequence's
+/// logits between two passes, while the others have nothing to do: so block by block, many numbers
+/// at a time, each read from memory once.
 fn likeliest(logits: &[f32]) -> Option<u32> {
     let (mut best, mut first) = (f32::NEG_INFINITY, None);
     for (at, block) in logits.chunks(BLOCK).enumerate() {
+        if !are_finite(block) {
+            return None;
+        }
         let highest = highest(block);
         if highest > best {
             (best, first) = (highest, Some(at));
@@ -315,6 +324,7 @@ mod tests {
             for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 logits[at] = bad;
                 assert!(!are_finite(&logits), "{bad} at {at}");
+                assert_eq!(likeliest(&logits), None, "{bad} at {at}");
             }
         }
         assert_eq!(likeliest(&[-0.0, 0.0]), Some(0));
