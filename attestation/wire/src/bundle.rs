@@ -280,6 +280,10 @@ items! {
     10 => Showing(Bytes),
 }
 
+/// Code of [`Item::Leaf`].
+pub const KIND_LEAF: u8 = 2;
+/// Code of [`Item::Inclusion`].
+pub const KIND_INCLUSION: u8 = 3;
 /// Code of [`Item::Receipt`].
 pub const KIND_RECEIPT: u8 = 4;
 /// Code of [`Item::Order`].

@@ -1,17 +1,18 @@
 //! What became of orders: the log's decisions, held against the orders, receipts and prices of the
 //! bundle, and against the orders a customer kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bulla_attestation::hash::account_handle;
 use bulla_wire::decision::Decision;
 use bulla_wire::ids::Digest;
 use bulla_wire::order::Order;
-use bulla_wire::receipt::Outcome;
 use bulla_wire::units::UnixSeconds;
 
+use super::carried::Carried;
 use super::facts::Orders as OrdersFact;
 use super::join::Join;
+use super::kept::Kept;
 use super::order::{MAX_CLOCK_SKEW_SECONDS, OrderFact};
 use super::report::{Sheet, View};
 use super::{CheckName, Record};
@@ -27,45 +28,77 @@ pub(super) struct Ruling {
     pub(super) decision: Decision,
 }
 
-/// All decision leaves read so far.
+/// How often the log has each decision.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
-    pub(super) granted: HashMap<Digest, Ruling>,
-    /// The newest refusal of each order.
-    pub(super) refused: HashMap<Digest, Ruling>,
     pub(super) counts: BTreeMap<Decision, u64>,
     latest: UnixSeconds,
 }
 
 impl Decisions {
-    pub(super) fn take(&mut self, sheet: &mut Sheet, order: Digest, ruling: Ruling) {
+    /// Takes the next decision of the log.
+    pub(super) fn take(&mut self, sheet: &mut Sheet, ruling: Ruling) {
         let Ruling { index, at, decision } = ruling;
-        let record = || Record::Leaf { index };
         *self.counts.entry(decision).or_default() += 1;
         let earliest = self.latest.saturating_sub(UnixSeconds(MAX_CLOCK_SKEW_SECONDS));
-        sheet.judge(CheckName::OrderDecision, at >= earliest, record, || {
-            format!("decided at {at}, an order before it at {}", self.latest)
-        });
+        sheet.judge(
+            CheckName::OrderDecision,
+            at >= earliest,
+            || Record::Leaf { index },
+            || format!("decided at {at}, an order before it at {}", self.latest),
+        );
         self.latest = self.latest.max(at);
-        match decision {
-            Decision::Granted => {}
-            // Said of what came through witnesses: a reason that was given stands.
-            Decision::NotReceived | Decision::UnknownKey => {
-                self.refused.entry(order).or_insert(ruling);
-                return;
-            }
-            _ => {
-                self.refused.insert(order, ruling);
-                return;
-            }
-        }
-        let before = self.granted.get(&order).copied();
-        sheet.judge(CheckName::OrderDecision, before.is_none(), record, || {
-            let first = before.map_or(0, |before| before.index);
-            format!("order {order} is granted twice, in leaf {first} too")
-        });
-        self.granted.entry(order).or_insert(ruling);
     }
+
+    /// What became of orders, in numbers.
+    pub(super) fn orders_fact(&self, carried: &Carried) -> OrdersFact {
+        let counts = &self.counts;
+        let (served, failed) = (carried.served, carried.failed);
+        let granted = counts.get(&Decision::Granted).copied().unwrap_or(0);
+        // An order that waits until its settle-by may still be answered.
+        let waiting = carried.open.count;
+        let unanswered = granted.saturating_sub(served + failed).saturating_sub(waiting);
+        let turned_away = counts.iter().filter(|(decision, _)| is_brokers(**decision));
+        let turned_away: u64 = turned_away.map(|(_, count)| count).sum();
+        let lost = failed + unanswered + turned_away;
+        let all = u128::from(served) + u128::from(lost);
+        let ppm = (u128::from(served) * WHOLE_PPM).checked_div(all).unwrap_or(WHOLE_PPM);
+        OrdersFact {
+            decisions: counts.clone(),
+            served,
+            failed,
+            unanswered,
+            turned_away,
+            availability_ppm: u32::try_from(ppm).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// What was served against what was promised.
+pub(super) fn availability(
+    sheet: &mut Sheet,
+    view: View,
+    promised_ppm: Option<u32>,
+    orders: &OrdersFact,
+) {
+    let Some(promised) = promised_ppm else { return };
+    let check = CheckName::Availability;
+    if view != View::Full {
+        return sheet.leave_open(check, "only everybody's orders show it");
+    }
+    let OrdersFact { served, failed, unanswered, turned_away, availability_ppm: got, .. } = orders;
+    sheet.judge(
+        check,
+        *got >= promised,
+        || Record::Bundle,
+        || {
+            format!(
+                "{got} of a million orders were served, {promised} are promised: {served} served, \
+             {failed} failed in an enclave, {unanswered} granted and never answered, \
+             {turned_away} turned away"
+            )
+        },
+    );
 }
 
 impl Join<'_> {
@@ -74,9 +107,8 @@ impl Join<'_> {
         if self.context.view == View::Receipt {
             return;
         }
-        let mut orders: Vec<_> = self.orders.by_digest.iter().collect();
-        orders.sort_by_key(|(digest, order)| (order.hold, **digest));
-        for (digest, order) in orders {
+        let Kept { orders, round, .. } = self.kept;
+        for (digest, order) in orders.iter().filter(|(digest, _)| round.hold(*digest)) {
             self.grant_is_logged(sheet, *digest, order);
         }
         if self.context.view == View::Full {
@@ -87,7 +119,7 @@ impl Join<'_> {
     fn grant_is_logged(&self, sheet: &mut Sheet, digest: Digest, order: &OrderFact) {
         let check = CheckName::OrderDecision;
         let record = || Record::Order { hold: order.hold, digest };
-        let granted = self.log.decisions.granted.get(&digest);
+        let granted = self.kept.granted.get(&digest);
         sheet.judge(check, granted.is_some(), record, || {
             "granted, and the log does not say so".to_owned()
         });
@@ -100,11 +132,9 @@ impl Join<'_> {
 
     /// A grant that was logged and whose order nobody shows is a request that was withheld.
     fn granted_are_shown(&self, sheet: &mut Sheet) {
-        let shown = |digest: &Digest| self.orders.by_digest.contains_key(digest);
-        let mut withheld: Vec<_> =
-            self.log.decisions.granted.iter().filter(|(digest, _)| !shown(digest)).collect();
-        withheld.sort_by_key(|(_, ruling)| ruling.index);
-        for (digest, ruling) in withheld {
+        let Kept { orders, round, granted, .. } = self.kept;
+        let withheld = granted.iter().filter(|(digest, _)| round.hold(*digest));
+        for (digest, ruling) in withheld.filter(|(digest, _)| !orders.contains_key(*digest)) {
             let record = Record::Leaf { index: ruling.index };
             let message = format!("grants order {digest}, which is not in the bundle");
             sheet.fail(CheckName::OrderDecision, record, message);
@@ -113,7 +143,7 @@ impl Join<'_> {
 
     /// A receipt's leaf stands behind the grant of its order.
     pub(super) fn grant_before(&self, sheet: &mut Sheet, order: &Digest, at: u64, record: Record) {
-        let granted = self.log.decisions.granted.get(order);
+        let granted = self.kept.granted.get(order);
         let before = granted.is_none_or(|ruling| ruling.index < at);
         sheet.judge(
             CheckName::OrderDecision,
@@ -123,60 +153,11 @@ impl Join<'_> {
         );
     }
 
-    /// What became of orders, in numbers.
-    pub(super) fn orders_fact(&self) -> OrdersFact {
-        let decisions = &self.log.decisions.counts;
-        let finals = self.receipts.by_digest.values().filter(|receipt| receipt.interim.is_none());
-        let (mut served, mut failed) = (0, 0);
-        for receipt in finals {
-            match receipt.outcome {
-                Outcome::EnclaveError | Outcome::Refused => failed += 1,
-                _ => served += 1,
-            }
-        }
-        let granted = decisions.get(&Decision::Granted).copied().unwrap_or(0);
-        // An order that waits until its settle-by may still be answered.
-        let waiting = self.open_holds().count() as u64;
-        let unanswered = granted.saturating_sub(served + failed).saturating_sub(waiting);
-        let turned_away = decisions.iter().filter(|(decision, _)| is_brokers(**decision));
-        let turned_away: u64 = turned_away.map(|(_, count)| count).sum();
-        let lost = failed + unanswered + turned_away;
-        let all = u128::from(served) + u128::from(lost);
-        let ppm = (u128::from(served) * WHOLE_PPM).checked_div(all).unwrap_or(WHOLE_PPM);
-        OrdersFact {
-            decisions: decisions.iter().map(|(decision, count)| (*decision, *count)).collect(),
-            served,
-            failed,
-            unanswered,
-            turned_away,
-            availability_ppm: u32::try_from(ppm).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// What was served against what was promised.
-    pub(super) fn availability(&self, sheet: &mut Sheet, promised_ppm: Option<u32>) {
-        let Some(promised) = promised_ppm else { return };
-        let check = CheckName::Availability;
-        if self.context.view != View::Full {
-            return sheet.leave_open(check, "only everybody's orders show it");
-        }
-        let OrdersFact { served, failed, unanswered, turned_away, availability_ppm: got, .. } =
-            self.orders_fact();
-        sheet.judge(check, got >= promised, || Record::Bundle, || {
-            format!(
-                "{got} of a million orders were served, {promised} are promised: {served} served, \
-                 {failed} failed in an enclave, {unanswered} granted and never answered, \
-                 {turned_away} turned away"
-            )
-        });
-    }
-
     /// Why the log's reason for refusing this order cannot be true; `None` where it may be.
     pub(super) fn contradiction(&self, order: &Order, ruling: &Ruling) -> Option<String> {
         let (at, skew) = (ruling.at, UnixSeconds(MAX_CLOCK_SKEW_SECONDS));
         let books = &self.context.books;
-        let others = || self.orders.by_digest.values().filter(|o| o.terms.keyset == order.keyset);
-        let of_model = || others().filter(|other| other.terms.model == order.model);
+        let granted = self.offers.get(&(order.keyset, order.model));
         match ruling.decision {
             Decision::Expired => (at.saturating_add(skew) < order.not_after)
                 .then(|| format!("it was good until {}", order.not_after)),
@@ -195,12 +176,12 @@ impl Join<'_> {
             Decision::MaxCharge | Decision::Amount => most(order)
                 .filter(|most| *most <= order.max_charge.0)
                 .map(|most| format!("its ceilings can cost {most}, and it allows as much")),
-            Decision::NoModel => of_model()
-                .next()
-                .map(|_| "the same keys were granted orders of that model".to_owned()),
-            Decision::Context => of_model()
-                .find(|other| other.ceiling_input >= order.ceiling_input_tokens)
-                .map(|other| format!("{} tokens were granted to another", other.ceiling_input)),
+            Decision::NoModel => {
+                granted.map(|_| "the same keys were granted orders of that model".to_owned())
+            }
+            Decision::Context => granted
+                .filter(|most| **most >= order.ceiling_input_tokens)
+                .map(|most| format!("{most} tokens were granted to another")),
             Decision::UnknownKey => self
                 .owners
                 .get(&account_handle(&order.order_key))

@@ -9,7 +9,9 @@ use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 use serde::Serialize;
 
 use super::AuditTrust;
-use super::join::{ANONYMOUS, Join};
+use super::join::ANONYMOUS;
+use super::ledger::Ledger;
+use super::log::Log;
 use super::survey::Context;
 
 /// Most open holds listed; those beyond are counted.
@@ -153,12 +155,30 @@ pub(super) fn cut(sum: u128) -> MicroUnits {
     MicroUnits(u64::try_from(sum).unwrap_or(u64::MAX))
 }
 
-pub(super) fn facts(trust: &AuditTrust, join: &Join<'_>) -> Facts {
-    let context = join.context;
-    let mut open: Vec<OpenHold> = join.open_holds().collect();
-    open.sort_by_key(|hold| (hold.settle_by, hold.hold));
-    let open_hold_count = open.len() as u64;
-    open.truncate(MAX_OPEN_HOLDS);
+/// The holds that must end first, of any number.
+#[derive(Debug, Default)]
+pub(super) struct OpenHolds {
+    first: BTreeMap<(Option<UnixSeconds>, HoldId), OpenHold>,
+    pub(super) count: u64,
+}
+
+impl OpenHolds {
+    pub(super) fn add(&mut self, hold: OpenHold) {
+        self.count += 1;
+        self.first.insert((hold.settle_by, hold.hold), hold);
+        if self.first.len() > MAX_OPEN_HOLDS {
+            self.first.pop_last();
+        }
+    }
+}
+
+pub(super) fn facts(
+    trust: &AuditTrust,
+    context: &Context,
+    (log, ledger): (&Log, &Ledger),
+    orders: Orders,
+    open: OpenHolds,
+) -> Facts {
     Facts {
         origin: context.origin.clone(),
         created_at: context.created_at,
@@ -174,15 +194,15 @@ pub(super) fn facts(trust: &AuditTrust, join: &Join<'_>) -> Facts {
             policy: trust.policy.name().to_owned(),
             policy_digest: trust.policy.digest(),
         },
-        epochs: epochs(context, join),
-        accounts: join.ledger.accounts(),
-        orders: join.orders_fact(),
-        open_holds: open,
-        open_hold_count,
+        epochs: epochs(context, log),
+        accounts: ledger.accounts(),
+        orders,
+        open_hold_count: open.count,
+        open_holds: open.first.into_values().collect(),
     }
 }
 
-fn epochs(context: &Context, join: &Join<'_>) -> Vec<EpochFact> {
+fn epochs(context: &Context, log: &Log) -> Vec<EpochFact> {
     let mut epochs: Vec<_> = context.epochs.iter().collect();
     epochs.sort_by_key(|(_, epoch)| epoch.leaf);
     let fact = |(id, epoch): (&EpochId, &super::epoch::Epoch)| EpochFact {
@@ -196,8 +216,8 @@ fn epochs(context: &Context, join: &Join<'_>) -> Vec<EpochFact> {
             true => SecurityMode::Simulated,
             false => SecurityMode::Hardware,
         }),
-        receipts: join.log.highest(id),
-        closed: join.log.is_closed(id),
+        receipts: log.highest(id),
+        closed: log.is_closed(id),
     };
     epochs.into_iter().map(fact).collect()
 }

@@ -1,58 +1,15 @@
 //! The ledger export, transfer by transfer, and the invoices made of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use bulla_wire::bundle::{Invoice, Transfer, TransferKind};
-use bulla_wire::ids::{AccountHandle, Digest, HoldId};
+use bulla_wire::ids::AccountHandle;
 use bulla_wire::units::{Unit, UnixMillis};
 
 use super::facts::{AccountFact, cut};
 use super::report::{Sheet, View};
 use super::survey::Context;
 use super::{CheckName, Record};
-
-/// One package's part in a hold.
-#[derive(Debug)]
-struct Part {
-    package: u64,
-    held: u64,
-    settled: Option<u64>,
-    released: u64,
-}
-
-impl Part {
-    fn left(&self) -> u64 {
-        self.held.saturating_sub(self.settled.unwrap_or(0)).saturating_sub(self.released)
-    }
-}
-
-/// One hold with all that became of it.
-#[derive(Debug)]
-pub(super) struct HoldFact {
-    pub(super) account: u64,
-    pub(super) unit: Unit,
-    parts: Vec<Part>,
-    /// Receipts its settlements and releases name; one, if all is well.
-    pub(super) receipts: Vec<Digest>,
-}
-
-impl HoldFact {
-    /// What is still held.
-    pub(super) fn left(&self) -> u128 {
-        self.parts.iter().map(|part| u128::from(part.left())).sum()
-    }
-
-    /// What was spent; `None` while no receipt has ended it.
-    pub(super) fn settled(&self) -> Option<u128> {
-        let settled = self.parts.iter().filter_map(|part| part.settled);
-        (!self.receipts.is_empty()).then(|| settled.map(u128::from).sum())
-    }
-
-    /// What was set aside.
-    pub(super) fn held(&self) -> u128 {
-        self.parts.iter().map(|part| u128::from(part.held)).sum()
-    }
-}
 
 #[derive(Debug)]
 struct Package {
@@ -86,8 +43,6 @@ pub(super) struct Ledger {
     pub(super) transfers: u64,
     last: Option<(u64, UnixMillis)>,
     packages: BTreeMap<u64, Package>,
-    pub(super) holds: HashMap<HoldId, HoldFact>,
-    settled_receipts: HashSet<(Digest, u64)>,
     sums: BTreeMap<(u64, Unit), Sums>,
     invoices: BTreeMap<(u64, Unit), Invoice>,
     pub(super) invoice_count: u64,
@@ -282,8 +237,7 @@ impl Ledger {
     }
 
     fn hold(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
-        let Some(id) = transfer.hold else { return };
-        let Transfer { number, package_number, account_number, .. } = *transfer;
+        let Transfer { number, package_number, .. } = *transfer;
         let lapsed = self.packages.get(&package_number).is_some_and(|package| package.lapsed);
         sheet.judge(
             CheckName::LedgerExpiry,
@@ -292,80 +246,17 @@ impl Ledger {
             || format!("holds from package {package_number}, which has lapsed"),
         );
         self.take(sheet, transfer);
-        let hold = self.holds.entry(id).or_insert_with(|| HoldFact {
-            account: account_number,
-            unit: transfer.unit.clone(),
-            // Nearly always one of each: millions of holds are kept.
-            parts: Vec::with_capacity(1),
-            receipts: Vec::with_capacity(1),
-        });
-        let fits = hold.account == account_number
-            && hold.unit == transfer.unit
-            && hold.parts.iter().all(|part| part.package != package_number);
-        sheet.judge(
-            CheckName::LedgerHold,
-            fits,
-            || Record::Transfer { number },
-            || format!("hold {id} is placed a second time, or for another account or unit"),
-        );
-        let held = transfer.amount.0;
-        hold.parts.push(Part { package: package_number, held, settled: None, released: 0 });
     }
 
-    /// Settles or releases part of a hold.
+    /// Ends part of a hold; whether so much was held, `hold` says.
     fn post(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
-        let Transfer { number, package_number, kind, amount, receipt, .. } = *transfer;
-        let record = || Record::Transfer { number };
-        let Some(id) = transfer.hold else { return };
-        let hold = self.holds.get_mut(&id);
-        let part = hold.and_then(|hold| {
-            if let Some(receipt) = receipt
-                && !hold.receipts.contains(&receipt)
-            {
-                hold.receipts.push(receipt);
-            }
-            hold.parts.iter_mut().find(|part| part.package == package_number)
-        });
-        let Some(part) = part else {
-            let message = format!("nothing of package {package_number} is held by {id}");
-            return sheet.fail(CheckName::LedgerHold, record(), message);
-        };
-        let left = part.left();
-        sheet.judge(CheckName::LedgerHold, amount.0 <= left, record, || {
-            format!("{amount} of {left} left in hold {id}: more than was held")
-        });
-        let taken = amount.0.min(left);
-        match kind {
-            TransferKind::Release => {
-                part.released = part.released.saturating_add(taken);
-                self.add(sheet, transfer);
-            }
-            _ => {
-                let first = part.settled.is_none();
-                part.settled = Some(part.settled.unwrap_or(0).saturating_add(taken));
-                sheet.judge(CheckName::LedgerSettlement, first, record, || {
-                    format!("hold {id} is settled a second time from package {package_number}")
-                });
-                self.settle_once(sheet, transfer);
-                if let Some(package) = self.packages.get_mut(&package_number) {
-                    package.spent = package.spent.saturating_add(taken);
-                }
-                self.sums(transfer).charged += u128::from(amount.0);
-            }
+        if transfer.kind == TransferKind::Release {
+            return self.add(sheet, transfer);
         }
-    }
-
-    /// No receipt is charged twice to one package, whatever hold it is charged under.
-    fn settle_once(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
-        let Some(receipt) = transfer.receipt else { return };
-        let new = self.settled_receipts.insert((receipt, transfer.package_number));
-        let number = transfer.number;
-        sheet.judge(
-            CheckName::LedgerSettlement,
-            new,
-            || Record::Transfer { number },
-            || format!("receipt {receipt} is charged a second time"),
-        );
+        if let Some(package) = self.packages.get_mut(&transfer.package_number) {
+            package.spent = package.spent.saturating_add(transfer.amount.0);
+        }
+        self.sums(transfer).charged += u128::from(transfer.amount.0);
     }
 
     fn expire(&mut self, sheet: &mut Sheet, transfer: &Transfer) {
@@ -444,17 +335,16 @@ impl Ledger {
         self.sums.iter().map(fact).collect()
     }
 
-    /// Adds up what is left, at the end of the bundle.
-    pub(super) fn sum_up(&mut self) {
+    /// Adds up what is left, at the end of the bundle; `held` is what holds still hold.
+    pub(super) fn sum_up(&mut self, held: BTreeMap<(u64, Unit), u128>) {
         for package in self.packages.values() {
             let key = (package.account, package.unit.clone());
             let sums = self.sums.entry(key).or_default();
             sums.available += u128::from(package.available);
             sums.held += u128::from(package.frozen);
         }
-        for hold in self.holds.values() {
-            let key = (hold.account, hold.unit.clone());
-            self.sums.entry(key).or_default().held += hold.left();
+        for (key, left) in held {
+            self.sums.entry(key).or_default().held += left;
         }
     }
 

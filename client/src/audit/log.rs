@@ -12,6 +12,7 @@ use bulla_wire::leaf::Leaf;
 
 use super::decision::{Decisions, Ruling};
 use super::epoch::{judge_close, peek};
+use super::kept::Kept;
 use super::report::{Sheet, View};
 use super::survey::{Claimant, Context};
 use super::{CheckName, Record};
@@ -40,7 +41,6 @@ struct Chain {
 pub(super) struct Log {
     frontier: Frontier,
     chains: BTreeMap<EpochId, Chain>,
-    pub(super) receipts: HashMap<Digest, LeafFact>,
     highest: HashMap<EpochId, u64>,
     pub(super) decisions: Decisions,
     pub(super) leaves: u64,
@@ -49,7 +49,13 @@ pub(super) struct Log {
 
 impl Log {
     /// Takes the next leaf of a log that is shown whole.
-    pub(super) fn leaf(&mut self, sheet: &mut Sheet, context: &Context, bytes: &[u8]) {
+    pub(super) fn leaf(
+        &mut self,
+        sheet: &mut Sheet,
+        context: &Context,
+        kept: &mut Kept<'_>,
+        bytes: &[u8],
+    ) {
         let index = self.frontier.push(bytes);
         self.leaves += 1;
         self.compare_roots(sheet, context);
@@ -58,10 +64,14 @@ impl Log {
             Leaf::EpochOpen { record } => self.open(context, index, &record.0),
             Leaf::EpochClose { record } => self.close(sheet, context, index, &record.0),
             Leaf::Receipt { epoch, seq, prev, receipt } => {
-                self.link(sheet, (epoch, seq, prev), receipt, index);
+                self.seen(epoch, seq);
+                kept.leaf(sheet, receipt, LeafFact { index, epoch, seq, prev });
+                self.chain(sheet, (epoch, seq, prev), receipt);
             }
             Leaf::Decision { order, at, decision } => {
-                self.decisions.take(sheet, order, Ruling { index, at, decision });
+                let ruling = Ruling { index, at, decision };
+                self.decisions.take(sheet, ruling);
+                kept.ruling(sheet, order, ruling);
             }
             Leaf::Keyset { .. }
             | Leaf::PriceBook { .. }
@@ -73,7 +83,13 @@ impl Log {
     }
 
     /// Takes a leaf that is shown by its proof.
-    pub(super) fn inclusion(&mut self, sheet: &mut Sheet, context: &Context, shown: &Inclusion) {
+    pub(super) fn inclusion(
+        &mut self,
+        sheet: &mut Sheet,
+        context: &Context,
+        kept: &mut Kept<'_>,
+        shown: &Inclusion,
+    ) {
         self.inclusions += 1;
         let proof: Vec<Hash> = shown.proof.iter().map(|hash| Hash::from_bytes(hash.0)).collect();
         let proven = match &context.newest {
@@ -91,11 +107,13 @@ impl Log {
         );
         match self.parse(sheet, index, &shown.leaf.0) {
             Some(Leaf::Receipt { epoch, seq, prev, receipt }) => {
-                let fact = LeafFact { index, epoch, seq, prev };
-                self.keep(sheet, receipt, fact);
+                self.seen(epoch, seq);
+                kept.leaf(sheet, receipt, LeafFact { index, epoch, seq, prev });
             }
             Some(Leaf::Decision { order, at, decision }) => {
-                self.decisions.take(sheet, order, Ruling { index, at, decision });
+                let ruling = Ruling { index, at, decision };
+                self.decisions.take(sheet, ruling);
+                kept.ruling(sheet, order, ruling);
             }
             Some(Leaf::EpochClose { record }) => self.close_alone(sheet, context, index, &record.0),
             _ => {}
@@ -143,17 +161,6 @@ impl Log {
     }
 
     /// Appends a record to its epoch's chain, and says what does not fit.
-    fn link(
-        &mut self,
-        sheet: &mut Sheet,
-        (epoch, seq, prev): (EpochId, u64, Digest),
-        digest: Digest,
-        index: u64,
-    ) {
-        self.keep(sheet, digest, LeafFact { index, epoch, seq, prev });
-        self.chain(sheet, (epoch, seq, prev), digest);
-    }
-
     fn chain(
         &mut self,
         sheet: &mut Sheet,
@@ -227,17 +234,9 @@ impl Log {
         Some(close)
     }
 
-    fn keep(&mut self, sheet: &mut Sheet, receipt: Digest, fact: LeafFact) {
-        let LeafFact { epoch, seq, index, .. } = fact;
+    fn seen(&mut self, epoch: EpochId, seq: u64) {
         let highest = self.highest.entry(epoch).or_default();
         *highest = seq.max(*highest);
-        if let Some(other) = self.receipts.get(&receipt) {
-            let message =
-                format!("receipt {receipt} is logged twice, in leaves {} and {index}", other.index);
-            sheet.fail(CheckName::ReceiptOnce, Record::Place { epoch, seq }, message);
-            return;
-        }
-        self.receipts.insert(receipt, fact);
     }
 
     /// Whether a receipt without a leaf may only be waiting for its turn: nothing after it is

@@ -3,9 +3,9 @@
 //! A bundle is read twice, item by item, and never held as a whole. The first reading (`survey`)
 //! takes what everything else rests on: checkpoints, evidence, epochs, price books, delegations;
 //! it passes over the rest. The second (`walk`) recomputes the log and judges every receipt, order
-//! and transfer; what is kept of each is a few hundred bytes, so memory grows with the number of
-//! receipts, not with their size. Their signatures are judged beside it, many at a time
-//! (`signatures`). `join` then compares what must agree.
+//! and transfer; their signatures are judged beside it, many at a time (`signatures`). `join` then
+//! compares what must agree. What is kept of each record until then is a few hundred bytes; where
+//! all of it is more than the auditor allows, the bundle is read again, part after part (`rounds`).
 //!
 //! # What is trusted
 //! Only [`AuditTrust`]: log keys, the broker's root key, hardware roots and an appraisal policy,
@@ -19,18 +19,24 @@
 //! expiry and the policy's longest keyset life. See `docs/spec/bundle.md`.
 
 mod blind;
+mod carried;
 mod checks;
+mod comparison;
 mod decision;
 mod epoch;
 mod facts;
+mod hold;
 mod join;
+mod kept;
 mod ledger;
 mod log;
 mod order;
 mod own;
+mod places;
 mod price;
 mod receipt;
 mod report;
+mod rounds;
 mod showing;
 mod signatures;
 mod supply;
@@ -44,7 +50,8 @@ use bulla_attestation::anchor::TrustAnchors;
 use bulla_attestation::policy::Policy;
 use bulla_tlog::VerifierKey;
 use bulla_wire::bundle::{
-    self, Item, KIND_INVOICE, KIND_ORDER, KIND_RECEIPT, KIND_SHOWING, KIND_TRANSFER,
+    self, Item, KIND_INCLUSION, KIND_INVOICE, KIND_LEAF, KIND_ORDER, KIND_RECEIPT, KIND_SHOWING,
+    KIND_TRANSFER,
 };
 use bulla_wire::ids::PublicKey;
 
@@ -58,11 +65,13 @@ pub use report::{
     AuditReport, Check, CheckResult, Counts, Finding, MAX_FINDINGS, Record, Severity, View,
 };
 
+use comparison::Comparison;
 use epoch::{Appraiser, appraiser};
+use kept::{Kept, Pins};
 use report::Sheet;
 use signatures::Signatures;
 use survey::Survey;
-use walk::Walk;
+use walk::{Again, Walk};
 
 /// Whom the auditor believes.
 #[derive(Debug, Clone)]
@@ -87,23 +96,26 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// The two readings of a bundle.
+/// The readings of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
     /// Looks for what everything else rests on.
     First,
     /// Judges every item.
     Second,
+    /// Once more, for what an earlier reading had no room to compare.
+    Again,
 }
 
 impl Pass {
     /// Whether this reading looks at items of a kind, by its code.
     pub fn wants(self, kind: u8) -> bool {
-        self == Pass::Second
-            || !matches!(
-                kind,
-                KIND_RECEIPT | KIND_ORDER | KIND_TRANSFER | KIND_INVOICE | KIND_SHOWING
-            )
+        let many = matches!(kind, KIND_RECEIPT | KIND_ORDER | KIND_TRANSFER);
+        match self {
+            Pass::First => !many && !matches!(kind, KIND_INVOICE | KIND_SHOWING),
+            Pass::Second => true,
+            Pass::Again => many || matches!(kind, KIND_LEAF | KIND_INCLUSION),
+        }
     }
 }
 
@@ -116,6 +128,10 @@ pub struct Means<'o> {
     pub showings: &'o [Vec<u8>],
     /// Served orders per million that the broker promised, where that is asked.
     pub promised_ppm: Option<u32>,
+    /// What may be kept to be compared, in bytes, about; more is compared in several rounds, each of
+    /// which reads the bundle again. `None`: all in one round. What does not grow with the number of
+    /// requests (packages, epochs, checkpoints, eight bytes a receipt) comes on top.
+    pub memory_bytes: Option<u64>,
     /// Threads that judge signatures beside the one that reads; 0: the reader does it itself.
     pub threads: usize,
     /// Judge signatures one by one even where batches can be had.
@@ -170,7 +186,8 @@ pub fn audit_bytes(bundle: &[u8], trust: &AuditTrust) -> AuditReport {
     audit(trust, Means::default(), |pass| Items::new(bundle, pass))
 }
 
-/// Audits the bundle that `open` opens: it is opened twice, and must be the same both times.
+/// Audits the bundle that `open` opens: it is opened twice or more often, and must be the same each
+/// time.
 pub fn audit<I>(trust: &AuditTrust, means: Means<'_>, open: impl FnMut(Pass) -> I) -> AuditReport
 where
     I: Iterator<Item = Read>,
@@ -190,14 +207,28 @@ where
     let mut sheet = Sheet::default();
     let mut survey = Survey::new(trust, appraise, &mut sheet);
     let first = feed(open(Pass::First), |item| survey.item(item));
+    let (first_round, later) = rounds::plan(survey.items(), means.memory_bytes);
     let context = survey.conclude();
-    let (second, (counts, facts)) = std::thread::scope(|scope| {
-        let mut walk = Walk::new(trust, &context, &mut sheet, Signatures::start(scope, means));
+    let pins = Pins::of(means.own);
+    let (second, (whole, kept)) = std::thread::scope(|scope| {
+        let (signatures, kept) = (Signatures::start(scope, means), Kept::new(&first_round, &pins));
+        let mut walk = Walk::new(trust, &context, &mut sheet, signatures, kept);
         let second = feed(open(Pass::Second), |item| walk.item(item));
         means.showings.iter().for_each(|word| walk.showing(Record::Bundle, word));
-        (second, walk.conclude(means))
+        (second, walk.conclude())
     });
-    let readable = first.and(second);
+    let mut readable = first.and(second);
+    // A later reading passes over items whose faults ended this one: it ends where this one did.
+    let items = usize::try_from(whole.items()).unwrap_or(usize::MAX);
+    let mut comparison = Comparison::new(&mut sheet, trust, &context, means, whole);
+    comparison.round(&mut sheet, kept, later.is_empty());
+    for (number, round) in (1..).zip(&later) {
+        let mut again = Again::new(&context, Kept::new(round, &pins));
+        let read = feed(open(Pass::Again).take(items), |item| again.item(&mut sheet, item));
+        readable = readable.and(read);
+        comparison.round(&mut sheet, again.conclude(), number == later.len());
+    }
+    let (counts, facts) = comparison.conclude(&mut sheet);
     sheet.judge(
         CheckName::BundleFormat,
         readable.is_ok(),

@@ -1,6 +1,6 @@
 //! Orders, grants and delegations: what the customer signed, and who was allowed to act on it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -15,7 +15,9 @@ use bulla_wire::price::Rates;
 use bulla_wire::units::{MicroUnits, TokenCount, Unit, UnixSeconds};
 
 use super::epoch::peek;
+use super::kept::Kept;
 use super::report::Sheet;
+use super::survey::Context;
 use super::walk::Desk;
 use super::{CheckName, Record};
 
@@ -75,8 +77,8 @@ pub(super) struct OrderFact {
 /// All orders read so far.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    pub(super) by_digest: HashMap<Digest, OrderFact>,
-    pub(super) by_hold: HashMap<HoldId, Digest>,
+    /// The most input tokens that were granted of a model, by keyset and model.
+    pub(super) offers: BTreeMap<(Digest, Digest), TokenCount>,
     delegations: HashMap<Digest, Option<Delegation>>,
     pub(super) count: u64,
 }
@@ -87,7 +89,7 @@ impl Orders {
         &mut self,
         desk: &mut Desk<'_, '_>,
         root: &PublicKey,
-        pool: &mut TermsPool,
+        kept: &mut Kept<'_>,
         ordered: &Ordered,
     ) {
         let number = desk.number;
@@ -102,34 +104,14 @@ impl Orders {
         let record = || Record::Order { hold: order.hold, digest };
         let claim = signature.by(&[order.order_key]);
         desk.signatures.add(desk.sheet, CheckName::OrderSignature, (number, record()), claim);
-        let other = self.by_hold.insert(order.hold, digest);
-        desk.sheet.judge(CheckName::OrderSignature, other.is_none(), record, || {
-            "another order of the bundle names the same hold".to_owned()
-        });
         let (grant, delegation_leaf) = self.grant(desk, root, ordered, (&order, digest));
-        let granted_at = grant.as_ref().map_or(order.issued_at, |grant| grant.issued_at);
-        let most = order.rates.most(order.ceiling_input_tokens, order.ceiling_output_tokens);
-        let terms = pool.share(Terms {
-            account: account_handle(&order.order_key),
-            keyset: order.keyset,
-            model: order.model,
-            unit: order.unit,
-            rates: order.rates,
-            price_book: order.price_book,
+        let terms = terms(&order);
+        desk.context.books.judge(desk.sheet, &terms, granted_at(&order, grant.as_ref()), record);
+        let offered = self.offers.entry((order.keyset, order.model)).or_default();
+        *offered = order.ceiling_input_tokens.max(*offered);
+        kept.order(desk.sheet, (order.hold, digest), |pool| {
+            fact(&order, pool.share(terms), grant.as_ref(), delegation_leaf)
         });
-        desk.context.books.judge(desk.sheet, &terms, granted_at, record);
-        let fact = OrderFact {
-            hold: order.hold,
-            terms,
-            ceiling_input: order.ceiling_input_tokens,
-            ceiling_output: order.ceiling_output_tokens,
-            max_charge: order.max_charge,
-            to_hold: most.map_or(order.max_charge, |most| most.min(order.max_charge)).0,
-            settle_by: grant.map(|grant| grant.settle_by),
-            granted_at,
-            delegation_leaf,
-        };
-        self.by_digest.insert(digest, fact);
     }
 
     /// Judges grant and delegation; returns the grant and where the delegation is logged.
@@ -169,6 +151,54 @@ impl Orders {
         }
         judge_terms(sheet, &grant, order, digest);
         (Some(grant), leaf)
+    }
+}
+
+/// Keeps an order that was judged in an earlier reading.
+pub(super) fn keep(sheet: &mut Sheet, context: &Context, kept: &mut Kept<'_>, ordered: &Ordered) {
+    let Ok(Unverified { value: order, digest, .. }) = read::<Order>(&ordered.order.0) else {
+        return;
+    };
+    kept.order(sheet, (order.hold, digest), |pool| {
+        let grant = read::<Grant>(&ordered.grant.0).ok().map(|grant| grant.value);
+        let delegation = labelled(labels::RECORD, &ordered.delegation.0);
+        let leaf = context.delegations.get(&delegation).copied();
+        fact(&order, pool.share(terms(&order)), grant.as_ref(), leaf)
+    });
+}
+
+fn terms(order: &Order) -> Terms {
+    Terms {
+        account: account_handle(&order.order_key),
+        keyset: order.keyset,
+        model: order.model,
+        unit: order.unit.clone(),
+        rates: order.rates.clone(),
+        price_book: order.price_book,
+    }
+}
+
+fn granted_at(order: &Order, grant: Option<&Grant>) -> UnixSeconds {
+    grant.map_or(order.issued_at, |grant| grant.issued_at)
+}
+
+fn fact(
+    order: &Order,
+    terms: Arc<Terms>,
+    grant: Option<&Grant>,
+    delegation_leaf: Option<u64>,
+) -> OrderFact {
+    let most = order.rates.most(order.ceiling_input_tokens, order.ceiling_output_tokens);
+    OrderFact {
+        hold: order.hold,
+        terms,
+        ceiling_input: order.ceiling_input_tokens,
+        ceiling_output: order.ceiling_output_tokens,
+        max_charge: order.max_charge,
+        to_hold: most.map_or(order.max_charge, |most| most.min(order.max_charge)).0,
+        settle_by: grant.map(|grant| grant.settle_by),
+        granted_at: granted_at(order, grant),
+        delegation_leaf,
     }
 }
 

@@ -40,12 +40,20 @@ pub enum OwnEnd {
 }
 
 impl OwnOrder {
+    /// Digest of the receipt that came with the answer.
+    pub(super) fn receipt(&self) -> Option<Digest> {
+        match self.end {
+            OwnEnd::Answered(receipt) => Some(receipt),
+            OwnEnd::Refused | OwnEnd::Lost => None,
+        }
+    }
+
     fn record(&self) -> Record {
         Record::Order { hold: self.order.hold, digest: self.digest }
     }
 }
 
-/// Compares; without anything kept, nothing is asked.
+/// Compares what was kept with what is shown of it.
 pub(super) fn compare(sheet: &mut Sheet, join: &Join<'_>, own: &[OwnOrder]) {
     let of_account = join.context.view == View::Account;
     for kept in own.iter().filter(|kept| !(of_account && kept.anonymous)) {
@@ -57,15 +65,12 @@ pub(super) fn compare(sheet: &mut Sheet, join: &Join<'_>, own: &[OwnOrder]) {
             OwnEnd::Lost => unanswered(sheet, join, kept),
         }
     }
-    if !own.is_empty() {
-        strangers(sheet, join, own);
-    }
 }
 
 /// A receipt the customer holds is there, under the same order, and has its leaf.
 fn answered(sheet: &mut Sheet, join: &Join<'_>, kept: &OwnOrder, receipt: Digest) {
     let record = || kept.record();
-    let shown = join.receipts.by_digest.get(&receipt);
+    let shown = join.kept.receipts.get(&receipt);
     sheet.judge(CheckName::OwnReceipt, shown.is_some(), record, || {
         format!("receipt {receipt}, which you hold, is not in the bundle")
     });
@@ -73,7 +78,7 @@ fn answered(sheet: &mut Sheet, join: &Join<'_>, kept: &OwnOrder, receipt: Digest
     sheet.judge(CheckName::OwnReceipt, shown.order == kept.digest, record, || {
         format!("receipt {receipt} is shown for order {}", shown.order)
     });
-    let hold = join.ledger.holds.get(&kept.order.hold);
+    let hold = join.kept.holds.get(&kept.order.hold);
     let other = hold.and_then(|hold| hold.receipts.iter().find(|named| **named != receipt));
     sheet.judge(CheckName::OwnReceipt, other.is_none(), record, || {
         format!("charged under another receipt than yours, {}", other.copied().unwrap_or(receipt))
@@ -83,9 +88,8 @@ fn answered(sheet: &mut Sheet, join: &Join<'_>, kept: &OwnOrder, receipt: Digest
 /// What the broker refused stands in the log, for a reason that can be true.
 fn refused(sheet: &mut Sheet, join: &Join<'_>, kept: &OwnOrder, own: &[OwnOrder]) {
     let check = CheckName::OwnRefusal;
-    let decisions = &join.log.decisions;
-    let Some(ruling) = decisions.refused.get(&kept.digest) else {
-        if decisions.granted.contains_key(&kept.digest) {
+    let Some(ruling) = join.kept.refused.get(&kept.digest) else {
+        if join.kept.granted.contains_key(&kept.digest) {
             // Granted, and refused by the enclave or for want of one.
             return sheet.examine(check);
         }
@@ -131,13 +135,12 @@ fn were_many(kept: &OwnOrder, own: &[OwnOrder]) -> bool {
 /// An answer that was lost may have been charged, once: the customer should know. Whether the order
 /// arrived at all the log says.
 fn unanswered(sheet: &mut Sheet, join: &Join<'_>, kept: &OwnOrder) {
-    let spent = join.ledger.holds.get(&kept.order.hold).and_then(|hold| hold.settled());
+    let spent = join.kept.holds.get(&kept.order.hold).and_then(|hold| hold.settled());
     if let Some(spent) = spent.filter(|spent| *spent > 0) {
         let message = format!("its answer did not reach you, and {spent} micro-units were charged");
         return sheet.warn(CheckName::OwnOrder, kept.record(), message);
     }
-    let decisions = &join.log.decisions;
-    if let Some(ruling) = decisions.refused.get(&kept.digest) {
+    if let Some(ruling) = join.kept.refused.get(&kept.digest) {
         reason(sheet, join, kept, ruling);
         return match ruling.decision {
             Decision::NotReceived => {
@@ -150,7 +153,7 @@ fn unanswered(sheet: &mut Sheet, join: &Join<'_>, kept: &OwnOrder) {
             _ => sheet.examine(CheckName::OwnOrder),
         };
     }
-    let decided = decisions.granted.contains_key(&kept.digest);
+    let decided = join.kept.granted.contains_key(&kept.digest);
     match decided || join.context.view != View::Full {
         true => sheet.examine(CheckName::OwnOrder),
         false => {
@@ -161,13 +164,14 @@ fn unanswered(sheet: &mut Sheet, join: &Join<'_>, kept: &OwnOrder) {
 }
 
 /// Orders under the customer's keys that the customer does not know.
-fn strangers(sheet: &mut Sheet, join: &Join<'_>, own: &[OwnOrder]) {
+pub(super) fn strangers(sheet: &mut Sheet, join: &Join<'_>, own: &[OwnOrder]) {
+    if own.is_empty() {
+        return;
+    }
     let accounts: HashSet<AccountHandle> =
         own.iter().map(|kept| account_handle(&kept.order.order_key)).collect();
     let known: HashSet<Digest> = own.iter().map(|kept| kept.digest).collect();
-    let mut shown: Vec<_> = join.orders.by_digest.iter().collect();
-    shown.retain(|(_, order)| accounts.contains(&order.terms.account));
-    shown.sort_by_key(|(digest, order)| (order.hold, **digest));
+    let shown = join.orders().filter(|(_, order)| accounts.contains(&order.terms.account));
     for (digest, order) in shown {
         match known.contains(digest) {
             true => sheet.examine(CheckName::OwnOnly),

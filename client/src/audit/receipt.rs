@@ -1,6 +1,5 @@
 //! Usage receipts, each by itself: signature, epoch, usage, charge.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bulla_attestation::hash::Commitment;
@@ -16,6 +15,7 @@ use bulla_wire::receipt::{
 use bulla_wire::units::{MicroUnits, UnixSeconds};
 
 use super::epoch::Epoch;
+use super::kept::Kept;
 use super::order::{Terms, TermsPool};
 use super::report::{Sheet, View};
 use super::walk::Desk;
@@ -24,6 +24,8 @@ use super::{CheckName, Record};
 /// What is kept of a receipt.
 #[derive(Debug)]
 pub(super) struct ReceiptFact {
+    /// Place among the receipts of the bundle.
+    pub(super) ordinal: u64,
     pub(super) id: ReceiptId,
     pub(super) epoch: EpochId,
     pub(super) seq: u64,
@@ -36,7 +38,6 @@ pub(super) struct ReceiptFact {
     pub(super) charge: MicroUnits,
     pub(super) mode: OrderMode,
     pub(super) interim: Option<u64>,
-    pub(super) outcome: Outcome,
 }
 
 impl ReceiptFact {
@@ -48,8 +49,6 @@ impl ReceiptFact {
 /// All receipts read so far.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
-    pub(super) by_digest: HashMap<Digest, ReceiptFact>,
-    ids: HashSet<ReceiptId>,
     pub(super) count: u64,
     /// What the receipts of a proof commit to: few, and not kept elsewhere.
     committed: Vec<(Record, Commitments)>,
@@ -61,7 +60,8 @@ type Commitments = (Option<Digest>, Option<Digest>);
 
 impl Receipts {
     /// Takes a receipt.
-    pub(super) fn add(&mut self, desk: &mut Desk<'_, '_>, pool: &mut TermsPool, bytes: &[u8]) {
+    pub(super) fn add(&mut self, desk: &mut Desk<'_, '_>, kept: &mut Kept<'_>, bytes: &[u8]) {
+        let ordinal = self.count;
         self.count += 1;
         let (number, context) = (desk.number, desk.context);
         let (receipt, digest, signature) = match read::<UsageReceipt>(bytes) {
@@ -74,13 +74,6 @@ impl Receipts {
         let sheet = &mut *desk.sheet;
         let record =
             Record::Receipt { id: receipt.id, epoch: receipt.epoch, seq: receipt.seq, digest };
-        let new = self.ids.insert(receipt.id) && !self.by_digest.contains_key(&digest);
-        sheet.judge(
-            CheckName::ReceiptOnce,
-            new,
-            || record.clone(),
-            || "another receipt of the bundle has the same id".to_owned(),
-        );
         judge_format(sheet, &receipt, &record);
         judge_usage(sheet, &receipt, &record);
         judge_charge(sheet, &receipt, &record);
@@ -95,8 +88,7 @@ impl Receipts {
             let commitments = (receipt.commit_request, receipt.commit_response);
             self.committed.push((record, commitments));
         }
-        let fact = keep(receipt, pool);
-        self.by_digest.entry(digest).or_insert(fact);
+        kept.receipt(desk.sheet, ordinal, digest, receipt);
     }
 }
 
@@ -147,7 +139,8 @@ impl Receipts {
     }
 }
 
-fn keep(receipt: UsageReceipt, pool: &mut TermsPool) -> ReceiptFact {
+/// What is kept of a receipt.
+pub(super) fn fact(ordinal: u64, receipt: UsageReceipt, pool: &mut TermsPool) -> ReceiptFact {
     let terms = pool.share(Terms {
         account: receipt.account,
         keyset: receipt.keyset,
@@ -157,6 +150,7 @@ fn keep(receipt: UsageReceipt, pool: &mut TermsPool) -> ReceiptFact {
         price_book: receipt.price_book,
     });
     ReceiptFact {
+        ordinal,
         id: receipt.id,
         epoch: receipt.epoch,
         seq: receipt.seq,
@@ -169,7 +163,6 @@ fn keep(receipt: UsageReceipt, pool: &mut TermsPool) -> ReceiptFact {
         charge: receipt.charge,
         mode: receipt.mode,
         interim: receipt.interim,
-        outcome: receipt.outcome,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an audit says: one line per check, one finding per thing that is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 
 use bulla_wire::ids::{Digest, EpochId, HoldId, ReceiptId};
@@ -36,7 +36,7 @@ pub enum Severity {
 }
 
 /// The record a finding is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Record {
     /// The bundle as a whole.
@@ -151,8 +151,8 @@ impl fmt::Display for Record {
     }
 }
 
-/// One thing that is wrong, or left open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One thing that is wrong, or left open. Findings are in the order of their fields.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// How bad.
     pub severity: Severity,
@@ -229,7 +229,7 @@ pub struct AuditReport {
     pub counts: Counts,
     /// A line per check.
     pub checks: Vec<Check>,
-    /// What is wrong, errors first.
+    /// What is wrong: errors first, then in the order of the checks and records.
     pub findings: Vec<Finding>,
     /// Findings beyond [`MAX_FINDINGS`].
     pub findings_left_out: u64,
@@ -331,7 +331,9 @@ pub(super) struct Sheet {
     /// By the number of the check.
     tallies: Vec<Tally>,
     left_open: BTreeMap<CheckName, String>,
-    findings: Vec<Finding>,
+    /// By the number of the check, and of each the first [`MAX_FINDINGS`] in the report's order:
+    /// what is found in which round changes no report.
+    findings: Vec<BinaryHeap<Finding>>,
     left_out: u64,
 }
 
@@ -348,7 +350,7 @@ impl Default for Sheet {
         Sheet {
             tallies: vec![Tally::default(); CheckName::ALL.len()],
             left_open: BTreeMap::new(),
-            findings: Vec::new(),
+            findings: vec![BinaryHeap::new(); CheckName::ALL.len()],
             left_out: 0,
         }
     }
@@ -413,11 +415,11 @@ impl Sheet {
             Severity::Warning => &mut tally.warnings,
         };
         *of_this_kind += 1;
-        // The cap never hides that a check failed.
-        let first_error = severity == Severity::Error && *of_this_kind == 1;
-        match self.findings.len() < MAX_FINDINGS || first_error {
-            true => self.findings.push(Finding { severity, check, record, message }),
-            false => self.left_out += 1,
+        let findings = &mut self.findings[check as usize];
+        findings.push(Finding { severity, check, record, message });
+        if findings.len() > MAX_FINDINGS {
+            findings.pop();
+            self.left_out += 1;
         }
     }
 
@@ -430,7 +432,7 @@ impl Sheet {
         counts: Counts,
         facts: Facts,
     ) -> AuditReport {
-        self.findings.sort_by_key(|finding| finding.severity);
+        let findings = self.cut();
         let checks = CheckName::ALL.iter().map(|name| self.line(*name)).collect();
         AuditReport {
             view,
@@ -438,10 +440,25 @@ impl Sheet {
             simulated,
             counts,
             checks,
-            findings: self.findings,
+            findings,
             findings_left_out: self.left_out,
             facts,
         }
+    }
+
+    /// The findings in their order, cut to [`MAX_FINDINGS`]. The cut never hides that a check failed.
+    fn cut(&mut self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.findings.drain(..).flatten().collect();
+        findings.sort_unstable();
+        let mut beyond = findings.split_off(findings.len().min(MAX_FINDINGS));
+        let count = beyond.len();
+        beyond.retain(|finding| finding.severity == Severity::Error);
+        beyond.dedup_by_key(|finding| finding.check);
+        let named = findings.last().map(|last| (last.severity, last.check));
+        beyond.retain(|first| Some((first.severity, first.check)) != named);
+        self.left_out += (count - beyond.len()) as u64;
+        findings.append(&mut beyond);
+        findings
     }
 
     fn line(&self, name: CheckName) -> Check {
@@ -463,5 +480,32 @@ impl Sheet {
 impl Serialize for CheckName {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(sheet: &mut Sheet, check: CheckName, index: u64) {
+        sheet.fail(check, Record::Leaf { index }, "wrong");
+    }
+
+    #[test]
+    fn of_too_many_findings_the_first_are_kept_whatever_order_they_come_in() {
+        let most = MAX_FINDINGS as u64;
+        let cut = |indices: &mut dyn Iterator<Item = u64>| {
+            let mut sheet = Sheet::default();
+            sheet.warn(CheckName::LeafFormat, Record::Bundle, "open");
+            leaf(&mut sheet, CheckName::Invoice, 7);
+            indices.for_each(|index| leaf(&mut sheet, CheckName::ChainGap, index));
+            (sheet.cut(), sheet.left_out)
+        };
+        let (findings, left_out) = cut(&mut (0..most + 5));
+        assert_eq!((findings.clone(), left_out), cut(&mut (0..most + 5).rev()));
+        // The one error of another check stays in sight; the warning does not.
+        assert_eq!((findings.len() as u64, left_out), (most + 1, 6));
+        assert_eq!(findings.last().map(|last| last.check), Some(CheckName::Invoice));
+        assert_eq!(findings[9].record, Record::Leaf { index: 9 });
     }
 }

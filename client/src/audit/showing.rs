@@ -15,6 +15,7 @@ use bulla_wire::units::UnixSeconds;
 
 use super::decision::Ruling;
 use super::join::Join;
+use super::kept::Kept;
 use super::order::MAX_CLOCK_SKEW_SECONDS;
 use super::report::{Sheet, View};
 use super::{CheckName, Record};
@@ -72,11 +73,11 @@ impl Showings {
         }
     }
 
-    /// Holds them against the log's decisions.
-    pub(super) fn conclude(&self, sheet: &mut Sheet, policy: &Policy, join: &Join<'_>) {
-        let decisions = &join.log.decisions;
-        for (order, said) in &self.0 {
-            let ruling = decisions.granted.get(order).or_else(|| decisions.refused.get(order));
+    /// Holds those of this round against the log's decisions.
+    pub(super) fn compare(&self, sheet: &mut Sheet, policy: &Policy, join: &Join<'_>) {
+        let Kept { round, granted, refused, .. } = join.kept;
+        for (order, said) in self.0.iter().filter(|(order, _)| round.hold(*order)) {
+            let ruling = granted.get(order).or_else(|| refused.get(order));
             match ruling {
                 Some(ruling) => decided(sheet, *order, said, ruling),
                 None if join.context.view != View::Full => {

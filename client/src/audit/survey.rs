@@ -104,6 +104,11 @@ impl<'a> Survey<'a> {
         }
     }
 
+    /// How many items have come, those passed over too.
+    pub(super) fn items(&self) -> u64 {
+        self.items
+    }
+
     pub(super) fn item(&mut self, item: Option<Item>) {
         let number = self.items;
         self.items += 1;

@@ -32,7 +32,9 @@ use clap::{Args, Subcommand};
 
 pub use account::Account;
 pub use appraise::Appraise;
-pub use audit::{Audit, audit_file, items as audit_items, trust as audit_trust};
+pub use audit::{
+    Audit, DEFAULT_MEMORY_MIB, audit_file, items as audit_items, trust as audit_trust,
+};
 pub use chat::Chat;
 pub use endorsements::Endorsements;
 pub use evidence::Evidence;

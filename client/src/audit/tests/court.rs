@@ -20,6 +20,9 @@ use crate::audit::{AuditReport, AuditTrust, Items, Means, audit_with};
 
 const DEVELOPMENT: &str = include_str!("../../../../policies/appraisal/development.toml");
 
+/// So little that every story takes several rounds.
+const LITTLE_MEMORY_BYTES: u64 = 4096;
+
 /// REPORT_DATA in a SEV-SNP report (AMD 56860, table 23).
 const REPORT_DATA_AT: usize = 0x50;
 const EVIDENCE: [&[u8]; 2] = [
@@ -104,6 +107,12 @@ pub(super) fn judge_bytes(bundle: &[u8]) -> AuditReport {
     judge_by(bundle, Means::default())
 }
 
+/// Judges in one round, and in many: both must say the same.
 pub(super) fn judge_by(bundle: &[u8], means: Means<'_>) -> AuditReport {
-    audit_with(&trust(), &appraise_or_bind, means, |pass| Items::new(bundle, pass))
+    let judge =
+        |means| audit_with(&trust(), &appraise_or_bind, means, |pass| Items::new(bundle, pass));
+    let report = judge(means);
+    let again = judge(Means { memory_bytes: Some(LITTLE_MEMORY_BYTES), ..means });
+    assert_eq!(report, again, "the report depends on the number of rounds");
+    report
 }

@@ -1,4 +1,4 @@
-//! Bundles in files: read item by item, twice over, never held whole.
+//! Bundles in files: read item by item, twice or more often, never held whole.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -36,7 +36,12 @@ pub fn audit_file(path: &Path, trust: &AuditTrust, means: Means<'_>) -> anyhow::
         ProgressStyle::with_template("auditing {wide_bar} {percent:>3} %  {eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let report = audit(trust, means, |pass| FileItems::open(path, pass, progress.clone()));
+    let report = audit(trust, means, |pass| {
+        if pass == Pass::Again {
+            progress.inc_length(bytes);
+        }
+        FileItems::open(path, pass, progress.clone())
+    });
     progress.finish_and_clear();
     Ok(Judged { report, sha256: digest(path)?, bytes })
 }

@@ -114,7 +114,13 @@ pub struct Reports {
     /// Threads that check signatures beside the one that reads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Memory for what must be compared, about; a bundle that needs more is read several times
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB)]
+    pub memory: u64,
 }
+
+/// Room for some two million receipts in one round, in MiB.
+pub const DEFAULT_MEMORY_MIB: u64 = 1024;
 
 impl Audit {
     /// Judges and shows. Exit code 0 clean, 1 errors found, 2 not readable to the end.
@@ -160,11 +166,19 @@ impl Reports {
         json: bool,
     ) -> anyhow::Result<u8> {
         let (threads, promised_ppm) = (self.threads(), self.promised_availability);
+        let memory_bytes = Some(self.memory.saturating_mul(1 << 20));
         let file = path.to_owned();
         // Judging is long and needs cores to itself.
         let judge = move || {
             let Own { orders, showings } = &own;
-            let means = Means { own: orders, showings, promised_ppm, threads, one_by_one: false };
+            let means = Means {
+                own: orders,
+                showings,
+                promised_ppm,
+                memory_bytes,
+                threads,
+                one_by_one: false,
+            };
             audit_file(&file, &trust, means)
         };
         let judged = tokio::task::spawn_blocking(judge).await??;

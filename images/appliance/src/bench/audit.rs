@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bulla_client::audit::{AuditTrust, Means};
-use bulla_client::commands::audit_file;
+use bulla_client::commands::{DEFAULT_MEMORY_MIB, audit_file};
 use bulla_client::io::system::now;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -38,6 +38,9 @@ pub struct AuditArgs {
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u64).range(1..=99))]
     runs: u64,
+    /// Memory for what must be compared, about, in MiB; less is paid for with more readings
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB)]
+    memory: u64,
 }
 
 /// One way to audit.
@@ -67,10 +70,11 @@ pub fn execute(args: &AuditArgs, folder: &Path, json: bool) -> anyhow::Result<Ex
         Way { work: "one core, batches", threads: 0, one_by_one: false, goal: Some(GOAL_PER_CORE) },
         Way { work: "all cores, batches", threads: cores, one_by_one: false, goal: None },
     ];
+    let memory_bytes = Some(args.memory.saturating_mul(1 << 20));
     let mut times: Vec<Vec<Took>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..args.runs {
         for (way, times) in ways.iter().zip(&mut times) {
-            let took = run(&path, &trust, way, args.receipts)?;
+            let took = run(&path, &trust, way, (args.receipts, memory_bytes))?;
             tell(way, &took, args.receipts);
             times.push(took);
         }
@@ -97,8 +101,14 @@ fn make(scene: &Scene, receipts: u64, path: &Path) -> anyhow::Result<AuditTrust>
     Ok(trust)
 }
 
-fn run(path: &Path, trust: &AuditTrust, way: &Way, receipts: u64) -> anyhow::Result<Took> {
-    let means = Means { threads: way.threads, one_by_one: way.one_by_one, ..Means::default() };
+fn run(
+    path: &Path,
+    trust: &AuditTrust,
+    way: &Way,
+    (receipts, memory_bytes): (u64, Option<u64>),
+) -> anyhow::Result<Took> {
+    let Way { threads, one_by_one, .. } = *way;
+    let means = Means { threads, one_by_one, memory_bytes, ..Means::default() };
     let (began, before) = (Instant::now(), time_on_processor());
     let judged = audit_file(path, trust, means)?;
     let after = time_on_processor().filter(|_| way.threads == 0);
