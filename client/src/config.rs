@@ -30,7 +30,7 @@
 //!
 //! [disputes]
 //! keep_openings = true          # keep what shows a judge what was asked and answered
-//! # witnesses = ["http://…"]    # orders without an answer are brought there (docs/log.md)
+//! # witnesses = ["http://…"]    # orders without an answer are brought there; needs log_key
 //!
 //! [proxy]
 //! listen = "127.0.0.1:8118"
@@ -42,6 +42,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bulla_attestation::seal::Padding;
+use bulla_tlog::VerifierKey;
+use bulla_tlog::key::KeyError;
 use bulla_wire::ids::{Digest, PublicKey};
 use bulla_wire::price::Rates;
 use bulla_wire::units::{MicroUnits, TokenCount, Unit};
@@ -241,6 +243,14 @@ pub enum ConfigError {
     /// The log has to be asked, and nobody said whose it is.
     #[error("[appraisal] published_reference_values needs log_key in [broker]")]
     NoLogKey,
+    /// Orders are brought to witnesses of a log, and nobody said whose it is.
+    #[error("[disputes] witnesses needs log_key in [broker]: orders are brought as this log's")]
+    NoLogKeyForWitnesses,
+    /// The log's key does not read.
+    #[error(
+        "[broker] log_key does not read: {0}; copy the whole line, name+id+key, that the broker's operator gives"
+    )]
+    LogKey(KeyError),
     /// No root at all would be trusted.
     #[error("[appraisal] trusts no root: set vendor_roots = true or name simulated_roots")]
     NoRoots,
@@ -253,6 +263,14 @@ pub enum ConfigError {
     /// A local credential that can be guessed.
     #[error("[proxy] local_credential must have at least {MIN_LOCAL_CREDENTIAL_CHARS} characters")]
     WeakLocalCredential,
+}
+
+impl BrokerConfig {
+    /// The key of the broker's log, where one is named.
+    pub fn log(&self) -> Result<Option<VerifierKey>, ConfigError> {
+        let key = self.log_key.as_deref().map(VerifierKey::parse);
+        key.transpose().map_err(ConfigError::LogKey)
+    }
 }
 
 impl ClientConfig {
@@ -286,6 +304,9 @@ impl ClientConfig {
         }
         if self.appraisal.published_reference_values && broker.log_key.is_none() {
             return Err(ConfigError::NoLogKey);
+        }
+        if broker.log()?.is_none() && !self.disputes.witnesses.is_empty() {
+            return Err(ConfigError::NoLogKeyForWitnesses);
         }
         if !self.proxy.listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback { got: self.proxy.listen });
@@ -369,6 +390,23 @@ mod tests {
         assert_eq!(refusal(&none.join("\n")), ConfigError::BrokerIdentity);
         let two = GOOD.replacen("[broker]", "[broker]\nca_file = \"ca.pem\"", 1);
         assert_eq!(refusal(&two), ConfigError::BrokerIdentity);
+    }
+
+    #[test]
+    fn refuses_a_log_key_that_does_not_read_and_witnesses_of_no_log() {
+        let key = "log.example/bulla+84cf087a+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
+        let named =
+            |key: &str| GOOD.replacen("[broker]", &format!("[broker]\nlog_key = {key:?}"), 1);
+        let log = ClientConfig::from_toml(&named(key)).unwrap().broker.log().unwrap();
+        assert_eq!(log.unwrap().name(), "log.example/bulla");
+        for broken in ["log.example/bulla", &key[..key.len() - 4], &key.replace("84cf", "84ce")] {
+            let error = refusal(&named(broken));
+            assert!(matches!(error, ConfigError::LogKey(_)), "{error}");
+            assert!(error.to_string().contains("[broker] log_key"), "{error}");
+        }
+        let witnesses = "[disputes]\nwitnesses = [\"http://127.0.0.1:8139\"]";
+        assert!(ClientConfig::from_toml(&format!("{}\n{witnesses}", named(key))).is_ok());
+        assert_eq!(refusal(&format!("{GOOD}\n{witnesses}")), ConfigError::NoLogKeyForWitnesses);
     }
 
     #[test]

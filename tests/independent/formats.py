@@ -345,6 +345,17 @@ class WitnessKey:
         return max(times, default=None)
 
 
+def open_checkpoint_of(note, keys):
+    """Returns (origin, size, root) of a checkpoint signed by one of `keys`."""
+    refusals = []
+    for key in keys:
+        try:
+            return (key.name, *open_checkpoint(note, key))
+        except Bad as error:
+            refusals.append(f"under {key.name}: {error}")
+    raise Bad("; ".join(refusals))
+
+
 def open_checkpoint(note, key):
     """Returns (size, root) of a checkpoint signed by `key`."""
     need(is_bytes(note), "checkpoint is no bstr")

@@ -5,6 +5,8 @@
     verify_bundle.py vectors DIR
     verify_bundle.py lies DIR --trust trust.json     every *.cborseq in DIR must be found wrong
 
+The trust file is JSON: log_keys (a list; log_key where there is one), broker_root, witnesses.
+
 Exit code 0: nothing wrong; 1: errors; 2: unreadable. Hardware evidence is not appraised: only that
 its REPORT_DATA binds the keyset is checked.
 """
@@ -20,7 +22,7 @@ import vectors
 from formats import (
     ACCOUNT, EVIDENCE, MAX_ITEM_BYTES, ORDER, PRICE_BOOK, RECORD, TENANT, Bad, LogKey, charge,
     decode, fixed, is_bytes, is_text, is_uint, is_unit, item_end, labelled, leaf_hash, message,
-    most, need, open_checkpoint, root_by_proof, root_of, sha256, shaped,
+    most, need, open_checkpoint_of, root_by_proof, root_of, sha256, shaped,
 )
 from ledger import KINDS, Ledger
 from showings import Showings
@@ -118,8 +120,8 @@ def read_items(data):
 class Audit:
     """All checks over one bundle; one method per step of docs/spec/bundle.md."""
 
-    def __init__(self, items, log_key, root_key, witnesses):
-        self.items, self.log_key, self.root_key = items, log_key, root_key
+    def __init__(self, items, log_keys, root_key, witnesses):
+        self.items, self.log_keys, self.root_key = items, log_keys, root_key
         self.witnesses = witnesses
         self.header = items[0][0]
         self.own = self.header.get(-70043)
@@ -151,21 +153,32 @@ class Audit:
         Supply(self).run()
         return self.verdict
 
-    # log-leaf.md 1 to 4
+    # log-leaf.md 1 to 4, and 8
 
     def checkpoints(self):
-        self.judge("checkpoint", self.header[-70201] == self.log_key.name, "another log's bundle")
-        self.roots = []
+        own = self.header[-70201]
+        named = any(key.name == own for key in self.log_keys)
+        self.judge("checkpoint", named, f"a bundle of log {own!r}, whose key was not named")
+        self.roots, name, given_up = [], None, set()
         for note in self.items[1]:
             opened = self.verdict.attempt(
-                "checkpoint", "checkpoint", lambda: open_checkpoint(note, self.log_key))
+                "checkpoint", "checkpoint", lambda: open_checkpoint_of(note, self.log_keys))
             if opened is None:
                 continue
+            origin, *head = opened
+            if name not in (None, origin):
+                given_up.add(name)
+            name = origin
+            self.judge("checkpoint", origin not in given_up,
+                       f"{origin!r} was given up before, and signs {head[0]} leaves")
             if self.newest is not None:
-                grows = self.newest[0] < opened[0] or self.newest == opened
-                self.judge("checkpoint", grows, f"out of order or forked at {opened[0]} leaves")
-            self.newest, self.newest_note = opened, note
-            self.roots.append(opened)
+                grows = self.newest[0] < head[0] or self.newest == head
+                self.judge("checkpoint", grows, f"out of order or forked at {head[0]} leaves")
+            self.newest, self.newest_note = head, note
+            self.roots.append(head)
+        if name is not None:
+            self.judge("checkpoint", name == own,
+                       f"the last checkpoint is of {name!r}, in a bundle of {own!r}")
 
     def log(self):
         if self.own is None:
@@ -271,7 +284,7 @@ class Audit:
 
     def parent(self, index, note):
         need(len(note) <= 24576, "too long")
-        size, root = open_checkpoint(note, self.log_key)
+        _, size, root = open_checkpoint_of(note, self.log_keys)
         need(size <= index, "younger than the record that names it")
         if self.own is None:
             need(root_of(self.hashes[:size]) == root, "not in this log's history")
@@ -599,7 +612,9 @@ def verify(data, trust):
     """Judges a bundle; raises Bad when it cannot be read."""
     items = read_items(data)
     root = bytes.fromhex(trust["broker_root"])
-    return Audit(items, LogKey(trust["log_key"]), root, trust.get("witnesses", [])).run()
+    keys = trust.get("log_keys", []) + [trust[key] for key in ("log_key",) if key in trust]
+    need(keys, "the trust file names no log_keys")
+    return Audit(items, [LogKey(key) for key in keys], root, trust.get("witnesses", [])).run()
 
 
 # Lies that only an appraisal of the hardware evidence can name.
@@ -629,7 +644,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     bundle = commands.add_parser("bundle", help="judge an audit bundle")
     bundle.add_argument("file", type=Path)
-    bundle.add_argument("--trust", type=Path, required=True, help="log_key and broker_root, JSON")
+    bundle.add_argument("--trust", type=Path, required=True, help="log_keys and broker_root, JSON")
     reproduce = commands.add_parser("vectors", help="reproduce the vectors")
     reproduce.add_argument("folder", type=Path)
     lies = commands.add_parser("lies", help="every bundle of a folder must be found wrong")

@@ -85,7 +85,7 @@ async fn speak() {
     let (mut head, body) = request(0, 5, 0);
     let client = Folder::open(&home.join("client")).unwrap();
     let (showings, order) = (Showings::of(&client), order());
-    let bring = || showings.show(base, LOG_ORIGIN, order.bytes());
+    let bring = || showings.show_one(base, LOG_ORIGIN, order.bytes());
     assert_eq!(bring().await.unwrap(), Said::Waits);
     let (WitnessAnswer::Cosigned(lines), handed) = ask(&witnesses, body.clone()).await else {
         panic!("refused")
@@ -97,8 +97,8 @@ async fn speak() {
     let word = showings.all().unwrap().remove(0);
     let key = PublicKey(*keys[0].ed25519().unwrap());
     assert_eq!(*verify::<Showing>(&word, &key).unwrap(), said);
-    assert!(showings.show(base, "log.elsewhere", order.bytes()).await.is_err());
-    assert!(showings.show(base, LOG_ORIGIN, b"no order").await.is_err());
+    assert!(showings.show_one(base, "log.elsewhere", order.bytes()).await.is_err());
+    assert!(showings.show_one(base, LOG_ORIGIN, b"no order").await.is_err());
     for line in bulla_tlog::note::NoteSignature::parse_lines(&lines).unwrap() {
         head.push_signature(line).unwrap();
     }

@@ -47,8 +47,8 @@ fn demanding(town: &Town) -> Policy {
 fn rule(town: &Town, maximum_age_seconds: u64) -> LogRule {
     let (witnesses, maximum_age_seconds) = (vkeys(town), Some(maximum_age_seconds));
     let config = LogConfig { quorum: 2, witnesses, maximum_age_seconds };
-    let key = log_signer().verifier().to_string();
-    LogRule::of(&config, Some(&key), &chip::policy("development")).unwrap().unwrap()
+    let key = log_signer().verifier();
+    LogRule::of(&config, Some(key), &chip::policy("development")).unwrap().unwrap()
 }
 
 fn published(town: &Town) -> SignedCheckpoint {

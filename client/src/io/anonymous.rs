@@ -2,9 +2,8 @@
 //! durable before anything is sent, so each step can be taken again.
 
 use bulla_attestation::sign::{Signed, VerifyError, verify};
-use bulla_tlog::key::KeyError;
 use bulla_tlog::proof::{ProofError, ProofFormatError};
-use bulla_tlog::{Hash, TlogProof, VerifierKey};
+use bulla_tlog::{Hash, TlogProof};
 use bulla_wire::blind::{BlindKeys, LoggedEpoch};
 use bulla_wire::cbor::Bytes;
 use bulla_wire::ids::HoldId;
@@ -35,9 +34,6 @@ pub enum AnonymousError {
         "log_key under [broker] must name the log's verifier key: without it nobody knows whether these keys are shown to everybody"
     )]
     NoLogKey,
-    /// The log's key does not read.
-    #[error("log_key: {0}")]
-    LogKey(#[from] KeyError),
     /// Not signed by the broker's root key.
     #[error("keys of blind tokens: {0}")]
     Signature(#[from] VerifyError),
@@ -105,8 +101,8 @@ async fn judge(client: &Client, shown: &LoggedEpoch) -> Answer<Signed<BlindKeys>
             extends_what_was_seen(client.broker(), client.folder(), rule, &head).await?;
         }
         None => {
-            let key = client.config().broker.log_key.as_deref().ok_or(AnonymousError::NoLogKey)?;
-            TlogProof::parse(proof)?.verify(Hash::leaf(&leaf), &VerifierKey::parse(key)?, None)?;
+            let key = client.log_key().ok_or(AnonymousError::NoLogKey)?;
+            TlogProof::parse(proof)?.verify(Hash::leaf(&leaf), key, None)?;
         }
     }
     Ok(keys)

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::anonymous::{self, AnonymousError};
 use super::broker::BrokerError;
@@ -336,15 +337,11 @@ impl Asking<'_> {
         Ok(())
     }
 
-    /// Brings an order without an answer to the witnesses that the configuration names. One that is
-    /// signed with a key of its own is nobody's, and has no decision to wait for.
-    fn show(&self, order: &Signed<Order>) -> tokio::task::JoinHandle<()> {
+    /// Brings an order without an answer to the witnesses that the configuration names, if any.
+    fn show(&self, order: &Signed<Order>) -> Option<JoinHandle<()>> {
         let (client, order) = (self.client.clone(), order.bytes().to_vec());
-        tokio::spawn(async move {
-            if !client.is_anonymous() {
-                client.show(&order).await;
-            }
-        })
+        let bring = async move { client.show(&order).await };
+        self.client.shows_orders().then(|| tokio::spawn(bring))
     }
 
     /// The change of an anonymous order is held against its receipt.
@@ -421,8 +418,10 @@ impl Source {
 
 /// Waits where nothing else is left to do. What witnesses could not be told now, `bulla witness show`
 /// tells them.
-async fn wait_for(shown: tokio::task::JoinHandle<()>) {
-    let _ = tokio::time::timeout(SHOW_PATIENCE, shown).await;
+async fn wait_for(shown: Option<JoinHandle<()>>) {
+    if let Some(shown) = shown {
+        let _ = tokio::time::timeout(SHOW_PATIENCE, shown).await;
+    }
 }
 
 /// Problems that a broker logs as its decision about an order.

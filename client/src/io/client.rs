@@ -8,7 +8,6 @@ use bulla_attestation::endorsement::CertificateError;
 use bulla_attestation::policy::Policy;
 use bulla_attestation::sign::{Signed, SigningKey};
 use bulla_tlog::VerifierKey;
-use bulla_tlog::key::KeyError;
 use bulla_wire::ids::{AccountHandle, InstanceId};
 use bulla_wire::order::OrderKeyRegistration;
 use rand_core::Rng;
@@ -25,7 +24,7 @@ use super::tls::ServerIdentity;
 use super::transport::{Transport, TransportError};
 use super::wallet::WalletFile;
 use crate::catalogue::CatalogueError;
-use crate::config::{AppraisalConfig, BrokerConfig, ClientConfig};
+use crate::config::{AppraisalConfig, BrokerConfig, ClientConfig, ConfigError};
 use crate::log::{LogRule, RuleError};
 use crate::price::{self, PriceError};
 use crate::request::{ChatRequest, RequestError};
@@ -55,9 +54,9 @@ pub enum OpenError {
         /// What is wrong.
         source: CertificateError,
     },
-    /// The log's key cannot be used.
-    #[error("log_key: {0}")]
-    LogKey(#[from] KeyError),
+    /// The log's key is missing, or does not read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The broker's address cannot be used.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -99,6 +98,7 @@ pub struct Client {
     order_key: Arc<SigningKey>,
     payer: Payer,
     broker: Broker,
+    log_key: Option<VerifierKey>,
     collateral: Collateral,
     records: Records,
     limits: Limits,
@@ -146,18 +146,20 @@ impl Client {
         };
         let policy = policy(&config.appraisal.policy)?;
         let anchors = anchors(&config.appraisal)?;
-        let log = LogRule::of(&config.log, config.broker.log_key.as_deref(), &policy)?;
+        let log_key = config.broker.log()?;
+        let log = LogRule::of(&config.log, log_key.clone(), &policy)?;
         let transport = transport(&config.broker, credential)?;
         let records = Records::at(folder.file("receipts.jsonl"));
         let mut collateral = Collateral::new(policy, anchors, config.broker.root_key).with_log(log);
         if config.appraisal.published_reference_values {
-            let key = config.broker.log_key.as_deref().unwrap_or_default();
-            collateral = collateral.with_published_manifests(VerifierKey::parse(key)?);
+            let key = log_key.clone().ok_or(ConfigError::NoLogKey)?;
+            collateral = collateral.with_published_manifests(key);
         }
         Ok(Client {
             payer: Payer::new(order_key.clone(), cache_secret),
             collateral,
             broker: Broker::new(transport),
+            log_key,
             limits: Limits::default(),
             wallet: WalletFile::new(folder.clone()),
             is_anonymous: anonymous,
@@ -181,6 +183,11 @@ impl Client {
     /// Its broker.
     pub fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    /// The key of its log, where the configuration names one.
+    pub fn log_key(&self) -> Option<&VerifierKey> {
+        self.log_key.as_ref()
     }
 
     /// Appraisals, prices and the enclave list.
@@ -231,13 +238,18 @@ impl Client {
         Ok(true)
     }
 
+    /// Whether orders that stay without an answer have a witness to be brought to. One that is paid
+    /// with blind tokens is signed with a key that is nobody's, and has no decision to wait for.
+    pub fn shows_orders(&self) -> bool {
+        !self.is_anonymous && !self.config.disputes.witnesses.is_empty()
+    }
+
     /// Brings an order that stayed without an answer to every witness the configuration names.
     pub async fn show(&self, order: &[u8]) {
-        let key = self.config.broker.log_key.as_deref().map(VerifierKey::parse);
-        let Some(Ok(log)) = key else { return };
-        let showings = Showings::of(&self.folder);
-        for url in &self.config.disputes.witnesses {
-            if let Err(error) = showings.show(url, log.name(), order).await {
+        let Some(log) = &self.log_key else { return };
+        let witnesses = &self.config.disputes.witnesses;
+        for (url, said) in Showings::of(&self.folder).show(witnesses, log, order).await {
+            if let Err(error) = said {
                 tracing::warn!(witness = url, %error, "an order could not be shown");
             }
         }

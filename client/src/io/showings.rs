@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use bulla_attestation::hash::{labelled, sha256};
 use bulla_attestation::sign::{VerifyError, read};
+use bulla_tlog::VerifierKey;
 use bulla_wire::http::{MEDIA_COSE, PATH_SHOWN_ORDERS};
 use bulla_wire::ids::Digest;
 use bulla_wire::labels;
@@ -86,9 +87,23 @@ impl Showings {
         paths.iter().map(|path| read_limited(path, MAX_SHOWING_BYTES)).collect()
     }
 
+    /// Brings an order of this log to each of the witnesses, as [`Showings::show_one`] does.
+    pub async fn show(
+        &self,
+        witnesses: &[String],
+        log: &VerifierKey,
+        order: &[u8],
+    ) -> Vec<(String, Result<Said, ShowError>)> {
+        let mut said = Vec::new();
+        for url in witnesses {
+            said.push((url.clone(), self.show_one(url, log.name(), order).await));
+        }
+        said
+    }
+
     /// Brings an order of the log of this origin to a witness, unless its word is kept already. Who
     /// signed is for the audit to judge, under the witnesses its reader names.
-    pub async fn show(&self, url: &str, origin: &str, order: &[u8]) -> Result<Said, ShowError> {
+    pub async fn show_one(&self, url: &str, origin: &str, order: &[u8]) -> Result<Said, ShowError> {
         let digest = labelled(labels::ORDER, order);
         let file = self.file(&digest, url);
         let about = |bytes: &[u8]| {

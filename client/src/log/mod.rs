@@ -52,9 +52,6 @@ pub enum RuleError {
         "[log] or the policy asks for witnesses or a maximum age, so log_key under [broker] must name the log's verifier key"
     )]
     NoLogKey,
-    /// The log's key does not read.
-    #[error("log_key: {0}")]
-    LogKey(KeyError),
     /// A witness's key does not read.
     #[error("[log] witnesses: {text:?}: {source}")]
     WitnessKey {
@@ -85,7 +82,7 @@ impl LogRule {
     /// The rule of a configuration and a policy; `None` where neither asks for anything.
     pub fn of(
         config: &LogConfig,
-        log_key: Option<&str>,
+        log_key: Option<VerifierKey>,
         policy: &Policy,
     ) -> Result<Option<LogRule>, RuleError> {
         let named = policy.witnesses();
@@ -106,10 +103,9 @@ impl LogRule {
             true => Quorum::new(named.quorum.max(1), named.keys.clone())?,
             false => Quorum::new(config.quorum, own)?,
         };
-        let key = VerifierKey::parse(log_key.ok_or(RuleError::NoLogKey)?);
         let others = named.keys.iter().filter(|key| !quorum.keys().contains(key));
         Ok(Some(LogRule {
-            key: key.map_err(RuleError::LogKey)?,
+            key: log_key.ok_or(RuleError::NoLogKey)?,
             named_by_policy: others.cloned().collect(),
             quorum,
             maximum_age_s: config.maximum_age_seconds,

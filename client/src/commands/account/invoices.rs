@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use bulla_attestation::sign::{Signed, verify};
-use bulla_tlog::{Hash, TlogProof, VerifierKey};
+use bulla_tlog::{Hash, TlogProof};
 use bulla_wire::ids::{Digest, EpochId};
 use bulla_wire::leaf::Leaf;
 use bulla_wire::supply::InvoiceDocument;
@@ -85,12 +85,9 @@ pub(super) async fn show(global: &GlobalArgs, number: u64) -> anyhow::Result<u8>
 
 /// Whether the receipt's leaf is in the log the customer pinned.
 async fn proven(client: &Client, told: &Value) -> anyhow::Result<Option<String>> {
-    let (Some(key), Some(digest)) =
-        (&client.config().broker.log_key, told["receipt_digest"].as_str())
-    else {
+    let (Some(key), Some(digest)) = (client.log_key(), told["receipt_digest"].as_str()) else {
         return Ok(None);
     };
-    let key = VerifierKey::parse(key).context("log_key")?;
     let (receipt, digest) = (&told["receipt"], digest.parse::<Digest>()?);
     let leaf = Leaf::Receipt {
         epoch: text(receipt, "epoch").parse::<EpochId>()?,
@@ -100,7 +97,7 @@ async fn proven(client: &Client, told: &Value) -> anyhow::Result<Option<String>>
     };
     let proof = TlogProof::parse(&client.broker().proof(&digest).await?).context("the proof")?;
     proof
-        .verify(Hash::leaf(&leaf.to_vec()), &key, None)
+        .verify(Hash::leaf(&leaf.to_vec()), key, None)
         .context("the receipt is not proven to be in the log")?;
     Ok(Some(format!("leaf {} of the pinned log, proven", proof.index())))
 }

@@ -3,7 +3,6 @@
 use anyhow::{Context, bail};
 use bulla_attestation::hash::account_handle;
 use bulla_attestation::sign::{Signed, verify_order};
-use bulla_tlog::VerifierKey;
 use bulla_wire::order::Order;
 use bulla_wire::units::UnixSeconds;
 use clap::Args;
@@ -36,15 +35,14 @@ impl Show {
         if witnesses.is_empty() {
             bail!("name a witness: --to URL, or witnesses under [disputes]");
         }
-        let log_key = config.broker.log_key.as_deref();
-        let log_key = log_key.context("log_key under [broker] must name the log")?;
-        let log = VerifierKey::parse(log_key).context("log_key")?;
+        let log = config.broker.log()?.context(
+            "log_key under [broker] must name the log whose order it is: name+id+key, from the broker's operator",
+        )?;
         let showings = Showings::of(&folder);
         let mut rows = Vec::new();
         for order in unanswered(&folder, now().seconds())? {
-            for url in &witnesses {
-                let said = showings.show(url, log.name(), order.bytes()).await;
-                rows.push((order.digest(), url.clone(), said));
+            for (url, said) in showings.show(&witnesses, &log, order.bytes()).await {
+                rows.push((order.digest(), url, said));
             }
         }
         let failed = rows.iter().any(|(.., said)| said.is_err());

@@ -42,7 +42,7 @@ fn rule() -> LogRule {
     let witness = WitnessSigner::from_seed("w.example", &[2; 32]).unwrap().verifier();
     let (witnesses, maximum_age_seconds) = (vec![witness.to_string()], None);
     let config = LogConfig { quorum: 1, witnesses, maximum_age_seconds };
-    LogRule::of(&config, Some(&key().verifier().to_string()), &policy()).unwrap().unwrap()
+    LogRule::of(&config, Some(key().verifier()), &policy()).unwrap().unwrap()
 }
 
 /// What a broker serves as tiles.
