@@ -44,7 +44,9 @@ pub enum HoldRefusal {
     #[error("order: {0}")]
     Order(#[from] VerifyError),
     /// The order key is nobody's.
-    #[error("order key {handle} is not registered with this account: run `bulla account register`")]
+    #[error(
+        "order key {handle} is not registered with this account: run `bulla account register-key`"
+    )]
     UnknownOrderKey {
         /// Its handle.
         handle: AccountHandle,

@@ -195,21 +195,20 @@ fn tell(hold: &StoredHold, receipt: Option<&UsageReceipt>) -> String {
     let charged = hold.charged.unwrap_or_default();
     let (unit, state) = (&hold.unit, hold.state);
     let Some(receipt) = receipt else {
-        return format!(
-            "{} micro-{unit} were held, the hold is {state}: nothing was charged",
-            hold.amount
-        );
+        let held = hold.amount.of(unit);
+        return format!("{held} were held, the hold is {state}: nothing was charged");
     };
     let usage = receipt.usage;
-    let full = receipt.rates.charge(&usage).map_or_else(|e| e.to_string(), |sum| sum.to_string());
+    let full = receipt.rates.charge(&usage).map_or_else(|e| e.to_string(), |sum| sum.of(unit));
     format!(
         "{} input tokens ({} of them cached) and {} output tokens ({} of them reasoning) make {full} \
-         micro-{unit} at the ordered rates; it ended {}, {charged} were charged of {} held",
+         at the ordered rates; it ended {}, {} were charged of {} held",
         usage.input,
         usage.cached_input,
         usage.output,
         usage.reasoning,
         receipt.outcome,
-        hold.amount
+        charged.of(unit),
+        hold.amount.of(unit)
     )
 }

@@ -127,7 +127,7 @@ fn a_token_is_spent_once_in_the_commit_of_its_hold(store: &mut dyn Store) {
     // Two orders of one batch with a token in common: the first has it.
     let first = redeem(&load, 1, 70, &[(1, 1, 64), (2, 1, 64)], 1);
     let second = redeem(&load, 2, 70, &[(2, 1, 64), (3, 1, 64)], 1);
-    let spent = Err(Rejection::TokenSpent { token: TokenInput([2; 32]) });
+    let spent = Err(Rejection::TokensSpent { tokens: vec![TokenInput([2; 32])] });
     let results = store.execute(&[first.clone(), second.clone()], NOW).unwrap();
     assert!(matches!(results[0], Ok(Outcome::Held { again: false, .. })));
     assert_eq!(results[1], spent);
@@ -136,7 +136,7 @@ fn a_token_is_spent_once_in_the_commit_of_its_hold(store: &mut dyn Store) {
     // The refused order's other token is still good.
     assert!(one(store, redeem(&load, 3, 64, &[(3, 1, 64)], 1)).is_ok());
     let twice = redeem(&load, 4, 1, &[(5, 1, 1), (5, 1, 1)], 1);
-    assert!(matches!(one(store, twice), Err(Rejection::TokenSpent { .. })));
+    assert!(matches!(one(store, twice), Err(Rejection::TokensSpent { .. })));
     let short = redeem(&load, 5, 65, &[(6, 1, 64)], 1);
     assert!(matches!(one(store, short), Err(Rejection::InsufficientBalance { .. })));
     let none = redeem(&load, 6, 0, &[], 1);

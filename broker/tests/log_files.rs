@@ -177,7 +177,7 @@ fn refuses_files_that_do_not_fit_their_head_and_heads_that_do_not_fit_the_ledger
     let note = root.join("checkpoint");
     let signed = std::fs::read(&note).unwrap();
     std::fs::write(&note, &signed[..signed.len() / 2]).unwrap();
-    assert!(matches!(open(&root, &store), Err(LogFilesError::Checkpoint(_))));
+    assert!(matches!(open(&root, &store), Err(LogFilesError::AnotherLog { .. })));
     std::fs::write(&note, &signed).unwrap();
     let mut files = open(&root, &store).unwrap();
     let mut other = SqliteStore::in_memory().unwrap();

@@ -148,7 +148,9 @@ pub enum PriceError {
     },
     /// The request could cost more than the customer's cap for one request.
     #[error(
-        "this request could cost {max_charge} micro-{unit}, the cap under [spending] is {cap}: lower max_tokens, or raise the cap"
+        "this request could cost {}, the cap under [spending] is {}: lower max_tokens, or raise the cap",
+        max_charge.of(unit),
+        cap.of(unit)
     )]
     ChargeAboveCap {
         /// The most it can cost.

@@ -1,5 +1,7 @@
 //! `bulla-enclave`: the enclave alone, as the sealed image carries it.
 
+use std::io::IsTerminal;
+
 use clap::Parser;
 use tokio::sync::watch;
 
@@ -14,7 +16,8 @@ struct Cli {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_ansi(colours).with_writer(std::io::stderr).init();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {

@@ -92,6 +92,23 @@ impl UnixSeconds {
     }
 }
 
+/// Micro-units as a decimal of whole units, exact: `1234.5`.
+pub fn decimal(micro: u128) -> String {
+    let (whole, part) = (micro / 1_000_000, micro % 1_000_000);
+    let digits = format!("{part:06}");
+    match digits.trim_end_matches('0') {
+        "" => whole.to_string(),
+        digits => format!("{whole}.{digits}"),
+    }
+}
+
+impl MicroUnits {
+    /// In whole units with their name, exact: `0.000038 TOK`.
+    pub fn of(self, unit: &Unit) -> String {
+        format!("{} {unit}", decimal(u128::from(self.0)))
+    }
+}
+
 /// Longest name of a unit of account.
 pub const MAX_UNIT_CHARS: usize = 8;
 
@@ -159,5 +176,18 @@ impl<C> Encode<C> for Unit {
 impl<'b, C> Decode<'b, C> for Unit {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         d.str()?.parse().map_err(|_| minicbor::decode::Error::message("not a unit of account"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact() {
+        assert_eq!(decimal(u128::from(u64::MAX)), "18446744073709.551615");
+        for (micro, text) in [(38, "0.000038 TOK"), (1_500_000, "1.5 TOK"), (2_000_000, "2 TOK")] {
+            assert_eq!(MicroUnits(micro).of(&Unit::tokens()), text);
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! What is worth a message: a package that is half spent, lapses soon, or a balance that burns fast.
 //! Each is raised once: its mark says what it is about.
 
-use bulla_wire::units::{MicroUnits, UnixSeconds};
+use bulla_wire::units::{MicroUnits, UnixSeconds, decimal};
 use serde_json::json;
 
-use super::view::{decimal, instant};
+use super::view::instant;
 use crate::budget::Budget;
 use crate::ledger::AccountNumber;
 use crate::package::{Package, Purpose};

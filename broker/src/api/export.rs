@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 
+use bulla_wire::units::decimal;
 use serde::Serialize;
 
 use super::usage::UsageView;
-use super::view::{BalanceView, decimal};
+use super::view::BalanceView;
 
 /// The version of FOCUS whose columns are written.
 pub const FOCUS_VERSION: &str = "1.2";

@@ -346,9 +346,8 @@ pub fn correction(
 ) -> Result<(Correction, CorrectedView), ApiError> {
     let hold: HoldId = hold.parse().map_err(bad)?;
     let found = hold_of(view, account, &hold)?;
-    let charged = found.charged.unwrap_or_default();
-    let left = charged.saturating_sub(found.credited).saturating_sub(found.disputed);
-    let amount: MicroUnits = new.amount.as_deref().map_or(Ok(left), decimal_of)?;
+    let left = || found.left_of_charge().map_err(|error| ApiError::Conflict(error.to_string()));
+    let amount: MicroUnits = new.amount.as_deref().map_or_else(left, decimal_of)?;
     let told =
         CorrectedView { hold: hold.to_string(), unit: found.unit.to_string(), amount: amount.0 };
     Ok((Correction { key, hold, amount, memo: new.memo.clone() }, told))

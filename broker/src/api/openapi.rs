@@ -173,6 +173,23 @@ fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
+/// What stands in a path.
+fn place(name: &str, command: &str) -> String {
+    let id_of = command.split(' ').next().unwrap_or_default();
+    match (name, id_of) {
+        ("account", _) => "Name or number of the account.".to_owned(),
+        ("package", _) => "Number of the package.".to_owned(),
+        ("number", _) => "Number of the invoice or credit note.".to_owned(),
+        ("hold", _) => "Id of the hold.".to_owned(),
+        ("digest", _) => "Digest of the receipt.".to_owned(),
+        ("keyset", _) => "Digest of the keyset.".to_owned(),
+        ("name", _) => "Name of the user.".to_owned(),
+        (_, "why") => "A hold, a receipt's digest or a transfer's number.".to_owned(),
+        (_, "user") => "Id of the link, as `user identities` lists it.".to_owned(),
+        _ => format!("Id of the {id_of}."),
+    }
+}
+
 fn operation(route: &Route) -> OperationBuilder {
     let tag = if route.path.starts_with("/account/") { "account" } else { "admin" };
     let mut operation = OperationBuilder::new()
@@ -192,6 +209,7 @@ fn operation(route: &Route) -> OperationBuilder {
             .name(name)
             .parameter_in(ParameterIn::Path)
             .required(Required::True)
+            .description(Some(place(name, route.command)))
             .schema(Some(schema));
         operation = operation.parameter(parameter);
     }

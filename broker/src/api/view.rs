@@ -20,16 +20,6 @@ pub fn instant(at: UnixSeconds) -> String {
     text.unwrap_or_else(|| format!("second {at} of the Unix epoch"))
 }
 
-/// Micro-units as a decimal of whole units, exact: `1234.5`.
-pub fn decimal(micro: u128) -> String {
-    let (whole, part) = (micro / 1_000_000, micro % 1_000_000);
-    let digits = format!("{part:06}");
-    match digits.trim_end_matches('0') {
-        "" => whole.to_string(),
-        digits => format!("{whole}.{digits}"),
-    }
-}
-
 /// Who is asking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MeView {
@@ -533,9 +523,6 @@ mod tests {
 
     #[test]
     fn amounts_and_instants_are_exact() {
-        assert_eq!(decimal(1_500_000), "1.5");
-        assert_eq!(decimal(1), "0.000001");
-        assert_eq!(decimal(u128::from(u64::MAX)), "18446744073709.551615");
         assert_eq!(instant(UnixSeconds(1_800_000_000)), "2027-01-15T08:00:00Z");
     }
 

@@ -223,7 +223,7 @@ impl Broker {
                         Problem::InsufficientBalance
                     }
                     Rejection::HoldConflict { .. } => Problem::HoldConflict,
-                    Rejection::TokenSpent { .. } => Problem::Replayed,
+                    Rejection::TokensSpent { .. } => Problem::Replayed,
                     _ => Problem::InvalidOrder,
                 };
                 Effect::refuse(request, problem, no)

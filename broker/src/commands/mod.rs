@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::account::date;
+use crate::api::view::instant;
 use crate::calendar::Period;
 use crate::config::{Config, ConfigError, MAX_CONFIG_BYTES};
 use crate::io::clock;
@@ -347,14 +348,16 @@ fn price_book(args: &PriceBookArgs, setup: &mut Setup) -> anyhow::Result<(String
     let source = SourceBook::from_toml(&read_text(&args.source)?)?;
     let model = |text: &String| -> anyhow::Result<PricedModel> {
         let (name, digest) = text.split_once('=').context("a model is given as NAME=DIGEST")?;
-        let manifest: Digest = digest.parse()?;
+        let manifest: Digest = digest.parse().with_context(|| {
+            format!("--model {text}: the manifest's digest, which the enclave tells at its start")
+        })?;
         Ok(PricedModel { name: name.to_owned(), manifest })
     };
     let models: Vec<_> = args.models.iter().map(model).collect::<Result<_, _>>()?;
     let book = setup.put_price_book(&source, &models)?;
     let (version, digest) = (book.version, book.digest());
     let from = book.effective_from;
-    let text = format!("price book {version}, digest {digest}, in force from {from}");
+    let text = format!("price book {version}, digest {digest}, in force from {}", instant(from));
     Ok((text, json!({ "version": version, "digest": digest, "effective_from": from })))
 }
 

@@ -118,9 +118,8 @@ pub(super) async fn dispute(
     let hold = asked.hold;
     let look = move |view: &dyn Queries| look(view, &account, &hold, opening.as_deref());
     let (held, exhibit) = service.read(look).await??;
-    let left = held.charged.unwrap_or_default();
-    let left = left.saturating_sub(held.credited).saturating_sub(held.disputed);
-    let amount = asked.amount.map_or(left, MicroUnits);
+    let left = || held.left_of_charge().map_err(|error| refused(&error));
+    let amount = asked.amount.map(MicroUnits).map_or_else(left, Ok)?;
     let mut key = [0; 16];
     match &named {
         Some(once) => key.copy_from_slice(&once.key.0[..16]),

@@ -48,7 +48,17 @@ pub enum LogFilesError {
     /// The ledger.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The checkpoint on disk, or one to be written, is not this log's.
+    /// The checkpoint on disk is not this log's.
+    #[error(
+        "{}: {source}; where the log took another origin, move this folder to where the old one stays published and start again (docs/log.md, \"Another origin\"); else restore it", .path.display()
+    )]
+    AnotherLog {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong.
+        source: OpenError,
+    },
+    /// The checkpoint to be written is not this log's.
     #[error("checkpoint: {0}")]
     Checkpoint(#[from] OpenError),
     /// The tiles on disk do not fit their checkpoint.
@@ -106,7 +116,8 @@ impl LogFiles {
         if !path.exists() {
             return Ok(files);
         }
-        let head = SignedCheckpoint::open(&read(&path)?, &files.key)?;
+        let head = SignedCheckpoint::open(&read(&path)?, &files.key);
+        let head = head.map_err(|source| LogFilesError::AnotherLog { path, source })?;
         let head = head.checkpoint();
         let tile = |id: TileId| read(&root.join(id.to_string()));
         files.edge = TileEdge::resume(head.size(), tile).map_err(|error| match error {

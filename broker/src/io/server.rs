@@ -473,7 +473,8 @@ async fn bundle(
         None => false,
         Some("full") if account.operator => true,
         Some("full") => {
-            let message = "the full view needs the credential of an operator's account";
+            let message = "the full view needs the credential of an operator's account \
+                           (`bulla up` keeps one: --data DATA/operator)";
             return Err(Refusal::new(Problem::Forbidden, message));
         }
         Some(_) => return Err(Refusal::new(Problem::BadRequest, "view must be full or absent")),
@@ -482,7 +483,7 @@ async fn bundle(
     let keys = service.ask(move |_, store| store.order_keys(number)).await?;
     if !full && keys.is_ok_and(|keys| keys.is_empty()) {
         let message = "this account has no order key, so nothing could be billed to it: \
-                       run `bulla account register` first";
+                       run `bulla account register-key` first";
         return Err(Refusal::new(Problem::NotFound, message));
     }
     let busy = |_| Refusal::new(Problem::Busy, "other bundles are being made: try again later");

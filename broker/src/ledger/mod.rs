@@ -11,8 +11,8 @@ mod view;
 pub use outcome::{HoldState, Outcome, Rejection, Settlement};
 pub use posting::{Side, postings};
 pub use view::{
-    ArchivedKeyset, ArchivedReport, Corrections, EpochState, Queries, StoreError, StoredHold,
-    StoredRecord, Totals,
+    ArchivedKeyset, ArchivedReport, Corrections, EpochState, NothingLeft, Queries, StoreError,
+    StoredHold, StoredRecord, Totals,
 };
 
 use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId, InstanceId, PublicKey};

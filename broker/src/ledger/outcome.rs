@@ -2,7 +2,7 @@
 
 use bulla_wire::decision::Decision;
 use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId, TokenInput};
-use bulla_wire::units::{MicroUnits, Unit};
+use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 
 use super::{AccountNumber, PackageNumber};
 
@@ -18,6 +18,16 @@ pub enum HoldState {
     Released,
     /// Given back: no receipt came in time.
     Expired,
+}
+
+/// When a budget's window ends, for people; nothing where it never does.
+fn over(until: UnixSeconds) -> String {
+    let at = i64::try_from(until.0).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
+    at.map_or_else(String::new, |at| format!(", or wait until {at}"))
+}
+
+fn list(tokens: &[TokenInput]) -> String {
+    tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl HoldState {
@@ -203,8 +213,10 @@ pub enum Rejection {
     },
     /// A budget does not cover the hold.
     #[error(
-        "budget {budget} allows {left} micro-{unit} more until {until}, {needed} are needed: raise \
-         it, or wait"
+        "budget {budget} allows {} more, {} are needed: raise it{}",
+        left.of(unit),
+        needed.of(unit),
+        over(*until)
     )]
     OverBudget {
         /// The budget.
@@ -215,8 +227,8 @@ pub enum Rejection {
         needed: MicroUnits,
         /// What is left of the budget.
         left: MicroUnits,
-        /// When its window ends, in Unix seconds; the largest number for one that never does.
-        until: bulla_wire::units::UnixSeconds,
+        /// When its window ends; the largest number for one that never does.
+        until: UnixSeconds,
     },
     /// More than the charge, or than is left of it.
     #[error("hold {hold}: {asked} micro-units are asked for, {left} of its charge are left")]
@@ -258,7 +270,7 @@ pub enum Rejection {
     #[error("this id was used before with other parameters: use a new one")]
     KeyConflict,
     /// No package covers the amount.
-    #[error("{needed} micro-{unit} are needed, {available} are available: add a package")]
+    #[error("{} are needed, {} are available: add a package", needed.of(unit), available.of(unit))]
     InsufficientBalance {
         /// Unit of account.
         unit: Unit,
@@ -267,11 +279,11 @@ pub enum Rejection {
         /// What all usable packages hold.
         available: MicroUnits,
     },
-    /// The blind token was spent before.
-    #[error("blind token {token} was spent before: pay with others")]
-    TokenSpent {
-        /// The token.
-        token: TokenInput,
+    /// Blind tokens that were spent before: all of the payment's.
+    #[error("spent before: blind token {}; pay with others", list(tokens))]
+    TokensSpent {
+        /// The tokens.
+        tokens: Vec<TokenInput>,
     },
     /// The hold id was used before with another order.
     #[error("hold {hold} was used before with another order: make a new hold id")]
@@ -361,7 +373,7 @@ impl Rejection {
     /// How the log calls it, where a hold was rejected for it.
     pub fn decision(&self) -> Decision {
         match self {
-            Rejection::InsufficientBalance { .. } | Rejection::TokenSpent { .. } => {
+            Rejection::InsufficientBalance { .. } | Rejection::TokensSpent { .. } => {
                 Decision::InsufficientBalance
             }
             Rejection::OverBudget { .. } => Decision::OverBudget,

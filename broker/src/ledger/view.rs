@@ -34,9 +34,37 @@ pub enum StoreError {
         /// Which value.
         what: String,
     },
+    /// A backup that cannot be made or restored.
+    #[error("{reason}")]
+    Backup {
+        /// Why not.
+        reason: String,
+    },
     /// The writer has stopped.
     #[error("the ledger's writer has stopped")]
     Stopped,
+}
+
+/// No part of a charge can be given back or disputed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "nothing of the charge of hold {hold} is left: it was given back, is in dispute, or was nothing"
+)]
+pub struct NothingLeft {
+    /// The hold.
+    pub hold: HoldId,
+}
+
+impl StoredHold {
+    /// What of the charge was neither given back nor frozen.
+    pub fn left_of_charge(&self) -> Result<MicroUnits, NothingLeft> {
+        let charged = self.charged.unwrap_or_default();
+        let left = charged.saturating_sub(self.credited).saturating_sub(self.disputed);
+        match left {
+            MicroUnits(0) => Err(NothingLeft { hold: self.hold }),
+            left => Ok(left),
+        }
+    }
 }
 
 /// A hold as kept.

@@ -12,9 +12,9 @@ pub mod people;
 pub mod receipt;
 pub mod usage;
 
+use bulla_wire::units::decimal;
 use maud::{DOCTYPE, Markup, html};
 
-use crate::api::view::decimal;
 use crate::people::{Principal, Role};
 
 /// The one style sheet.

@@ -2,7 +2,7 @@
 
 mod dispute;
 mod invoices;
-mod tokens;
+pub(super) mod tokens;
 
 use anyhow::Context;
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};

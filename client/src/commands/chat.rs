@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::account::tokens;
 use super::events::{EventText, Said, whole};
 use super::show::{self, FAINT, WARN};
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, GlobalArgs};
@@ -58,9 +59,13 @@ impl Chat {
             false => global.client()?,
         };
         let request = ChatRequest::read(self.body(&client).await?.to_string().as_bytes())?;
-        let outcome = self.converse(client, request, global.json).await?;
-        if global.json {
-            println!("{}", serde_json::to_string_pretty(&outcome.to_json())?);
+        let outcome = self.converse(client.clone(), request, global.json).await?;
+        match global.json {
+            true => println!("{}", serde_json::to_string_pretty(&outcome.to_json())?),
+            false if self.anonymous => {
+                anstream::eprintln!("{FAINT}{}{FAINT:#}", tokens::left(&client)?);
+            }
+            false => (),
         }
         match (&outcome.error, &outcome.settled) {
             (Some(error), _) => {

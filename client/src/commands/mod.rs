@@ -43,7 +43,7 @@ pub use models::Models;
 pub use policy::Policy;
 pub use proxy::Proxy;
 pub use receipts::{Receipts, find as find_receipt, kept as kept_receipts};
-pub use show::amount;
+pub use show::{amount, failure};
 pub use verify::Verify;
 pub use witness::Witness;
 

@@ -17,13 +17,21 @@ pub const FAINT: Style = Style::new().dimmed();
 
 /// Micro-units as whole units with their name, without rounding: `0.000038 TOK`.
 pub fn amount(micro: MicroUnits, unit: &Unit) -> String {
-    let (whole, part) = (micro.0 / 1_000_000, micro.0 % 1_000_000);
-    let digits = format!("{part:06}");
-    let digits = digits.trim_end_matches('0');
-    match digits.is_empty() {
-        true => format!("{whole} {unit}"),
-        false => format!("{whole}.{digits} {unit}"),
+    micro.of(unit)
+}
+
+/// An error with its causes, each said once: many messages repeat what they are caused by.
+pub fn failure(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let cause = cause.trim_end();
+        match said.is_empty() {
+            true => said.push_str(cause),
+            false if said.contains(cause) => {}
+            false => said = format!("{said}: {cause}"),
+        }
     }
+    said
 }
 
 /// An instant as people and machines read it (RFC 3339, UTC).
@@ -84,12 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_exact() {
-        let tok = Unit::tokens();
-        assert_eq!(amount(MicroUnits(38), &tok), "0.000038 TOK");
-        assert_eq!(amount(MicroUnits(1_500_000), &tok), "1.5 TOK");
-        assert_eq!(amount(MicroUnits(2_000_000), &tok), "2 TOK");
-        assert_eq!(amount(MicroUnits(u64::MAX), &tok), "18446744073709.551615 TOK");
+    fn a_cause_is_said_once() {
+        let inner = std::io::Error::other("line 2: no number");
+        let told = anyhow::anyhow!(inner).context("price.toml: line 2: no number");
+        assert_eq!(failure(&told), "price.toml: line 2: no number");
+        assert_eq!(
+            failure(&told.context("the prices")),
+            "the prices: price.toml: line 2: no number"
+        );
     }
 
     #[test]

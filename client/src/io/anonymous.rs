@@ -178,6 +178,19 @@ pub async fn pay(client: &Client, order: &Signed<Order>) -> Answer<Vec<u8>> {
     Ok(pay)
 }
 
+/// Takes note of an order that the broker refused for a token that was spent before, as one is that
+/// comes out of an older copy of the wallet.
+pub fn refused(client: &Client, hold: &HoldId, error: &TransportError) -> Answer<()> {
+    let TransportError::Problem(refusal) = error else { return Ok(()) };
+    if refusal.problem != Problem::Replayed {
+        return Ok(());
+    }
+    Ok(client.wallet().change(|wallet| {
+        wallet.set_aside(hold, &refusal.message);
+        Ok(())
+    })?)
+}
+
 /// Notes what a usage receipt charges.
 pub fn charged(client: &Client, hold: &HoldId, charge: MicroUnits) -> Answer<()> {
     Ok(client.wallet().change(|wallet| {

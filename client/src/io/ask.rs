@@ -155,8 +155,11 @@ async fn payment(
     if !client.is_anonymous() {
         return Ok(None);
     }
-    let paid = anonymous::pay(client, order).await;
-    paid.map(Some).map_err(|error| TransportError::Request { reason: error.to_string() })
+    anonymous::pay(client, order).await.map(Some).map_err(unsendable)
+}
+
+fn unsendable(error: AnonymousError) -> TransportError {
+    TransportError::Request { reason: error.to_string() }
 }
 
 /// Takes change home. What does not come now waits in the wallet and is asked for the next time.
@@ -239,8 +242,13 @@ impl Asking<'_> {
                 let client = self.client.clone();
                 let answer = async move {
                     let payment = payment(&client, &signed).await?;
-                    let payment = payment.as_deref();
-                    client.broker().send(&to, &signed, payment, Bytes::from(sealed)).await
+                    let paid = payment.as_deref();
+                    let answer =
+                        client.broker().send(&to, &signed, paid, Bytes::from(sealed)).await;
+                    if let (Some(_), Err(error)) = (&payment, &answer) {
+                        anonymous::refused(&client, &signed.hold, error).map_err(unsendable)?;
+                    }
+                    answer
                 };
                 self.source = Source::Waiting(stream, Box::pin(answer));
                 self.tell(Progress::Ordered { instance, order, plain_bytes, sealed_bytes }).await;

@@ -226,7 +226,8 @@ pub enum SessionError {
     },
     /// The answer stayed away. The order may have been carried out, and then it is charged once.
     #[error(
-        "answer to hold {hold} was lost and could not be fetched again: {cause}; at most {} micro-{} can be charged for it", .order.max_charge, .order.unit
+        "answer to hold {hold} was lost and could not be fetched again: {cause}; at most {} can be charged for it",
+        .order.max_charge.of(&.order.unit)
     )]
     AnswerLost {
         /// The hold.

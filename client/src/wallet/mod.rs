@@ -29,7 +29,9 @@ use zeroize::Zeroizing;
 pub enum WalletError {
     /// An amount no tokens make.
     #[error(
-        "{amount} micro-{unit} cannot be drawn as at most {most} blind tokens: draw a multiple of {smallest}, or less at once"
+        "{} cannot be drawn as at most {most} blind tokens: draw a multiple of {}, or less at once",
+        amount.of(unit),
+        smallest.of(unit)
     )]
     Amount {
         /// Asked for.
@@ -43,13 +45,18 @@ pub enum WalletError {
     },
     /// Too few tokens.
     #[error(
-        "blind tokens for {needed} micro-{unit} are needed, the wallet can pay {available} at once: run `bulla account draw`"
+        "blind tokens for {} are needed, the wallet can pay {} at once{}: run `bulla account draw AMOUNT`",
+        needed.of(unit),
+        available.of(unit),
+        waits(*waiting, unit)
     )]
     Insufficient {
         /// What the order may cost.
         needed: MicroUnits,
         /// What the wallet's tokens can pay.
         available: MicroUnits,
+        /// What was paid and has had no change yet.
+        waiting: MicroUnits,
         /// Unit of account.
         unit: Unit,
     },
@@ -94,6 +101,13 @@ pub enum WalletError {
         /// Digest now.
         got: Digest,
     },
+}
+
+fn waits(waiting: MicroUnits, unit: &Unit) -> String {
+    match waiting {
+        MicroUnits(0) => String::new(),
+        waiting => format!(", payments of {} wait for their change", waiting.of(unit)),
+    }
 }
 
 /// A token that can be spent.
@@ -228,6 +242,9 @@ pub struct Wallet {
     draws: Vec<PendingDraw>,
     spends: Vec<Spend>,
     seen: Vec<Seen>,
+    /// Tokens that the broker says were spent before: by another copy of this wallet, or it lies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    spent: Vec<Token>,
 }
 
 fn sum(tokens: &[Token]) -> MicroUnits {
@@ -258,6 +275,11 @@ impl Wallet {
         &self.spends
     }
 
+    /// Tokens set aside, for the broker says that they were spent before.
+    pub fn spent_before(&self) -> &[Token] {
+        &self.spent
+    }
+
     /// What can be spent, by unit.
     pub fn holdings(&self, now: UnixSeconds) -> Vec<Holding> {
         let mut holdings: Vec<Holding> = Vec::new();
@@ -281,6 +303,7 @@ impl Wallet {
     /// Forgets tokens that lapsed; what they were worth, by unit, is nothing any more.
     pub fn drop_lapsed(&mut self, now: UnixSeconds) -> usize {
         let before = self.tokens.len();
+        self.spent.retain(|token| now < token.lapses_at);
         self.tokens.retain(|token| now < token.lapses_at);
         before - self.tokens.len()
     }

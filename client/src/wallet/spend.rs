@@ -91,8 +91,11 @@ impl Wallet {
                     let most = usable.iter().take(MAX_SPENT_TOKENS);
                     let available =
                         most.fold(MicroUnits(0), |sum, (_, token)| sum.saturating_add(token.value));
+                    let paid = self.spends.iter().filter(|spend| spend.unit() == Some(unit));
+                    let waiting =
+                        paid.fold(MicroUnits(0), |sum, spend| sum.saturating_add(spend.paid()));
                     let unit = unit.clone();
-                    return Err(WalletError::Insufficient { needed, available, unit });
+                    return Err(WalletError::Insufficient { needed, available, waiting, unit });
                 }
             }
         }
@@ -142,6 +145,21 @@ impl Wallet {
         self.tokens.extend(tokens);
         self.spends.remove(place);
         Ok(amount)
+    }
+
+    /// The broker refused a payment, for tokens it names were spent before. They are set aside, so
+    /// that the next payment is made of others; those it does not name are ours again. Of a payment
+    /// that it names nothing of, nothing changes.
+    pub fn set_aside(&mut self, hold: &HoldId, refusal: &str) {
+        let Some(place) = self.spends.iter().position(|spend| spend.hold == *hold) else { return };
+        let named = |token: &Token| refusal.contains(&token.input.to_string());
+        if !self.spends[place].tokens.iter().any(named) {
+            return;
+        }
+        let (spent, ours): (Vec<Token>, Vec<Token>) =
+            self.spends.remove(place).tokens.into_iter().partition(named);
+        self.spent.extend(spent);
+        self.tokens.extend(ours);
     }
 
     /// The broker knows of no hold. Once the order cannot be granted any more its tokens are ours

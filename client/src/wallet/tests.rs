@@ -106,6 +106,27 @@ fn change(hold: u8, paid: &Payment, charged: u64) -> Change {
 }
 
 #[test]
+fn what_was_spent_before_is_set_aside_and_the_rest_pays() {
+    let mut wallet = drawn(150, 1);
+    let mut copy = reopened(&wallet);
+    let spent = payment(&wallet.begin_spend(&keys(1), &order(1, 20), NOW, &mut rng(2)).unwrap());
+    let [spent] = &spent.tokens[..] else { panic!("one token of 20") };
+    // A copy of the wallet pays with the same token, and another one.
+    copy.begin_spend(&keys(1), &order(2, 30), NOW, &mut rng(3)).unwrap();
+    let hold = HoldId([2; 16]);
+    copy.set_aside(&hold, "spent before: blind token 00; pay with others");
+    assert_eq!((copy.spends().len(), copy.spent_before().len()), (1, 0), "not one of these");
+    copy.set_aside(&hold, &format!("spent before: blind token {}; pay with others", spent.input));
+    let mut copy = reopened(&copy);
+    assert_eq!((copy.spends().len(), copy.spent_before().len()), (0, 1));
+    assert_eq!(worth(&copy), 150 - 20);
+    let again = payment(&copy.begin_spend(&keys(1), &order(3, 30), NOW, &mut rng(4)).unwrap());
+    assert!(again.tokens.iter().all(|token| token.input != spent.input));
+    copy.drop_lapsed(END);
+    assert_eq!(copy.spent_before().len(), 0);
+}
+
+#[test]
 fn a_draw_that_lost_its_answer_is_asked_for_again() {
     let mut wallet = Wallet::default();
     let draw = wallet.begin_draw(&keys(1), MicroUnits(1_230), &mut rng(1)).unwrap();
@@ -214,6 +235,7 @@ fn too_few_tokens_and_lapsed_ones_pay_nothing() {
     let expected = WalletError::Insufficient {
         needed: MicroUnits(311),
         available: MicroUnits(310),
+        waiting: MicroUnits(0),
         unit: Unit::tokens(),
     };
     assert_eq!(got, Some(expected));

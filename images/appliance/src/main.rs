@@ -11,9 +11,10 @@ mod replay;
 mod signal;
 mod up;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use bulla_client::commands::{ClientCommand, EXIT_FAILED};
+use bulla_client::commands::{ClientCommand, EXIT_FAILED, failure};
 use clap::Parser;
 
 use cli::{Cli, Command};
@@ -26,7 +27,7 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
-            anstream::eprintln!("bulla: {error:#}");
+            anstream::eprintln!("bulla: {}", failure(&error));
             ExitCode::from(EXIT_FAILED)
         }
     }
@@ -68,5 +69,9 @@ fn start_logging(cli: &Cli) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("BULLA_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(quiet));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }

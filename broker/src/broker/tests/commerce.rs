@@ -71,7 +71,7 @@ fn an_order_beyond_its_projects_budget_is_refused_in_words() {
         _ => None,
     });
     assert_eq!(problem, Problem::InsufficientBalance);
-    assert!(message.contains("budget 1 allows 43000000 micro-TOK"), "{message}");
+    assert!(message.contains("budget 1 allows 43 TOK more, "), "{message}");
     // The same order without the project is covered.
     town.granted(&order);
     let of_this: Vec<Decision> = town.decisions().into_iter().map(|(_, why)| why).skip(1).collect();

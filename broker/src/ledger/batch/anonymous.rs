@@ -119,10 +119,11 @@ impl<'a> Batch<'a> {
             return refused("an anonymous order is paid with one blind token at least");
         }
         let mut seen = BTreeSet::new();
-        for token in spent {
-            if self.rows.nullifiers.contains(&token.input) || !seen.insert(token.input) {
-                return Err(Rejection::TokenSpent { token: token.input }.into());
-            }
+        let inputs = spent.iter().map(|token| token.input);
+        let is_spent = |input: &_| self.rows.nullifiers.contains(input) || !seen.insert(*input);
+        let tokens: Vec<_> = inputs.filter(is_spent).collect();
+        if !tokens.is_empty() {
+            return Err(Rejection::TokensSpent { tokens }.into());
         }
         let (needed, available) = (hold.amount, redemption.paid);
         if needed > available {

@@ -94,7 +94,7 @@ impl Oracle {
         }
         let inputs: BTreeSet<TokenInput> = spent.iter().map(|token| token.input).collect();
         if inputs.len() < spent.len() || !inputs.is_disjoint(&self.blind.spent) {
-            return Err("TokenSpent");
+            return Err("TokensSpent");
         }
         if hold.amount > redemption.paid {
             return Err("InsufficientBalance");

@@ -4,6 +4,7 @@
 use anyhow::Context;
 use bulla_wire::bundle::Item;
 use bulla_wire::cbor::{self, Bytes};
+use bulla_wire::units::{MicroUnits, decimal};
 use clap::Args;
 use data_encoding::BASE64;
 use serde_json::json;
@@ -11,6 +12,7 @@ use serde_json::json;
 use super::super::receipts::{find, kept, opening};
 use super::super::show::harmless;
 use super::super::{EXIT_OK, GlobalArgs};
+use super::tokens;
 use crate::io::folder::Folder;
 
 /// A charge that is disputed.
@@ -21,9 +23,9 @@ pub(super) struct Dispute {
     /// Why
     #[arg(long)]
     memo: String,
-    /// How much of it, in micro-units; all of it when left out
-    #[arg(long, value_name = "MICRO-UNITS")]
-    amount: Option<u64>,
+    /// How much of it, in whole units (12.5); all that is left of it when left out
+    #[arg(long, value_parser = tokens::micro)]
+    amount: Option<MicroUnits>,
     /// Show the broker request and answer, as they were kept on this machine: it compares them with
     /// what the receipt commits to
     #[arg(long)]
@@ -58,8 +60,9 @@ impl Dispute {
             println!("{}", serde_json::to_string_pretty(&told)?);
             return Ok(EXIT_OK);
         }
-        let unit = told["unit"].as_str().unwrap_or_default();
-        println!("{} micro-{} are frozen until it is decided", told["disputed"], harmless(unit));
+        let unit = harmless(told["unit"].as_str().unwrap_or_default());
+        let frozen = decimal(told["disputed"].as_u64().unwrap_or_default().into());
+        println!("{frozen} {unit} are frozen until it is decided");
         match told["opened"].is_object() {
             true => println!("request and answer are those the receipt commits to"),
             false => println!("request and answer were not opened: `--open` shows them"),

@@ -10,6 +10,7 @@ use bulla_wire::supply::InvoiceDocument;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+use crate::commands::operation::amount;
 use crate::commands::show::{FAINT, GOOD, WARN, harmless};
 use crate::commands::{EXIT_OK, EXIT_REFUSED, GlobalArgs};
 use crate::io::client::Client;
@@ -29,12 +30,12 @@ pub(super) async fn list(global: &GlobalArgs) -> anyhow::Result<u8> {
         let (kind, unit) = (harmless(text(invoice, "kind")), harmless(text(invoice, "unit")));
         let period = |place: usize| harmless(invoice["period"][place].as_str().unwrap_or(""));
         println!(
-            "{:>6}  {kind:<11} {} to {} ({})  {} micro-{unit}",
+            "{:>6}  {kind:<11} {} to {} ({})  {} {unit}",
             invoice["number"],
             period(0),
             period(1),
             harmless(text(invoice, "zone")),
-            harmless(text(invoice, "total"))
+            amount(text(invoice, "total"))
         );
     }
     Ok(EXIT_OK)
@@ -61,10 +62,10 @@ pub(super) async fn show(global: &GlobalArgs, number: u64) -> anyhow::Result<u8>
         return Ok(EXIT_OK);
     }
     anstream::println!(
-        "{} {number} for {}: {} micro-{}  {GOOD}signed by the pinned root key{GOOD:#}",
+        "{} {number} for {}: {} {}  {GOOD}signed by the pinned root key{GOOD:#}",
         harmless(text(&document, "kind")),
         harmless(text(&document, "name")),
-        harmless(text(&document, "total")),
+        amount(text(&document, "total")),
         harmless(text(&document, "unit"))
     );
     for line in document["lines"].as_array().into_iter().flatten() {
@@ -72,12 +73,12 @@ pub(super) async fn show(global: &GlobalArgs, number: u64) -> anyhow::Result<u8>
         println!(
             "  {what:<9} {model:<24} {:>8} x  {}",
             line["count"],
-            harmless(text(line, "amount"))
+            amount(text(line, "amount"))
         );
     }
     for receipt in document["annex"].as_array().into_iter().flatten() {
         let (hold, digest) = (harmless(text(receipt, "hold")), harmless(text(receipt, "receipt")));
-        let charge = harmless(text(receipt, "charge"));
+        let charge = amount(text(receipt, "charge"));
         anstream::println!("{FAINT}  hold {hold} receipt {digest} charge {charge}{FAINT:#}");
     }
     Ok(EXIT_OK)

@@ -1,12 +1,13 @@
 //! `bulla account draw` and `wallet`: value of a package as blind tokens, in the wallet of this
 //! machine.
 
+use anyhow::Context;
 use bulla_wire::units::{MicroUnits, Unit};
 use serde_json::json;
 
 use super::super::show::{FAINT, GOOD, WARN, amount, columns, instant};
 use super::super::{EXIT_OK, GlobalArgs};
-use crate::io::anonymous::{self, Collected};
+use crate::io::anonymous::{self, AnonymousError, Collected};
 use crate::io::client::Client;
 use crate::io::system::now;
 
@@ -14,9 +15,12 @@ use crate::io::system::now;
 pub async fn draw(global: &GlobalArgs, sum: MicroUnits, unit: Option<Unit>) -> anyhow::Result<u8> {
     let client = global.client()?;
     let unit = unit.unwrap_or_else(|| client.config().spending.unit.clone());
-    // What an earlier command did not finish comes first: it is paid already, or never will be.
-    let before = anonymous::resume_draws(&client).await?;
-    let drawn = anonymous::draw(&client, &unit, sum).await?;
+    let (before, drawn) = match drawn(&client, &unit, sum).await {
+        Err(error) if !client.wallet().read()?.draws().is_empty() => Err(error).context(
+            "the draw is kept, and paid once at most: `bulla account wallet` finishes it",
+        )?,
+        other => other?,
+    };
     if global.json {
         let earlier = before.0;
         println!("{}", json!({"unit": unit, "drawn": drawn, "from_earlier_draws": earlier}));
@@ -24,12 +28,22 @@ pub async fn draw(global: &GlobalArgs, sum: MicroUnits, unit: Option<Unit>) -> a
     }
     anstream::println!("{GOOD}drawn{GOOD:#} {} as blind tokens", amount(drawn, &unit));
     if before > MicroUnits(0) {
-        println!("finished an earlier draw: {before} micro-units");
+        println!("finished an earlier draw of {}", amount(before, &unit));
     }
     anstream::println!(
         "{FAINT}the broker knows that this account drew them, and when; wait before you spend them with --anonymous{FAINT:#}"
     );
     Ok(EXIT_OK)
+}
+
+/// What an earlier command did not finish comes first: it is paid already, or never will be.
+async fn drawn(
+    client: &Client,
+    unit: &Unit,
+    sum: MicroUnits,
+) -> Result<(MicroUnits, MicroUnits), AnonymousError> {
+    let before = anonymous::resume_draws(client).await?;
+    Ok((before, anonymous::draw(client, unit, sum).await?))
 }
 
 /// Shows the wallet, after finishing what was left unfinished.
@@ -47,6 +61,7 @@ pub async fn show(global: &GlobalArgs) -> anyhow::Result<u8> {
             "tokens": wallet.holdings(now),
             "waiting_for_change": spends.collect::<Vec<_>>(),
             "unfinished_draws": wallet.draws().len(),
+            "spent_before": wallet.spent_before().iter().map(|token| token.value).collect::<Vec<_>>(),
             "lapsed": lapsed,
         });
         println!("{}", serde_json::to_string_pretty(&document)?);
@@ -83,9 +98,36 @@ fn table(client: &Client, wallet: &crate::wallet::Wallet) {
         let paid = amount(spend.paid(), unit);
         anstream::println!("{FAINT}hold {} waits for the change of {paid}{FAINT:#}", spend.hold);
     }
+    if !wallet.spends().is_empty() {
+        anstream::println!(
+            "{FAINT}it comes when a hold ends, or all of it where nothing was held: ask again later{FAINT:#}"
+        );
+    }
+    for token in wallet.spent_before() {
+        let worth = amount(token.value, &token.unit);
+        anstream::println!(
+            "{WARN}{worth} was spent before, says the broker{WARN:#}: by another copy of this wallet? It is set aside"
+        );
+    }
     if !wallet.draws().is_empty() {
         anstream::println!("{WARN}{} draws are not finished{WARN:#}", wallet.draws().len());
     }
+}
+
+/// What is left of the blind tokens, in one line.
+pub fn left(client: &Client) -> anyhow::Result<String> {
+    let wallet = client.wallet().read()?;
+    let holdings = wallet.holdings(now().seconds());
+    let mut left: Vec<String> =
+        holdings.iter().map(|holding| amount(holding.amount, &holding.unit)).collect();
+    if left.is_empty() {
+        left.push("nothing".to_owned());
+    }
+    let waits = match wallet.spends().len() {
+        0 => String::new(),
+        waiting => format!(", {waiting} payments wait for their change"),
+    };
+    Ok(format!("paid with blind tokens, {} left{waits}", left.join(", ")))
 }
 
 /// An amount in whole units with at most six digits behind the point, as micro-units.

@@ -38,8 +38,7 @@ pub fn with_operations(mut command: Command, side: Side, by_hand: &[&str]) -> Co
     for (word, operations) in groups {
         let verbs: Vec<&str> =
             operations.iter().filter_map(|o| o.words.get(1).map(String::as_str)).collect();
-        let about = format!("{word}: {}", verbs.join(", "));
-        let group = Command::new(word).about(about).subcommand_required(true);
+        let group = Command::new(word).about(verbs.join(", ")).subcommand_required(true);
         let leaves = operations.iter().filter_map(|o| Some(leaf(o.words.get(1)?, o)));
         command = command.subcommand(group.arg_required_else_help(true).subcommands(leaves));
     }
@@ -52,7 +51,7 @@ fn leaf(word: &'static str, operation: &'static Operation) -> Command {
     let (placed, flagged): (Vec<_>, Vec<_>) = body.partition(|field| field.is_by_place());
     for field in operation.in_path.iter().chain(placed) {
         let name = Arg::new(field.id.as_str()).required(true).help(field.about.as_str());
-        command = command.arg(name.value_name(field.name.as_str()));
+        command = command.arg(name.value_name(field.placeholder.as_str()));
     }
     for field in operation.query.iter().chain(flagged) {
         command = command.arg(flag(field));
@@ -62,7 +61,7 @@ fn leaf(word: &'static str, operation: &'static Operation) -> Command {
 
 fn flag(field: &'static Field) -> Arg {
     let arg = Arg::new(field.id.as_str()).long(field.flag.as_str()).required(field.required);
-    let arg = arg.value_name(field.name.as_str()).help(field.about.as_str());
+    let arg = arg.value_name(field.placeholder.as_str()).help(field.about.as_str());
     match &field.kind {
         Kind::Text => arg,
         Kind::Secret => {

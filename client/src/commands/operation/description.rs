@@ -67,6 +67,8 @@ pub struct Field {
     pub id: String,
     /// Its flag.
     pub flag: String,
+    /// What stands for its value in a line of help.
+    pub placeholder: String,
     /// What it means.
     pub about: String,
     /// What it is.
@@ -108,6 +110,7 @@ impl Field {
             // Never the name of an argument every command takes.
             id: format!("op-{name}"),
             flag: name.replace('_', "-"),
+            placeholder: name.to_uppercase().replace('_', "-"),
             about: about.to_owned(),
             kind,
             required,
@@ -119,6 +122,11 @@ impl Field {
         self.required && BY_PLACE.contains(&self.name.as_str()) && self.kind == Kind::Text
     }
 }
+
+/// Members in micro-units where an answer is not described: orders, receipts and transfers as they
+/// are.
+const AMOUNTS_OF_RECORDS: [&str; 7] =
+    ["amount", "charge", "charged", "credited", "disputed", "held", "max_charge"];
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap_or_default()
@@ -156,12 +164,15 @@ fn one(document: &Value, path: &str, method: &str, operation: &Value) -> Operati
     let mut amounts = BTreeSet::new();
     if let Some((_, content)) = answer {
         collect_amounts(document, &content["schema"], &mut amounts);
+        if resolved(document, &content["schema"])["properties"].is_null() {
+            amounts.extend(AMOUNTS_OF_RECORDS.map(str::to_owned));
+        }
     }
     Operation {
         id: text(operation, "operationId").to_owned(),
         tag: operation["tags"][0].as_str().unwrap_or_default().to_owned(),
         words: text(operation, COMMAND).split(' ').map(str::to_owned).collect(),
-        about: text(operation, "summary").to_owned(),
+        about: text(operation, "summary").trim_end_matches('.').to_owned(),
         method: method.to_uppercase(),
         path: path.to_owned(),
         in_path: place("path"),

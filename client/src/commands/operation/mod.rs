@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 pub use arguments::{Call, call, with_operations};
 pub use description::{Operation, Side};
+pub use show::amount;
 
 use crate::io::tls::ServerIdentity;
 use crate::io::transport::{Transport, TransportError};

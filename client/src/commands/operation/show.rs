@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use bulla_wire::units::decimal;
 use serde_json::{Map, Value};
 
 use crate::commands::show::{columns, harmless};
 
-/// Longest cell, in characters: signed bytes are for `--json`.
+/// Longest cell of one word, in characters: signed bytes are for `--json`. Sentences are shown whole.
 const MAX_CELL_CHARS: usize = 80;
 
 /// The answer as text. `amounts` names the members that are in micro-units.
@@ -33,6 +34,9 @@ fn lines(members: &Map<String, Value>, amounts: &BTreeSet<String>) -> String {
     for (name, value) in members {
         match value {
             Value::Null => {}
+            Value::Array(items) if items.is_empty() => {
+                rows.push(vec![name.clone(), "none".to_owned()]);
+            }
             Value::Array(items) if items.iter().any(Value::is_object) => {
                 below.push_str(&format!("\n{name}\n{}", table(items, amounts)));
             }
@@ -79,21 +83,17 @@ fn cell(name: &str, value: &Value, amounts: &BTreeSet<String>) -> String {
 }
 
 fn cut(text: &str) -> String {
-    match text.chars().count() > MAX_CELL_CHARS && !text.contains('\n') {
+    match text.chars().count() > MAX_CELL_CHARS && !text.contains(char::is_whitespace) {
         true => text.chars().take(MAX_CELL_CHARS).chain(['…']).collect(),
         false => text.to_owned(),
     }
 }
 
 /// Micro-units as whole units, exact: `-1.5`. What is no number stays as it came.
-fn amount(text: &str) -> String {
+pub fn amount(text: &str) -> String {
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
     let Ok(micro) = digits.parse::<u128>() else { return cut(&harmless(text)) };
-    let part = format!("{:06}", micro % 1_000_000);
-    match part.trim_end_matches('0') {
-        "" => format!("{sign}{}", micro / 1_000_000),
-        part => format!("{sign}{}.{part}", micro / 1_000_000),
-    }
+    format!("{sign}{}", decimal(micro))
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use bulla_attestation::hash::{labelled, sha256};
 use bulla_attestation::sign::read;
+use bulla_tlog::Tree;
 use bulla_wire::bundle::{Header, Inclusion, Item, MAX_ITEM_BYTES, Opening, PROOF_FORMAT};
 use bulla_wire::cbor::{self, Bytes};
 use bulla_wire::epoch::EpochOpen;
@@ -31,7 +32,8 @@ pub struct Prove {
     /// Show request and answer too, as they were kept on this machine
     #[arg(long)]
     open: bool,
-    /// Take the proof from this account's bundle in a file; fetched from the broker when left out
+    /// Take the proof from a bundle in a file, this account's or a full one; this account's is
+    /// fetched from the broker when left out
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     /// Where it goes [default: receipt-ID.cborseq]
@@ -103,7 +105,7 @@ impl Proof {
     /// Reads a bundle twice: what the receipt is, and what it rests on.
     fn gather(path: &Path, digest: Digest) -> anyhow::Result<Proof> {
         let (mut header, mut checkpoint, mut receipt) = (None, None, None);
-        let mut opens = Vec::new();
+        let (mut opens, mut tree) = (Vec::new(), Tree::new());
         for item in items(path) {
             match item? {
                 Item::Header(found) => header = Some(found),
@@ -111,24 +113,36 @@ impl Proof {
                 Item::Receipt(bytes) if labelled(labels::RECORD, &bytes.0) == digest => {
                     receipt = Some(bytes);
                 }
-                Item::Inclusion(shown) => opens.extend(epoch_open(&shown)),
+                Item::Inclusion(shown) => opens.extend(epoch_open(&shown.leaf)),
+                Item::Leaf(leaf) => {
+                    tree.push(&leaf.0);
+                    opens.extend(epoch_open(&leaf));
+                }
                 _ => {}
             }
         }
         let header = header.context("the bundle has no header")?;
-        if header.account.is_none() {
-            bail!("this bundle shows every account: name one account's own, which has proofs");
-        }
-        let bytes = receipt.context("the receipt is not in the bundle")?;
+        let bytes = receipt.context(
+            "the receipt is not in the bundle; one that was paid with blind tokens is in no account's: \
+             take a full one, `--bundle FILE`, from the broker's operator or an auditor",
+        )?;
         let receipt = read::<UsageReceipt>(&bytes.0)?.value;
         let open = opens.into_iter().find(|open| open.epoch == receipt.epoch);
         let evidence = open.context("the receipt's epoch is not in the bundle")?.evidence;
         let wanted = Wanted { digest, receipt, evidence };
-        let mut rest = Vec::new();
+        let (mut rest, mut index) = (Vec::new(), 0);
         for item in items(path) {
-            let item = item?;
-            if wanted.takes(&item) {
-                rest.push(item);
+            match item? {
+                Item::Leaf(leaf) => {
+                    if wanted.rests_on(&leaf) {
+                        let proof = tree.inclusion_proof(index, tree.size())?;
+                        let proof = proof.iter().map(|hash| Digest(*hash.as_bytes())).collect();
+                        rest.push(Item::Inclusion(Inclusion { index, leaf, proof }));
+                    }
+                    index += 1;
+                }
+                item if wanted.takes(&item) => rest.push(item),
+                _ => {}
             }
         }
         let is_leaf =
@@ -152,8 +166,8 @@ impl Proof {
     }
 }
 
-fn epoch_open(shown: &Inclusion) -> Option<EpochOpen> {
-    match Leaf::from_slice(&shown.leaf.0).ok()? {
+fn epoch_open(leaf: &Bytes) -> Option<EpochOpen> {
+    match Leaf::from_slice(&leaf.0).ok()? {
         Leaf::EpochOpen { record } => Some(read::<EpochOpen>(&record.0).ok()?.value),
         _ => None,
     }
@@ -164,16 +178,16 @@ impl Wanted {
         match item {
             Item::Order(ordered) => labelled(labels::ORDER, &ordered.order.0) == self.receipt.order,
             Item::Evidence(kept) => labelled(labels::EVIDENCE, &kept.report.0) == self.evidence,
-            Item::Inclusion(shown) => self.rests_on(shown),
+            Item::Inclusion(shown) => self.rests_on(&shown.leaf),
             _ => false,
         }
     }
 
-    fn rests_on(&self, shown: &Inclusion) -> bool {
-        match Leaf::from_slice(&shown.leaf.0) {
+    fn rests_on(&self, leaf: &Bytes) -> bool {
+        match Leaf::from_slice(&leaf.0) {
             Ok(Leaf::Receipt { receipt, .. }) => receipt == self.digest,
             Ok(Leaf::EpochOpen { .. }) => {
-                epoch_open(shown).is_some_and(|open| open.epoch == self.receipt.epoch)
+                epoch_open(leaf).is_some_and(|open| open.epoch == self.receipt.epoch)
             }
             Ok(Leaf::Keyset { keyset, .. }) => sha256(&keyset.0) == self.receipt.keyset,
             Ok(Leaf::PriceBook { book }) => {

@@ -53,6 +53,9 @@ impl Show {
                 });
                 println!("{}", json!({"orders": told.collect::<Vec<_>>()}));
             }
+            false if rows.is_empty() => {
+                println!("no order of the last day stayed without an answer: nothing to bring");
+            }
             false => {
                 let line = |(order, url, said): &(_, String, _)| {
                     vec![format!("order {order}"), harmless(url), harmless(&sentence(said))]

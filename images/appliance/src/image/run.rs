@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
 use bulla_attestation::weights::WeightsKey;
-use bulla_client::commands::GlobalArgs;
+use bulla_client::commands::{GlobalArgs, failure};
 use bulla_client::io::key_broker::{KeyBroker, OneKey, is_waiting};
 use bulla_enclave::command::load_engine;
 use bulla_image::io::qemu::{self, Running};
@@ -206,11 +206,11 @@ async fn tell(
     let mut roles = Roles::start_with(folders, model, home, serving, paper).await?;
     let told = story::tell(&roles, args.prompt.as_deref(), paper).await;
     if let Err(error) = &told {
-        paper.failed(&format!("{error:#}"));
+        paper.failed(&failure(&error));
     }
     let held = told.is_ok();
     if !args.once {
-        paper.serving(&roles.endpoint(), folders.root());
+        paper.serving(&roles.endpoint(), folders.root(), false);
         crate::signal::interrupted().await;
     }
     roles.stop().await?;

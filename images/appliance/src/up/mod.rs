@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use bulla_client::commands::GlobalArgs;
+use bulla_client::commands::{GlobalArgs, failure};
 use clap::Args;
 
 use folders::Folders;
@@ -51,7 +51,7 @@ pub async fn execute(args: UpArgs, global: &GlobalArgs) -> anyhow::Result<ExitCo
     let held = match &told {
         Ok(()) => true,
         Err(error) => {
-            paper.failed(&format!("{error:#}"));
+            paper.failed(&failure(&error));
             false
         }
     };
@@ -60,7 +60,7 @@ pub async fn execute(args: UpArgs, global: &GlobalArgs) -> anyhow::Result<ExitCo
         paper.finish(held);
         return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    paper.serving(&roles.endpoint(), &global.data);
+    paper.serving(&roles.endpoint(), &global.data, args.anonymous);
     crate::signal::interrupted().await;
     paper.note("stopping: closing the epoch and settling what is left");
     roles.stop().await?;

@@ -101,7 +101,7 @@ impl Paper {
     }
 
     /// Where it serves.
-    pub fn serving(&mut self, endpoint: &str, data: &Path) {
+    pub fn serving(&mut self, endpoint: &str, data: &Path, sells_blind_tokens: bool) {
         let data = data.display();
         self.line("");
         self.line(&format!("{BOLD}serving{BOLD:#} {endpoint}"));
@@ -110,6 +110,11 @@ impl Paper {
         ));
         self.line("    -d '{\"model\":\"bulla-demo\",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}'");
         self.line(&format!("  bulla chat \"hello\" --data {data}     bulla audit --data {data}"));
+        if sells_blind_tokens {
+            self.line(&format!(
+                "  bulla account draw 1000 --data {data}    bulla chat --anonymous \"hello\" --data {data}"
+            ));
+        }
         self.line(&format!("{DIM}Ctrl-C stops{DIM:#}"));
         self.close_step();
         if self.json {

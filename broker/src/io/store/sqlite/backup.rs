@@ -15,7 +15,7 @@ use crate::ledger::StoreError;
 pub(in crate::io::store) type Values = Vec<Value>;
 
 fn refused(reason: String) -> StoreError {
-    StoreError::Database { reason }
+    StoreError::Backup { reason }
 }
 
 /// The backup in `path`, for reading.
