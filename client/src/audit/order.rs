@@ -173,7 +173,7 @@ fn terms(order: &Order) -> Terms {
         keyset: order.keyset,
         model: order.model,
         unit: order.unit.clone(),
-        rates: order.rates.clone(),
+        rates: order.rates,
         price_book: order.price_book,
     }
 }
