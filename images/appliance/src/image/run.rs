@@ -206,7 +206,7 @@ async fn tell(
     let mut roles = Roles::start_with(folders, model, home, serving, paper).await?;
     let told = story::tell(&roles, args.prompt.as_deref(), paper).await;
     if let Err(error) = &told {
-        paper.failed(&failure(&error));
+        paper.failed(&failure(error));
     }
     let held = told.is_ok();
     if !args.once {

@@ -51,7 +51,7 @@ pub async fn execute(args: UpArgs, global: &GlobalArgs) -> anyhow::Result<ExitCo
     let held = match &told {
         Ok(()) => true,
         Err(error) => {
-            paper.failed(&failure(&error));
+            paper.failed(&failure(error));
             false
         }
     };
