@@ -16,21 +16,32 @@ SECONDS = 200.0
 
 
 class Alone:
+    """A copy of the sources as they are now, in which the tests pass; one file at a time is changed."""
+
     def __init__(self, root: pathlib.Path, work: pathlib.Path, features: str):
         work.mkdir(exist_ok=True)
         self.tree, self.sources = Tree(root, work, PROFILE), Sources(root)
         self.build = Build(self.tree, [], set(), set(), features)
+        self.tree.copy({})
+        outcome, by = self.tried(own="")
+        if outcome != "missed":
+            raise SystemExit(f"without a mutant: {outcome} {by}")
 
     def outcome(self, mutant: Mutant) -> tuple[str, str]:
-        text = self.sources.text(mutant.file)
-        changed = text[: mutant.start] + mutant.replacement + text[mutant.end :]
-        self.tree.copy({mutant.file: changed})
+        text, file = self.sources.text(mutant.file), self.tree.path / mutant.file
+        file.write_text(text[: mutant.start] + mutant.replacement + text[mutant.end :])
+        try:
+            return self.tried(module_of(mutant))
+        finally:
+            file.write_text(text)
+
+    def tried(self, own: str) -> tuple[str, str]:
         if self.build.errors(["test", "--no-run", "--lib"]):
             return "unviable", ""
         runner = Runner(self.build.programs(without=EVERY), self.tree.path)
         tests = [test.name for test in runner.tests()]
-        own = [name for name in tests if name.startswith(module_of(mutant))]
-        for names in filter(None, [own, sorted(set(tests) - set(own))]):
+        first = [name for name in tests if name.startswith(own)]
+        for names in filter(None, [first, sorted(set(tests) - set(first))]):
             passed, late, failed = runner.run("unit", names, {}, SECONDS)
             if not passed:
                 return "timeout" if late else "caught", f"unit::{failed}"

@@ -303,6 +303,9 @@ const TABLE: &[Row] = &[
         w.intel.quote.td.mrownerconfig[0] = 1;
     }),
     (&[ChipIdPinned], "a platform that is not listed", |w| unlist(w, "chip_ids = [\"")),
+    (&[ChipIdPinned], "another platform is listed", |w| {
+        w.change_policy("chip_ids = [\"", &format!("chip_ids = [\"{}\"] # [\"", "5a".repeat(16)));
+    }),
     (&[ReportData], "keys of another enclave beside the evidence", |w| {
         w.freshness = Freshness::Passport;
         w.answered = None;

@@ -121,3 +121,21 @@ fn write(out: &mut Vec<u8>, layout: &[Part], message: &[(u64, Value<'_>)]) -> Op
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_has_its_number_and_its_length() {
+        let written = |values: &[&'static [u8]]| {
+            let message: Vec<_> = values.iter().map(|value| (1, Value::Bytes(value))).collect();
+            let mut out = Vec::new();
+            write(&mut out, &[Repeated(1, 2, 2)], &message).map(|()| out)
+        };
+        assert_eq!(written(&[&[1, 2], &[3, 4]]), Some(vec![1, 2, 3, 4]));
+        for wrong in [&[&[1, 2][..]][..], &[&[1, 2], &[3]], &[&[1, 2], &[3, 4], &[5, 6]]] {
+            assert_eq!(written(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -214,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_gives_every_field_its_own_length() {
+        let written = |more: (u64, &'static [u8])| {
+            let texts = [(11, &[1; 64][..]), (12, &[2; 48]), (19, &[3; 64]), (28, &[4; 512])];
+            from_proto(std::iter::empty(), texts.into_iter().chain([more])).is_some()
+        };
+        assert!(written((4, &[5; 16])));
+        // Too short, too long, a number where its bytes stand, and a field nobody knows.
+        for wrong in [(4, &[5; 15][..]), (4, &[5; 17]), (1, &[5; 4]), (99, &[5; 16])] {
+            assert!(!written(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_number_fits_its_field() {
         assert_eq!(read(1, "255"), Some(vec![255]));
         assert_eq!(read(1, "256"), None);

@@ -352,6 +352,30 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
+/// A message inside so many others.
+fn nested_proto(inner: &[u8], times: usize) -> Vec<u8> {
+    (0..times).fold(inner.to_vec(), |inner, _| proto_bytes(1, &inner))
+}
+
+#[test]
+fn protobuf_is_followed_so_deep_and_to_what_can_hold_anything() {
+    let found = |times: usize| read(&nested_proto(&report(), times)).evidence.len();
+    assert_eq!([1, 13, 14].map(found), [1, 1, 0]);
+    // Of these bytes something can be said, if anybody looks. (A field of this number is no text.)
+    let broken = |length: usize| {
+        let mut text = b"-----BEGIN CERTIFICATE-----\n".to_vec();
+        text.resize(length, b'A');
+        let left = read(&proto_bytes(20, &text)).left_aside;
+        assert_eq!(left.len(), 1, "{left:?}");
+        left[0].reason.contains("broken block")
+    };
+    assert_eq!([63, 64].map(broken), [false, true]);
+    let text = pem("CERTIFICATE", ROOT);
+    assert_eq!(read(&proto_bytes(20, text.as_bytes())).endorsements.len(), 1);
+    let other = format!("{{\"certificate\":{text:?}}}");
+    assert!(read(&proto_bytes(20, other.as_bytes())).endorsements.is_empty());
+}
+
 #[test]
 fn protobuf_is_opened_without_its_schema() {
     let expected = report();

@@ -149,6 +149,24 @@ mod tests {
     }
 
     #[test]
+    fn a_platform_is_called_by_its_package_or_its_instance() {
+        let mut platform = Platform {
+            ppid: [1; 16],
+            components: [0; 16],
+            pce_svn: 0,
+            cpu_svn: [0; 16],
+            pce_id: [0; 2],
+            fmspc: [0; 6],
+            instance_id: Some([2; 16]),
+        };
+        assert_eq!(platform.id(), [2; 16]);
+        assert_eq!([1, 2, 3].map(|n| platform.is_called(&[n; 16])), [true, true, false]);
+        platform.instance_id = None;
+        assert_eq!(platform.id(), [1; 16]);
+        assert_eq!([1, 2, 3].map(|n| platform.is_called(&[n; 16])), [true, false, false]);
+    }
+
+    #[test]
     fn numbers_are_read_in_their_shortest_form_only() {
         for (value, expected) in [
             (&[2, 1, 7][..], Some(7)),

@@ -161,6 +161,7 @@ mod tests {
     fn reads_the_point_and_says_what_the_key_may_do() {
         let key = TpmKey::parse(&public(0x0005_0472)).unwrap();
         assert!(key.is_attestation_key());
+        assert_eq!(key.attributes(), 0x0005_0472);
         assert_eq!(key.spki().len(), 91);
         assert_eq!(&key.spki()[26..28], &[4, 1]);
         assert_eq!(&key.spki()[59..61], &[0, 2]);
