@@ -42,7 +42,7 @@ class Alone:
         tests = [test.name for test in runner.tests()]
         first = [name for name in tests if name.startswith(own)]
         for names in filter(None, [first, sorted(set(tests) - set(first))]):
-            passed, late, failed = runner.run("unit", names, {}, SECONDS)
-            if not passed:
-                return "timeout" if late else "caught", f"unit::{failed}"
+            run = runner.run("unit", names, {}, SECONDS)
+            if not run.passed:
+                return "timeout" if run.late else "caught", f"unit::{run.failed}"
         return "missed", f"{len(tests)} unit tests, by itself"

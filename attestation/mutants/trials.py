@@ -12,17 +12,16 @@ import resource
 import signal
 import subprocess
 import threading
-import time
 
 from listing import Mutant
 
 # A test that takes longer than this many seconds alone is not tried against mutants.
 SLOWEST_SECONDS = 30.0
 # Processor time a test may take with a mutant: so many times what it took alone, and some seconds
-# for tests that took next to nothing. By the clock it may take more, on a machine that is busy.
+# for tests that took next to nothing. By the clock it may take many times more: machines are busy.
 PATIENCE = 3.0
 PATIENCE_SECONDS = 5.0
-BUSY = 10.0
+BUSY = 60.0
 # Tests tried one by one before the rest, which run program by program: unit tests of the same module,
 # what killed others of the same function or file, and the quickest.
 SINGLES = 4
@@ -45,6 +44,17 @@ class Test:
         return f"{self.program}::{self.name}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """How tests went: whether all passed, whether they were ended for their time, the first that
+    failed, and the seconds of processor time they took."""
+
+    passed: bool
+    late: bool
+    failed: str | None
+    seconds: float
+
+
 class Runner:
     """Starts the test programs of the copy."""
 
@@ -64,9 +74,9 @@ class Runner:
         lines = done.stdout.splitlines()
         return [line.removesuffix(": test") for line in lines if line.endswith(": test")]
 
-    def run(self, program: str, names: list[str], extra: dict[str, str], seconds: float):
+    def run(self, program: str, names: list[str], extra: dict[str, str], seconds: float) -> Run:
         """Runs tests of one program in one process, which may take so many seconds of processor
-        time: (passed, timed out, the first test that failed)."""
+        time."""
         command = [self.programs[program], "--exact", "--test-threads=1", *names]
         environment = os.environ | extra | {
             "CARGO_MANIFEST_DIR": str(self.crate),
@@ -87,7 +97,7 @@ class Runner:
         resource.prlimit(child.pid, resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
         return self.watch(child, seconds * BUSY)
 
-    def watch(self, child: subprocess.Popen, seconds: float) -> tuple[bool, bool, str | None]:
+    def watch(self, child: subprocess.Popen, seconds: float) -> Run:
         """Waits for a program, by the clock at most so many seconds, and ends it at its first test
         that fails."""
         end = threading.Timer(seconds, os.killpg, (child.pid, signal.SIGKILL))
@@ -96,13 +106,15 @@ class Runner:
         end.cancel()
         if failed:
             os.killpg(child.pid, signal.SIGKILL)
-        code = child.wait()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
         child.stdout.close()
-        return code == 0, code in (-signal.SIGXCPU, -signal.SIGKILL) and not failed, failed
+        late = child.returncode in (-signal.SIGXCPU, -signal.SIGKILL) and not failed
+        return Run(child.returncode == 0, late, failed, used.ru_utime + used.ru_stime)
 
 
 class Coverage:
-    """How long each test takes and which functions and constants it reaches, by
+    """How much processor time each test takes and which functions and constants it reaches, by
     number."""
 
     def __init__(self, file: pathlib.Path, programs: dict[str, str]):
@@ -129,18 +141,15 @@ class Coverage:
     def measure(self, runner: Runner, test: Test) -> None:
         note = self.file.with_suffix(f".{threading.get_ident()}")
         note.unlink(missing_ok=True)
-        started = time.monotonic()
-        passed, _, _ = runner.run(
-            test.program, [test.name], {"BULLA_MUTANTS_REACHED": str(note)}, 600.0
-        )
+        run = runner.run(test.program, [test.name], {"BULLA_MUTANTS_REACHED": str(note)}, 600.0)
         reached = sorted({int(n) for n in note.read_text().split()}) if note.exists() else []
         note.unlink(missing_ok=True)
         entry = {
             "build": self.builds[test.program],
             "program": test.program,
             "test": test.name,
-            "seconds": round(time.monotonic() - started, 3),
-            "passed": passed,
+            "seconds": round(run.seconds, 3),
+            "passed": run.passed,
             "reached": reached,
         }
         with self.file.open("a") as out:
@@ -219,13 +228,13 @@ class Trials:
         return sum(self.coverage.seconds[test] for test in group)
 
     def attempt(self, mutant: Mutant, group: list[Test]) -> tuple[str | None, Test | None]:
-        passed, late, failed = self.runner.run(
+        run = self.runner.run(
             group[0].program,
             [test.name for test in group],
             {"BULLA_MUTANT": str(self.numbers.by_mutant[mutant.key])},
             self.expected(group) * PATIENCE + PATIENCE_SECONDS,
         )
-        if passed:
+        if run.passed:
             return None, None
-        by = Test(group[0].program, failed) if failed else group[0]
-        return ("timeout" if late else "caught"), by
+        by = Test(group[0].program, run.failed) if run.failed else group[0]
+        return ("timeout" if run.late else "caught"), by

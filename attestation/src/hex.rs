@@ -57,6 +57,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn says_how_long_it_should_be() {
+        let error = HexError { expected_hex: 4, got_chars: 3 };
+        assert_eq!("abc".parse::<Hex<2>>(), Err(error));
+    }
+
+    #[test]
     fn reads_what_it_prints_and_nothing_else() {
         let two = Hex([0xab, 1]);
         assert_eq!(two.to_string().parse(), Ok(two));

@@ -10,3 +10,15 @@ pub fn rfc3339(seconds: i64) -> String {
         .and_then(|date| date.format(&Rfc3339).ok())
         .unwrap_or_else(|| seconds.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_shown_as_a_date_where_there_is_one() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_795_132_800), "2026-11-20T00:00:00Z");
+        assert_eq!(rfc3339(i64::MAX), i64::MAX.to_string());
+    }
+}

@@ -365,6 +365,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn hashes_and_statuses_are_those_of_the_standards() {
+        let hash = |last: &[u8]| HashKind::from_oid(last).map(|kind| kind.of(b"").len());
+        assert_eq!(hash(&[0x2b, 0x0e, 3, 2, 0x1a]), Some(20));
+        let sha_2 = |last: u8| hash(&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, last]);
+        assert_eq!([1, 2, 3, 4].map(sha_2), [Some(32), Some(48), Some(64), None]);
+        let status = |bytes: &[u8]| status_of(&Element::read(bytes).unwrap().0);
+        assert_eq!(status(&[0x80, 0]), Some(OcspStatus::Good));
+        assert_eq!(status(&[0x82, 0]), Some(OcspStatus::Unknown));
+        assert_eq!(status(&[0x82, 1, 0]), None);
+    }
+
+    #[test]
     fn reads_a_date_in_its_one_form() {
         assert_eq!(seconds(b"20250821064708Z"), Some(1_755_758_828));
         for wrong in [

@@ -352,6 +352,48 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
+#[test]
+fn json_is_followed_so_deep_and_to_what_can_hold_anything() {
+    let hex = HEXLOWER.encode(&report());
+    let inside = |times: usize, open: &str, close: &str| {
+        format!("{}\"{hex}\"{}", open.repeat(times), close.repeat(times))
+    };
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let found = |times: usize| read(inside(times, open, close).as_bytes());
+        assert_eq!([1, 16, 17].map(|times| found(times).evidence.len()), [1, 1, 0]);
+        assert!(found(17).left_aside[0].reason.contains("too deep"));
+    }
+    // Of 32 characters something can be said, of 31 not.
+    let said = |chars: usize| {
+        let start = "\"-----BEGIN CERTIFICATE-----";
+        let text = format!("[{start}{}\"]", "A".repeat(chars - start.len() - 1));
+        let left = read(text.as_bytes()).left_aside;
+        assert_eq!(left.len(), 1, "{left:?}");
+        left[0].reason.contains("broken block")
+    };
+    assert_eq!([31, 32].map(said), [false, true]);
+    let quoted = format!("{:?}", inside(1, "[", "]"));
+    assert_eq!(read(format!("[{quoted}]").as_bytes()).evidence.len(), 1, "JSON in a text");
+}
+
+#[test]
+fn endorsements_have_names_for_people() {
+    let found = read(&pem("CERTIFICATE", ROOT).into_bytes());
+    assert!(found.endorsements[0].from.contains("certificate"), "{:?}", found.endorsements[0]);
+    assert_eq!(EndorsementKind::Ocsp.words(), "OCSP answer");
+}
+
+#[test]
+fn repeated_words_are_left_out_and_there_are_not_too_many() {
+    let broken = |n: usize| File {
+        name: "f",
+        bytes: if n % 2 == 0 { b"\x30\x01" } else { b"\xff\xfe\xfd" },
+        role: Role::Anything,
+    };
+    let files: Vec<File<'_>> = (0..MAX_LEFT_ASIDE + 3).map(broken).collect();
+    assert_eq!(recognise(&files, None).left_aside.len(), MAX_LEFT_ASIDE);
+}
+
 /// A message inside so many others.
 fn nested_proto(inner: &[u8], times: usize) -> Vec<u8> {
     (0..times).fold(inner.to_vec(), |inner, _| proto_bytes(1, &inner))
@@ -451,7 +493,10 @@ fn what_is_nothing_known_is_said() {
         (b"eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2lnbmF0dXJl", "web token"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no structure"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA", "broken block"),
-        (&[0x11, 0xe0, 1], "beginning"),
+        (&[0x11, 0xe0, 1], "SPDM measurement request"),
+        (&[0x84, 0x44, 0xa1, 0x01, 0x38, 0x22], "COSE"),
+        (&[0xd2, 0x84, 0xff], "COSE"),
+        (&[0xff, b'T', b'C', b'G', 0x80], "TPM quote alone"),
         (&[4, 0, 2, 0, 0x81, 0, 0, 0], "beginning of a TDX quote"),
     ] {
         let found = read(bytes);

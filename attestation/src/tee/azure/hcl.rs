@@ -268,6 +268,12 @@ mod tests {
     }
 
     #[test]
+    fn hashes_have_names() {
+        let all = [HashType::Sha256, HashType::Sha384, HashType::Sha512];
+        assert_eq!(all.map(HashType::name), ["SHA-256", "SHA-384", "SHA-512"]);
+    }
+
+    #[test]
     fn puts_the_digest_at_the_front_of_the_slot() {
         assert!(HashType::Sha256.slot(b"x")[32..].iter().all(|byte| *byte == 0));
         assert!(HashType::Sha384.slot(b"x")[48..].iter().all(|byte| *byte == 0));

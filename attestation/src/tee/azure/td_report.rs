@@ -44,3 +44,22 @@ impl<'a> Td<'a> {
         Some(Td { info, report_data: rest.first_chunk()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_begins_where_the_version_says() {
+        for (version, at) in [(4, 48), (5, 48 + 6)] {
+            let mut quote = vec![0; at + 584];
+            quote[0] = version;
+            quote[at + TD_INFO_IN_BODY] = 7;
+            quote[at + 584 - 64] = 9;
+            let td = Td::of_quote(&quote).unwrap();
+            assert_eq!((td.info[0], td.report_data[0]), (7, 9), "{version}");
+            assert!(Td::of_quote(&quote[..at + 583]).is_none());
+        }
+        assert!(Td::of_quote(&[3; 1000]).is_none());
+    }
+}

@@ -190,6 +190,12 @@ mod tests {
     use crate::tee::csv::HRK;
 
     #[test]
+    fn usages_have_the_names_of_their_keys() {
+        let all = [Usage::Hrk, Usage::Hsk, Usage::Cek, Usage::Pek];
+        assert_eq!(all.map(Usage::name), ["HRK", "HSK", "CEK", "PEK"]);
+    }
+
+    #[test]
     fn the_root_signed_itself() {
         let root = HygonCertificate::parse(HRK).unwrap();
         assert_eq!((root.usage, root.key.user_id.as_str()), (Usage::Hrk, "HYGON-SSD-HRK"));

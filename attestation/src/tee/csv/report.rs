@@ -283,6 +283,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn generations_have_names() {
+        let all = [Generation::Csv, Generation::Csv2, Generation::Csv3];
+        assert_eq!(all.map(Generation::name), ["csv", "csv2", "csv3"]);
+    }
+
+    #[test]
     fn refuses_lengths_versions_and_pages_without_a_certificate() {
         for got in [0, SHORT_REPORT_BYTES - 1, REPORT_BYTES + 1] {
             assert_eq!(Report::parse(&vec![0; got]), Err(ReportError::Length { got }));

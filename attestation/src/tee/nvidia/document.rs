@@ -295,7 +295,62 @@ fn push(der: &[u8], certificates: &mut Vec<Certificate>) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    /// A device's object; `chain` is the JSON of what comes with the report.
+    fn device(chain: &str) -> String {
+        let report = super::super::identity::tests::report_with(&BTreeMap::new());
+        let report = data_encoding::HEXLOWER.encode(&report);
+        format!(r#"{{"evidence":"{report}","certificate":{chain}}}"#)
+    }
+
+    #[test]
+    fn devices_are_found_so_deep_and_are_so_many() {
+        let found = |text: &str| read(text.as_bytes()).map(|devices| devices.len());
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+            let inside = |times: usize| {
+                format!("{}{}{}", open.repeat(times), device(r#""""#), close.repeat(times))
+            };
+            for times in [0, 1, MAX_DEPTH - 1] {
+                assert_eq!(found(&inside(times)), Ok(1), "{times}");
+                assert!(holds_devices(inside(times).as_bytes()), "{times}");
+            }
+            assert_eq!(found(&inside(MAX_DEPTH)), Err(DocumentError::NoDevice));
+            assert!(!holds_devices(inside(MAX_DEPTH).as_bytes()));
+        }
+        let many = |count: usize| format!("[{}]", vec![device(r#""""#); count].join(","));
+        assert_eq!(found(&many(MAX_DEVICES)), Ok(MAX_DEVICES));
+        assert_eq!(found(&many(MAX_DEVICES + 1)), Err(DocumentError::TooManyDevices));
+        let gap = format!("[{},{{}}]", device(r#""""#));
+        assert_eq!(found(&gap), Err(DocumentError::NoReport { element: 2 }));
+        assert!(!holds_devices(device("null").as_bytes()), "a report without a chain");
+        assert!(!holds_devices(br#"{"a":[{"b":"c"}]}"#));
+    }
+
+    #[test]
+    fn what_stands_beside_a_device_is_read_with_it() {
+        let beside = device(r#""""#).replacen('{', r#"{"nonce":"inner","arch":"HOPPER","#, 1);
+        let text = format!(r#"{{"nonce":"outer","driver_version":"1.2","all":[{beside}]}}"#);
+        let stated = read(text.as_bytes()).unwrap().remove(0).stated;
+        let got = [&stated.nonce, &stated.architecture, &stated.driver, &stated.vbios];
+        assert_eq!(got.map(Option::as_deref), [Some("inner"), Some("HOPPER"), Some("1.2"), None]);
+    }
+
+    #[test]
+    fn certificates_are_found_so_deep() {
+        let root = data_encoding::BASE64.encode(include_bytes!("../snp/roots/ark-milan.der"));
+        let inside = |open: &str, times: usize, close: &str| {
+            let chain = format!("{}\"{root}\"{}", open.repeat(times), close.repeat(times));
+            read(device(&chain).as_bytes()).map(|devices| devices[0].certificates.len())
+        };
+        let refused = Err(DocumentError::Certificates { device: 1 });
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+            let got = [0, MAX_DEPTH - 1, MAX_DEPTH].map(|times| inside(open, times, close));
+            assert_eq!(got, [Ok(1), Ok(1), refused.clone()]);
+        }
+    }
 
     #[test]
     fn a_document_has_at_most_four_mebibytes() {

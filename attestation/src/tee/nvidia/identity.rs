@@ -331,7 +331,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn fields(list: &[(u16, &[u8])]) -> BTreeMap<u16, Vec<u8>> {
@@ -344,7 +344,7 @@ mod tests {
     }
 
     /// A report that is nothing but its opaque fields.
-    fn report_with(fields: &BTreeMap<u16, Vec<u8>>) -> Vec<u8> {
+    pub fn report_with(fields: &BTreeMap<u16, Vec<u8>>) -> Vec<u8> {
         let mut opaque = Vec::new();
         for (kind, value) in fields {
             opaque.extend(kind.to_le_bytes());
@@ -363,6 +363,19 @@ mod tests {
 
     fn identity(list: &[(u16, &[u8])]) -> Identity {
         Identity::of(&Report::parse(&report_with(&fields(list))).unwrap(), None)
+    }
+
+    #[test]
+    fn features_chips_and_generations_have_their_names() {
+        let feature = |bytes: &[u8]| identity(&[(field::FEATURE, bytes)]).feature;
+        let expected = ["single GPU passthrough", "multiple GPU passthrough", "protected PCIe"];
+        assert_eq!([0, 1, 2].map(|n| feature(&[n, 0])), expected.map(Some));
+        assert_eq!((feature(&[3]), feature(&[])), (None, None));
+        let kind = |chip: &str| of_chip(chip).certified_kind();
+        assert_eq!(kind("LS10"), Some(DeviceKind::Switch));
+        assert_eq!((kind("GH100"), kind("XY10")), (Some(DeviceKind::Gpu), None));
+        let hopper = |text: &str| Architecture::Hopper.is_called(text);
+        assert!(hopper("HOPPER") && hopper("hopper") && !hopper("blackwell"));
     }
 
     #[test]

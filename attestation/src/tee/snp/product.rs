@@ -146,6 +146,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn parts_are_told_by_their_stepping() {
+        let part = |model, stepping| Cpu { family: 0x19, model, stepping }.part();
+        assert_eq!([1, 2, 3].map(|n| part(1, n)), [Some(Part::Milan), Some(Part::MilanX), None]);
+        assert_eq!([1, 2, 3].map(|n| part(17, n)), [Some(Part::Genoa), Some(Part::GenoaX), None]);
+    }
+
+    #[test]
     fn tells_parts_apart_whose_microcode_must_not_be_compared() {
         let part = |family, model, stepping| Cpu { family, model, stepping }.part();
         assert_eq!(part(0x19, 0x11, 1), Some(Part::Genoa));

@@ -161,6 +161,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bits_and_kinds_have_their_names() {
+        let with = |bit: usize| {
+            let mut bytes = [0; 8];
+            bytes[bit / 8] = 1 << (bit % 8);
+            TdAttributes(bytes)
+        };
+        assert!(with(28).sept_ve_disable() && !with(29).sept_ve_disable());
+        assert!(with(29).migratable() && !with(28).migratable());
+        assert_eq!([BodyKind::Td10, BodyKind::Td15].map(BodyKind::as_str), ["td1.0", "td1.5"]);
+    }
+
+    #[test]
     fn attributes_are_told_in_words() {
         let attributes = TdAttributes((1_u64 | 1 << 28 | 1 << 29 | 1 << 40).to_le_bytes());
         assert_eq!(attributes.words(), ["DEBUG", "SEPT_VE_DISABLE", "MIGRATABLE", "BIT_40"]);

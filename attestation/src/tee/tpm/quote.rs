@@ -212,6 +212,10 @@ mod tests {
         let quote = Quote::parse(&quote()).unwrap();
         assert_eq!((quote.extra_data.as_slice(), quote.pcr_digest), (&b"abc"[..], vec![7, 7]));
         assert_eq!(quote.banks, [Bank { algorithm: 0x0b, registers: vec![0, 9] }]);
+        assert!(!quote.clock.safe);
+        let mut safe = super::tests::quote();
+        safe[31] = 1;
+        assert!(Quote::parse(&safe).unwrap().clock.safe);
     }
 
     #[test]
