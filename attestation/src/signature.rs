@@ -176,3 +176,6 @@ impl Scheme {
         UnparsedPublicKey::new(by, key).verify(signed, signature).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

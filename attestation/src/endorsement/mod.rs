@@ -214,9 +214,10 @@ mod tests {
             b"",
             b"\x30\x03\x02\x01\x01",
             b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
         ]);
         assert!(sorted.certificates.is_empty() && sorted.crls.is_empty());
-        assert_eq!(sorted.left_aside, 4);
+        assert_eq!(sorted.left_aside, 5);
     }
 
     #[test]
@@ -243,6 +244,14 @@ mod tests {
         pem.push('\n');
         let sorted = Endorsements::sort([pem.as_bytes()]);
         assert_eq!((sorted.certificates.len(), sorted.left_aside), (0, 1));
+    }
+
+    #[test]
+    fn pem_in_base64_is_pem() {
+        let root = data_encoding::BASE64.encode(include_bytes!("../tee/snp/roots/ark-milan.der"));
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{root}\n-----END CERTIFICATE-----\n");
+        let encoded = data_encoding::BASE64.encode(pem.as_bytes());
+        assert_eq!(Endorsements::sort([encoded.as_bytes()]).certificates.len(), 1);
     }
 
     #[test]

@@ -19,6 +19,18 @@ fn every_shipped_policy_reads_and_calls_itself_by_its_file_name() {
 }
 
 #[test]
+fn a_policy_has_a_section_for_each_kind_of_evidence_it_takes() {
+    let start = STRICT.find("\n[nvidia]").unwrap();
+    let end = STRICT.find("\n[tdx]").unwrap();
+    let without = [&STRICT[..start], &STRICT[end..]].concat();
+    let expected = PolicyError::MissingSection { tee: TeeKind::Nvidia, section: "nvidia" };
+    assert_eq!(Policy::from_toml(&without).unwrap_err(), expected);
+    let taken =
+        without.replacen("tees = [\"snp\", \"tdx\", \"nvidia\"]", "tees = [\"snp\", \"tdx\"]", 1);
+    assert!(Policy::from_toml(&taken).is_ok());
+}
+
+#[test]
 fn a_policy_has_at_most_one_mebibyte() {
     let mut text = STRICT.to_owned();
     text.push('#');
