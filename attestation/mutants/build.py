@@ -107,7 +107,7 @@ class Build:
     def settle(self, say) -> None:
         """Compiles until nothing is left that does not: what the compiler refuses is unviable."""
         self.write()
-        while errors := self.errors(["check", "--lib"]) or self.errors(["build", "--lib"]):
+        while errors := self.errors(["check", "--lib"]) or self.errors(["test", "--no-run", "--lib"]):
             mutants, owners, others = self.blame(errors)
             if not mutants and not owners:
                 raise SystemExit("the copy does not compile:\n" + "\n".join(others[:5]))

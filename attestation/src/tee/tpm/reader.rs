@@ -57,3 +57,16 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(Shape(field)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_is_left() {
+        let mut reader = Reader::new(&[0, 2, 7, 8, 9]);
+        assert_eq!(reader.sized("first"), Ok(&[7, 8][..]));
+        assert_eq!(reader.end("first"), Err(Shape("first")));
+        assert_eq!(reader.rest(), [9]);
+    }
+}
