@@ -58,8 +58,8 @@ mod tests {
 
     #[test]
     fn says_how_long_it_should_be() {
-        let error = HexError { expected_hex: 4, got_chars: 3 };
-        assert_eq!("abc".parse::<Hex<2>>(), Err(error));
+        let error = HexError { expected_hex: 6, got_chars: 4 };
+        assert_eq!("abcd".parse::<Hex<3>>(), Err(error));
     }
 
     #[test]

@@ -387,7 +387,7 @@ fn endorsements_have_names_for_people() {
 fn repeated_words_are_left_out_and_there_are_not_too_many() {
     let broken = |n: usize| File {
         name: "f",
-        bytes: if n % 2 == 0 { b"\x30\x01" } else { b"\xff\xfe\xfd" },
+        bytes: if n.is_multiple_of(2) { b"\x30\x01" } else { b"\xff\xfe\xfd" },
         role: Role::Anything,
     };
     let files: Vec<File<'_>> = (0..MAX_LEFT_ASIDE + 3).map(broken).collect();

@@ -31,6 +31,14 @@ fn a_policy_has_a_section_for_each_kind_of_evidence_it_takes() {
 }
 
 #[test]
+fn a_limit_that_is_none_is_told_what_it_may_be() {
+    let line = "maximum_age_seconds = \"any\"";
+    let text = STRICT.replacen(line, "maximum_age_seconds = \"never\"", 1);
+    let said = Policy::from_toml(&text).unwrap_err().to_string();
+    assert!(said.contains("expected \"any\" or a number, zero or above"), "{said}");
+}
+
+#[test]
 fn a_policy_has_at_most_one_mebibyte() {
     let mut text = STRICT.to_owned();
     text.push('#');
