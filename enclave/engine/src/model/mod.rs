@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod gguf;
 mod huggingface;
+mod merges;
 mod packed;
 mod post_processor;
 mod pre;

@@ -13,6 +13,7 @@ use tokenizers::Tokenizer;
 
 use super::byte_level::ByteLevel;
 use super::error::LoadError;
+use super::merges;
 use super::post_processor;
 use super::whole_json::WholeJson;
 use crate::chat::{ChatRequest, PromptError};
@@ -40,12 +41,21 @@ struct Control {
     normalized: bool,
 }
 
+/// What is looked at of tokenizer.json before it is read.
+#[derive(serde::Deserialize)]
+struct File {
+    #[serde(default)]
+    model: serde_json::Value,
+}
+
 impl TextCodec {
     /// Reads tokenizer.json.
     pub fn parse(bytes: &[u8], vocab: usize) -> Result<TextCodec, LoadError> {
         let refused = |error: tokenizers::Error| LoadError::Tokenizer { reason: error.to_string() };
         // The tokenizer's own reader panics at places on what is no JSON, texts included.
         serde_json::from_slice::<WholeJson>(bytes).map_err(|e| refused(e.into()))?;
+        let file = serde_json::from_slice::<File>(bytes).map_err(|e| refused(e.into()))?;
+        merges::check_model(&file.model).map_err(|reason| LoadError::Tokenizer { reason })?;
         TextCodec::new(Tokenizer::from_bytes(bytes).map_err(refused)?, vocab)
     }
 

@@ -14,6 +14,7 @@ use tokenizers::{
 
 use super::metadata::Metadata;
 use crate::model::error::LoadError;
+use crate::model::merges;
 use crate::model::pre;
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -174,6 +175,9 @@ fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Tokenizer, Loa
     };
     let merges = lines.iter().map(pair).collect::<Option<Vec<_>>>();
     let merges = merges.ok_or_else(|| refused("a merge that is no pair"))?;
+    let longest_bytes = tokens.texts.iter().map(|text| text.len()).max().unwrap_or(0);
+    let pairs = merges.iter().map(|(a, b)| (a.as_str(), b.as_str()));
+    merges::check(longest_bytes, "", pairs).map_err(refused)?;
     let builder = BPE::builder().vocab_and_merges(tokens.ids(), merges);
     let model = builder.ignore_merges(cut.whole_words).build().map_err(refused)?;
     let mut tokenizer = Tokenizer::new(model);
