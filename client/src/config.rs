@@ -6,6 +6,7 @@
 //! spki_sha256 = "…64 hex…"      # the broker's TLS key, or ca_file = "ca.pem"
 //! root_key = "…64 hex…"         # signs price books; from the broker's operator, out of band
 //! log_key = "name+hash+key"     # optional: the log's verifier key, for `bulla audit`
+//! # earlier_log_keys = ["…"]    # of a log that took another origin: its keys before
 //! # pages_url = "https://…"     # pages and HTTP API, known as the broker is: for `bulla account …`
 //!
 //! [appraisal]
@@ -102,6 +103,9 @@ pub struct BrokerConfig {
     /// The log's verifier key (C2SP signed-note).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_key: Option<String>,
+    /// Verifier keys under which the same log was known before: audits believe them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_log_keys: Vec<String>,
     /// Base address of its pages and HTTP API; its TLS key is the broker's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pages_url: Option<String>,
@@ -248,7 +252,7 @@ pub enum ConfigError {
     NoLogKeyForWitnesses,
     /// The log's key does not read.
     #[error(
-        "[broker] log_key does not read: {0}; copy the whole line, name+id+key, that the broker's operator gives"
+        "[broker] log_key or earlier_log_keys does not read: {0}; copy the whole line, name+id+key, that the broker's operator gives"
     )]
     LogKey(KeyError),
     /// No root at all would be trusted.
@@ -270,6 +274,13 @@ impl BrokerConfig {
     pub fn log(&self) -> Result<Option<VerifierKey>, ConfigError> {
         let key = self.log_key.as_deref().map(VerifierKey::parse);
         key.transpose().map_err(ConfigError::LogKey)
+    }
+
+    /// All keys under which the log is known, today's first.
+    pub fn logs(&self) -> Result<Vec<VerifierKey>, ConfigError> {
+        let earlier = self.earlier_log_keys.iter().map(|key| VerifierKey::parse(key));
+        let earlier = earlier.map(|key| key.map_err(ConfigError::LogKey));
+        self.log()?.map(Ok).into_iter().chain(earlier).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The first reading: header, checkpoints, evidence, epochs, price books, delegations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bulla_attestation::hash::{keyset_digest, labelled, sha256};
 use bulla_tlog::{Hash, SignedCheckpoint, VerifierKey};
@@ -69,6 +69,8 @@ pub(super) struct Survey<'a> {
     items: u64,
     leaves: u64,
     newest: Option<SignedCheckpoint>,
+    /// Names under which the log signs no more.
+    given_up: BTreeSet<String>,
     claims: BTreeMap<u64, Vec<(Hash, Claimant)>>,
     evidence: HashMap<Digest, Appraised>,
     keysets: HashMap<Digest, Vec<LoggedKeyset>>,
@@ -93,6 +95,7 @@ impl<'a> Survey<'a> {
             items: 0,
             leaves: 0,
             newest: None,
+            given_up: BTreeSet::new(),
             claims: BTreeMap::new(),
             evidence: HashMap::new(),
             keysets: HashMap::new(),
@@ -182,12 +185,16 @@ impl<'a> Survey<'a> {
 
     /// A log that took another origin has the same leaves: under its earlier names, as the auditor
     /// named their keys, it may have signed no head after one under its own.
-    fn of_this_log(&self, checkpoint: SignedCheckpoint) -> Result<SignedCheckpoint, String> {
+    fn of_this_log(&mut self, checkpoint: SignedCheckpoint) -> Result<SignedCheckpoint, String> {
         let origin = self.header.as_ref().map(|header| header.origin.as_str());
         let got = checkpoint.checkpoint().origin();
         let before = self.newest.as_ref().map(|newest| newest.checkpoint().origin());
-        match Some(got) == origin || before.is_none_or(|before| before == got) {
-            true => Ok(checkpoint),
+        let Some(before) = before.filter(|before| *before != got) else { return Ok(checkpoint) };
+        match Some(before) != origin && !self.given_up.contains(got) {
+            true => {
+                self.given_up.insert(before.to_owned());
+                Ok(checkpoint)
+            }
             false => Err(format!("a checkpoint of {got:?} in a bundle of {origin:?}")),
         }
     }

@@ -27,8 +27,12 @@ fn tree(items: &[Item], size: usize) -> Tree {
 }
 
 fn head(tree: &Tree) -> Bytes {
-    let head = Checkpoint::new(NEXT, tree.size(), tree.root()).unwrap();
-    Bytes(head.sign(&next_key()).unwrap().to_bytes())
+    head_by(tree, &next_key())
+}
+
+fn head_by(tree: &Tree, key: &SignerKey) -> Bytes {
+    let head = Checkpoint::new(key.verifier().name(), tree.size(), tree.root()).unwrap();
+    Bytes(head.sign(key).unwrap().to_bytes())
 }
 
 /// The story, whose last head is signed under the new name.
@@ -64,6 +68,26 @@ fn heads_of_the_earlier_name_lead_to_the_same_leaves() {
     // Who names the new key alone cannot open what was signed before.
     let alone = AuditTrust { log_keys: vec![next_key().verifier()], ..trust() };
     assert!(names(&judge(&renamed(), &alone), CheckName::CheckpointSignature));
+}
+
+#[test]
+fn a_log_may_have_had_several_names_one_after_the_other() {
+    let between = SignerKey::from_seed("log.example/bulla-between", &[52; 32]).unwrap();
+    let mut trust = both();
+    trust.log_keys.push(between.verifier());
+    let items = renamed();
+    let at = items.iter().position(|item| matches!(item, Item::Checkpoint(_))).unwrap();
+    let with = |heads: &[Bytes]| {
+        let mut items = items.clone();
+        items.splice(at + 1..at + 1, heads.iter().cloned().map(Item::Checkpoint));
+        judge(&items, &trust)
+    };
+    let middle = head_by(&tree(&items, 9), &between);
+    let report = with(std::slice::from_ref(&middle));
+    assert_eq!(report.findings, [], "{report}");
+    // The first name once more, after the one in between.
+    let again = Bytes(checkpoint(&tree(&items, 10), seed::LOG));
+    assert!(names(&with(&[middle, again]), CheckName::CheckpointSignature));
 }
 
 #[test]

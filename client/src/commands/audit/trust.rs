@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bulla_tlog::VerifierKey;
 use bulla_wire::ids::PublicKey;
 use serde::Deserialize;
@@ -15,6 +15,10 @@ use crate::io::folder::{Folder, read_limited};
 
 /// Largest trust file, in bytes.
 const MAX_TRUST_BYTES: usize = 64 * 1024;
+
+/// Where nobody is named.
+const NOBODY: &str = "whom to believe is not said: name a trust file with --trust FILE (docs/audit.md), or \
+                      a client's configuration";
 
 /// A trust file: all that an auditor without an account needs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -40,16 +44,17 @@ pub fn client(global: &GlobalArgs) -> anyhow::Result<(Folder, ClientConfig)> {
 pub fn trust(file: Option<&Path>, global: &GlobalArgs) -> anyhow::Result<AuditTrust> {
     match file {
         Some(file) => from_file(file),
-        None => pinned(&client(global)?.1),
+        None => pinned(&client(global).context(NOBODY)?.1),
     }
 }
 
 fn pinned(config: &ClientConfig) -> anyhow::Result<AuditTrust> {
-    let log_key = config.broker.log_key.as_deref().context(
-        "an audit needs log_key under [broker]: the log's verifier key, from the broker's operator",
-    )?;
+    ensure!(
+        config.broker.log_key.is_some(),
+        "an audit needs log_key under [broker]: the log's verifier key, from the broker's operator"
+    );
     Ok(AuditTrust {
-        log_keys: vec![VerifierKey::parse(log_key).context("log_key")?],
+        log_keys: config.broker.logs()?,
         broker_root: config.broker.root_key,
         anchors: anchors(&config.appraisal)?,
         policy: policy(&config.appraisal.policy)?,

@@ -207,6 +207,7 @@ impl Roles {
                 ca_file: None,
                 root_key: setup.root_public_key(),
                 log_key: Some(setup.log_verifier().to_string()),
+                earlier_log_keys: Vec::new(),
                 pages_url: broker.pages.map(|pages| format!("http://{pages}")),
             },
             appraisal: AppraisalConfig {
