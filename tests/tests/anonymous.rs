@@ -184,7 +184,7 @@ fn a_token_is_spent_once_whoever_comes_first() {
     town.broker_redeems(&first, &paid).unwrap();
     let pools = town.pools();
     let no = town.broker_redeems(&second, &again).err().unwrap();
-    assert!(no.0 == Problem::Replayed && no.1.contains("was spent before"), "{no:?}");
+    assert!(no.0 == Problem::Replayed && no.1.contains("spent before"), "{no:?}");
     assert_eq!(town.pools(), pools, "a refused order leaves no trace");
     // A payment shown for one order pays for no other, whoever saw it.
     let no = town.broker_redeems(&second, &paid).err().unwrap();
@@ -213,7 +213,7 @@ fn what_nobody_was_given_pays_for_nothing() {
         ("are no value", alter(&|p| p.tokens[0].value.0 += 1)),
         ("no blind tokens of epoch 9", alter(&|p| p.tokens[0].epoch = 9)),
         ("1 to 32 blind tokens", alter(&|p| p.tokens.clear())),
-        ("was spent before", alter(&|p| p.tokens.push(p.tokens[0].clone()))),
+        ("spent before", alter(&|p| p.tokens.push(p.tokens[0].clone()))),
         ("canonical", alter(&|p| p.change.as_mut().unwrap().blinded[0].0 = [0xff; 32])),
     ];
     for (why, bytes) in cases {

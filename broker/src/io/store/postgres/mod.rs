@@ -229,9 +229,9 @@ impl PostgresStore {
 async fn migrate(session: &Session) -> Result<(), Fault> {
     // Two brokers that make the same table at the same instant: one of them is told so.
     session.batch(schema::VERSIONS).await.map_err(|error| match error.code() {
-        Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE) => {
-            Fault::Again(error.to_string())
-        }
+        Some(
+            &SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE | &SqlState::DUPLICATE_OBJECT,
+        ) => Fault::Again(error.to_string()),
         _ => Fault::from(error),
     })?;
     session.batch("BEGIN").await?;
