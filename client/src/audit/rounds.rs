@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, Hash};
 
 /// What the comparison of one item of a bundle takes, in bytes: measured over a bundle of a million
 /// receipts, with the tables at their largest.
-const BYTES_PER_ITEM: u64 = 200;
+const BYTES_PER_ITEM: u64 = 250;
 /// Most parts: each costs two more readings.
 const MAX_PARTS: u64 = 1000;
 
