@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bulla_wire::bundle::Transfer;
 use bulla_wire::decision::Decision;
 use bulla_wire::ids::{Digest, HoldId, ReceiptId};
+use bulla_wire::leaf::Leaf;
 use bulla_wire::receipt::{Outcome, UsageReceipt};
 
 use super::decision::Ruling;
@@ -79,8 +80,20 @@ impl<'r> Kept<'r> {
         }
     }
 
-    /// Takes the leaf of a receipt.
-    pub(super) fn leaf(&mut self, sheet: &mut Sheet, receipt: Digest, fact: LeafFact) {
+    /// Takes what is compared of a leaf: where a receipt stands, and what was decided of an order.
+    pub(super) fn leaf(&mut self, sheet: &mut Sheet, index: u64, leaf: &Leaf) {
+        match *leaf {
+            Leaf::Receipt { epoch, seq, prev, receipt } => {
+                self.receipt_leaf(sheet, receipt, LeafFact { index, epoch, seq, prev });
+            }
+            Leaf::Decision { order, at, decision } => {
+                self.ruling(sheet, order, Ruling { index, at, decision });
+            }
+            _ => {}
+        }
+    }
+
+    fn receipt_leaf(&mut self, sheet: &mut Sheet, receipt: Digest, fact: LeafFact) {
         if !self.round.leaf(receipt) {
             return;
         }
@@ -93,8 +106,7 @@ impl<'r> Kept<'r> {
         self.leaves.insert(receipt, fact);
     }
 
-    /// Takes what the log says of an order.
-    pub(super) fn ruling(&mut self, sheet: &mut Sheet, order: Digest, ruling: Ruling) {
+    fn ruling(&mut self, sheet: &mut Sheet, order: Digest, ruling: Ruling) {
         let here = self.round.hold(order);
         if !here && !self.pins.orders.contains(&order) {
             return;

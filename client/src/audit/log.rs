@@ -60,20 +60,15 @@ impl Log {
         self.leaves += 1;
         self.compare_roots(sheet, context);
         let Some(leaf) = self.parse(sheet, index, bytes) else { return };
+        self.take(sheet, kept, index, &leaf);
         match leaf {
             Leaf::EpochOpen { record } => self.open(context, index, &record.0),
             Leaf::EpochClose { record } => self.close(sheet, context, index, &record.0),
             Leaf::Receipt { epoch, seq, prev, receipt } => {
-                self.seen(epoch, seq);
-                kept.leaf(sheet, receipt, LeafFact { index, epoch, seq, prev });
                 self.chain(sheet, (epoch, seq, prev), receipt);
             }
-            Leaf::Decision { order, at, decision } => {
-                let ruling = Ruling { index, at, decision };
-                self.decisions.take(sheet, ruling);
-                kept.ruling(sheet, order, ruling);
-            }
-            Leaf::Keyset { .. }
+            Leaf::Decision { .. }
+            | Leaf::Keyset { .. }
             | Leaf::PriceBook { .. }
             | Leaf::Delegation { .. }
             | Leaf::Supply { .. }
@@ -105,19 +100,26 @@ impl Log {
             || Record::Leaf { index },
             || proven.as_ref().err().cloned().unwrap_or_default(),
         );
-        match self.parse(sheet, index, &shown.leaf.0) {
-            Some(Leaf::Receipt { epoch, seq, prev, receipt }) => {
-                self.seen(epoch, seq);
-                kept.leaf(sheet, receipt, LeafFact { index, epoch, seq, prev });
+        let Some(leaf) = self.parse(sheet, index, &shown.leaf.0) else { return };
+        self.take(sheet, kept, index, &leaf);
+        if let Leaf::EpochClose { record } = leaf {
+            self.close_alone(sheet, context, index, &record.0);
+        }
+    }
+
+    /// What a leaf says however it is shown.
+    fn take(&mut self, sheet: &mut Sheet, kept: &mut Kept<'_>, index: u64, leaf: &Leaf) {
+        match *leaf {
+            Leaf::Receipt { epoch, seq, .. } => {
+                let highest = self.highest.entry(epoch).or_default();
+                *highest = seq.max(*highest);
             }
-            Some(Leaf::Decision { order, at, decision }) => {
-                let ruling = Ruling { index, at, decision };
-                self.decisions.take(sheet, ruling);
-                kept.ruling(sheet, order, ruling);
+            Leaf::Decision { at, decision, .. } => {
+                self.decisions.take(sheet, Ruling { index, at, decision });
             }
-            Some(Leaf::EpochClose { record }) => self.close_alone(sheet, context, index, &record.0),
             _ => {}
         }
+        kept.leaf(sheet, index, leaf);
     }
 
     fn parse(&self, sheet: &mut Sheet, index: u64, bytes: &[u8]) -> Option<Leaf> {
@@ -232,11 +234,6 @@ impl Log {
             }
         }
         Some(close)
-    }
-
-    fn seen(&mut self, epoch: EpochId, seq: u64) {
-        let highest = self.highest.entry(epoch).or_default();
-        *highest = seq.max(*highest);
     }
 
     /// Whether a receipt without a leaf may only be waiting for its turn: nothing after it is

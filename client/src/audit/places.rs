@@ -18,6 +18,10 @@ const BLOCK_PLACES: u64 = 4096;
 /// A run of places of one epoch, by its number.
 pub(super) type Block = (EpochId, u64);
 
+fn block(epoch: EpochId, seq: u64) -> Block {
+    (epoch, seq / BLOCK_PLACES)
+}
+
 /// Where a receipt stands, and when it was signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -40,7 +44,7 @@ impl Place {
     }
 
     fn block(&self) -> Block {
-        (self.epoch, self.seq / BLOCK_PLACES)
+        block(self.epoch, self.seq)
     }
 
     fn follows(&self, sheet: &mut Sheet, before: &Place) {
@@ -67,7 +71,7 @@ pub(super) struct Places(Vec<Place>);
 impl Places {
     /// The block a receipt belongs to.
     pub(super) fn block(receipt: &UsageReceipt) -> Block {
-        (receipt.epoch, receipt.seq / BLOCK_PLACES)
+        block(receipt.epoch, receipt.seq)
     }
 
     pub(super) fn add(&mut self, place: Place) {

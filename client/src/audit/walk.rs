@@ -7,10 +7,9 @@ use bulla_wire::leaf::Leaf;
 use bulla_wire::receipt::UsageReceipt;
 
 use super::AuditTrust;
-use super::decision::Ruling;
 use super::kept::Kept;
 use super::ledger::Ledger;
-use super::log::{LeafFact, Log};
+use super::log::Log;
 use super::order::{self, Orders};
 use super::receipt::Receipts;
 use super::report::{Counts, Record, Sheet, View};
@@ -177,14 +176,8 @@ impl<'a> Again<'a> {
         if !wanted {
             return;
         }
-        match Leaf::from_slice(bytes) {
-            Ok(Leaf::Receipt { epoch, seq, prev, receipt }) => {
-                self.kept.leaf(sheet, receipt, LeafFact { index, epoch, seq, prev });
-            }
-            Ok(Leaf::Decision { order, at, decision }) => {
-                self.kept.ruling(sheet, order, Ruling { index, at, decision });
-            }
-            _ => {}
+        if let Ok(leaf) = Leaf::from_slice(bytes) {
+            self.kept.leaf(sheet, index, &leaf);
         }
     }
 

@@ -29,13 +29,15 @@ pub(super) fn check_model(model: &Value) -> Result<(), String> {
     };
     let longest_bytes = vocab.keys().map(String::len).max().unwrap_or(0);
     let prefix = model["continuing_subword_prefix"].as_str().unwrap_or("");
-    let pair = |merge: &'_ Value| match merge {
-        Value::String(line) => line.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())),
-        pair => Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned())),
-    };
     // What is no pair is refused by the reader itself.
-    let pairs: Vec<(String, String)> = merges.iter().filter_map(pair).collect();
-    check(longest_bytes, prefix, pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())))
+    check(longest_bytes, prefix, merges.iter().filter_map(pair))
+}
+
+fn pair(merge: &Value) -> Option<(&str, &str)> {
+    match merge {
+        Value::String(line) => line.split_once(' '),
+        pair => Some((pair[0].as_str()?, pair[1].as_str()?)),
+    }
 }
 
 #[cfg(test)]
