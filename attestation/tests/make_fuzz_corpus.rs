@@ -15,7 +15,7 @@ use bulla_wire::cbor::Bytes;
 use bulla_wire::evidence_bundle::{EvidenceBundle, Piece};
 use bulla_wire::leaf::Leaf;
 use data_encoding::HEXLOWER;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn write(parser: &str, name: &str, bytes: &[u8]) {
     let folder = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/{}"), parser);
@@ -111,6 +111,14 @@ fn nvidia() {
     write("nvidia_evidence", "document", &document);
     write("nvidia_evidence", "report", &world.signed_report());
     write("recognise", "nvidia-document", &document);
+    let report = data_encoding::BASE64URL_NOPAD.encode(&world.signed_report());
+    let message = |kind: &str, content: &str| json!([format!("application/{kind}"), content]);
+    let collection = json!({
+        "__cmwc_t": "tag:nvidia.com,2026:verifier-input",
+        "nonce": message("octet-stream", "AA"),
+        "gpu_0": {"evidence": message("vnd.nvidia.spdm", &report), "certificate": message("pem", "")},
+    });
+    write("nvidia_evidence", "messages", collection.to_string().as_bytes());
     for (n, manifest) in world.manifests().iter().enumerate() {
         write("rim", &format!("rim-{n}"), manifest.as_bytes());
         write("endorsements", &format!("rim-{n}"), manifest.as_bytes());

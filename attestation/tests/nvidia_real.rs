@@ -12,8 +12,8 @@ use bulla_attestation::result::{AttestationResult, CheckName, CheckResult, Claim
 use bulla_attestation::tee::nvidia::{DeviceKind, NvidiaClaims, appraise_raw};
 use bulla_wire::units::UnixSeconds;
 use common::EvidenceFolder;
-use data_encoding::HEXLOWER;
-use serde_json::Value;
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+use serde_json::{Value, json};
 
 /// 2026-11-20T00:00:00Z, the date the manifest speaks from.
 const NOW: UnixSeconds = UnixSeconds(1_795_132_800);
@@ -152,6 +152,50 @@ fn every_document_gets_its_verdict_and_its_claims() {
     assert!(documents >= 5 && devices >= 19);
 }
 
+/// The lists that NVIDIA's tools wrote until 2025, wrapped as they write them since.
+#[test]
+fn a_collection_of_messages_says_what_the_list_says() {
+    let Some(folder) = EvidenceFolder::open() else { return };
+    for name in ["evidence_hopper_590_12", "multi_switch_ls10"] {
+        let file = format!("nvidia/evidence-json/{name}.json");
+        let listed = judge(&folder, &file, &[], NOW);
+        let list: Vec<Value> = serde_json::from_slice(&folder.read(&file)).unwrap();
+        let result = judge_bytes(&wrapped(&list, |_| ()), &Endorsements::default(), NOW);
+        assert!(result.is_affirmed(), "{file}\n{result}");
+        assert_eq!(result.claims(), listed.claims(), "{file}");
+        assert_eq!(found(&result, CheckName::DocumentAgrees), CheckResult::Pass, "{file}");
+        let other = BASE64URL_NOPAD.encode(&[7; 32]);
+        let result = judge_bytes(
+            &wrapped(&list, |item| item["nonce"][1] = other.clone().into()),
+            &Endorsements::default(),
+            NOW,
+        );
+        assert_eq!(failed(&result), [CheckName::DocumentAgrees], "{file}\n{result}");
+    }
+}
+
+fn wrapped(list: &[Value], change: impl Fn(&mut Value)) -> Vec<u8> {
+    let url = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+    let decoded = |device: &Value, name: &str| {
+        let text = device[name].as_str().unwrap().as_bytes();
+        url(&BASE64.decode(text).unwrap())
+    };
+    let mut collection = json!({"__cmwc_t": "tag:nvidia.com,2026:verifier-input"});
+    for (n, device) in list.iter().enumerate() {
+        let report = decoded(device, "evidence");
+        let nonce = HEXLOWER.decode(device["nonce"].as_str().unwrap().as_bytes()).unwrap();
+        let mut item = json!({
+            "__cmwc_t": "tag:nvidia.com,2026:evidence-item/v1",
+            "evidence": ["application/vnd.nvidia.spdm-measurement-transcript", report],
+            "certificate": ["application/vnd.nvidia.pem-cert-chain", decoded(device, "certificate")],
+            "nonce": ["application/octet-stream", url(&nonce)],
+        });
+        change(&mut item);
+        collection[format!("device_{n}")] = item;
+    }
+    serde_json::to_vec(&collection).unwrap()
+}
+
 #[test]
 fn eight_gpus_and_four_switches_get_one_verdict() {
     let Some(folder) = EvidenceFolder::open() else { return };
@@ -190,10 +234,10 @@ fn a_document_is_refused_for_one_altered_device() {
     let document: Value = serde_json::from_slice(&read).unwrap();
     let path = "/gpus/3/AttestationReport/py~1b64";
     let encoded = document.pointer(path).unwrap().as_str().unwrap();
-    let mut report = data_encoding::BASE64.decode(encoded.as_bytes()).unwrap();
+    let mut report = BASE64.decode(encoded.as_bytes()).unwrap();
     report[70] ^= 1;
     let mut altered = document.clone();
-    *altered.pointer_mut(path).unwrap() = data_encoding::BASE64.encode(&report).into();
+    *altered.pointer_mut(path).unwrap() = BASE64.encode(&report).into();
     let result = judge_bytes(&serde_json::to_vec(&altered).unwrap(), &Endorsements::default(), NOW);
     assert_eq!(failed(&result), [CheckName::ReportSignature]);
     let got = &result.check(CheckName::ReportSignature).unwrap().got;

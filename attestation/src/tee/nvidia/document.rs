@@ -2,7 +2,8 @@
 //!
 //! The documents differ from tool to tool: a list of `{evidence, certificate, arch, nonce}`, a
 //! request with an `evidence_list` and one nonce for all, a dump of GPUs and switches with their
-//! objects. All have in common that a device is an object with a report and a chain, so those are
+//! objects, a collection of wrapped messages (2026, RATS conceptual message wrappers). All have in
+//! common that a device is an object with a report and a chain, so those are
 //! looked for, wherever they are. What stands beside a report is signed by nobody and is compared
 //! with it, never believed.
 
@@ -172,6 +173,9 @@ fn search(
             items.iter().try_for_each(|item| search(item, above, depth + 1, devices))
         }
         Value::Object(members) => {
+            if let Some(element) = gap_in_collection(members) {
+                return Err(DocumentError::NoReport { element });
+            }
             let stated = Stated::of(members, above);
             if let Some((encoded, chain)) = device_in(members) {
                 let number = devices.len() + 1;
@@ -187,6 +191,15 @@ fn search(
     }
 }
 
+/// Where an item of a collection of conceptual messages has no report though another has, counted
+/// from 1. Members that are not objects say something about the collection.
+fn gap_in_collection(members: &Map<String, Value>) -> Option<usize> {
+    let items = || members.values().filter(|member| member.is_object());
+    let is_collection = members.contains_key("__cmwc_t") && items().any(is_device);
+    let gap = items().position(|item| !is_device(item)).filter(|_| is_collection);
+    gap.map(|at| at + 1)
+}
+
 fn is_device(value: &Value) -> bool {
     value.as_object().is_some_and(|members| device_in(members).is_some())
 }
@@ -198,9 +211,21 @@ fn device_in(members: &Map<String, Value>) -> Option<(&str, &Value)> {
     Some((encoded, chain))
 }
 
-/// A text, or the text in the wrapping a Python pickle of bytes is given in JSON.
+/// A text, or the text in the wrapping a Python pickle of bytes is given in JSON, or in that of a
+/// conceptual message.
 fn text_of(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value.get("py/b64")?.as_str())
+    value.as_str().or_else(|| value.get("py/b64")?.as_str()).or_else(|| wrapped(value))
+}
+
+/// The content of a conceptual message as a JSON record, `[media type, base64url]`, behind which may
+/// stand what kind of message it is (draft-ietf-rats-msg-wrap §3.1).
+fn wrapped(value: &Value) -> Option<&str> {
+    let [Value::String(kind), Value::String(content), rest @ ..] = value.as_array()?.as_slice()
+    else {
+        return None;
+    };
+    let is_record = kind.starts_with("application/") && matches!(rest, [] | [Value::Number(_)]);
+    is_record.then_some(content)
 }
 
 fn device(
@@ -218,7 +243,7 @@ fn device(
 impl Stated {
     fn of(members: &Map<String, Value>, above: &Stated) -> Stated {
         let say = |keys: &[&str], above: &Option<String>| {
-            let own = keys.iter().find_map(|key| members.get(*key)?.as_str());
+            let own = keys.iter().find_map(|key| text_of(members.get(*key)?));
             let own = own.map(|text| text.chars().take(MAX_STATED_CHARS).collect());
             own.or_else(|| above.clone())
         };
@@ -255,6 +280,9 @@ fn collect(chain: &Value, depth: usize, certificates: &mut Vec<Certificate>) -> 
                 false => decode(text)?,
             };
             add(&bytes, certificates)
+        }
+        Value::Array(_) if let Some(content) = wrapped(chain) => {
+            add(&decode(content)?, certificates)
         }
         Value::Array(items) => {
             items.iter().try_for_each(|item| collect(item, depth + 1, certificates))
@@ -336,6 +364,39 @@ mod tests {
         let stated = read(text.as_bytes()).unwrap().remove(0).stated;
         let got = [&stated.nonce, &stated.architecture, &stated.driver, &stated.vbios];
         assert_eq!(got.map(Option::as_deref), [Some("inner"), Some("HOPPER"), Some("1.2"), None]);
+    }
+
+    /// A collection of wrapped messages, as NVIDIA's tools write it since 2026.
+    #[test]
+    fn messages_are_unwrapped() {
+        let report = super::super::identity::tests::report_with(&BTreeMap::new());
+        let report = data_encoding::BASE64URL_NOPAD.encode(&report);
+        let root = include_bytes!("../snp/roots/ark-milan.der");
+        let chain = data_encoding::BASE64URL_NOPAD.encode(root);
+        let collection = |kind: &str, chain: &str| {
+            let item = format!(
+                r#"{{"__cmwc_t":"tag:a","evidence":["{kind}","{report}",2],"certificate":{chain},
+                "nonce":["application/octet-stream","_w"],"hints":["application/json","e30"]}}"#
+            );
+            let all = r#""nonce":["application/octet-stream","AA"]"#;
+            read(
+                format!(r#"{{"__cmwc_t":"tag:b",{all},"gpu_0":{item},"gpu_1":{item}}}"#).as_bytes(),
+            )
+        };
+        let kind = "application/vnd.nvidia.spdm-measurement-transcript";
+        let chain = format!(r#"["application/vnd.nvidia.pem-cert-chain","{chain}"]"#);
+        let devices = collection(kind, &chain).unwrap();
+        assert_eq!(devices.len(), 2);
+        for device in devices {
+            assert_eq!(device.certificates.len(), 1);
+            assert_eq!(device.stated.nonce.as_deref(), Some("_w"));
+        }
+        assert_eq!(collection("tag:no-media-type", &chain), Err(DocumentError::NoDevice));
+        let item = format!(r#"{{"evidence":["{kind}","{report}"],"certificate":{chain}}}"#);
+        let gap = format!(r#"{{"__cmwc_t":"tag:b","gpu_0":{item},"gpu_1":{{"evidence":[]}}}}"#);
+        assert_eq!(read(gap.as_bytes()), Err(DocumentError::NoReport { element: 2 }));
+        let refused = Err(DocumentError::Certificates { device: 1 });
+        assert_eq!(collection(kind, r#"["application/pem","_"]"#), refused);
     }
 
     #[test]

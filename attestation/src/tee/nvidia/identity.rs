@@ -64,14 +64,16 @@ pub enum Architecture {
     Hopper,
     /// B200, RTX PRO 6000 and their like (GB100, GB20x).
     Blackwell,
+    /// The generation after it (GR100).
+    Rubin,
     /// NVLink switches of the third generation.
     Ls10,
 }
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Architecture; 3] =
-        [Architecture::Hopper, Architecture::Blackwell, Architecture::Ls10];
+    pub const ALL: [Architecture; 4] =
+        [Architecture::Hopper, Architecture::Blackwell, Architecture::Rubin, Architecture::Ls10];
 
     /// Whether `text` is its name, in any case: NVIDIA's tools write capitals.
     pub fn is_called(self, text: &str) -> bool {
@@ -84,6 +86,7 @@ impl Architecture {
             chip if chip.starts_with("GB1") || chip.starts_with("GB2") => {
                 Some(Architecture::Blackwell)
             }
+            chip if chip.starts_with("GR1") => Some(Architecture::Rubin),
             "LS10" => Some(Architecture::Ls10),
             _ => None,
         }
@@ -95,6 +98,7 @@ impl std::fmt::Display for Architecture {
         f.pad(match self {
             Architecture::Hopper => "hopper",
             Architecture::Blackwell => "blackwell",
+            Architecture::Rubin => "rubin",
             Architecture::Ls10 => "ls10",
         })
     }
@@ -201,7 +205,7 @@ impl Identity {
     pub fn driver_rim_id(&self) -> Option<String> {
         let chip = self.reported_chip.as_ref().or(self.chip.as_ref())?;
         let family = match self.architecture() {
-            Some(Architecture::Hopper) => "NV_GPU_DRIVER",
+            Some(Architecture::Hopper | Architecture::Rubin) => "NV_GPU_DRIVER",
             _ => "NV_GPU_CC_DRIVER",
         };
         Some(format!("{family}_{chip}_{}", self.driver.as_ref()?))
@@ -414,7 +418,8 @@ pub(super) mod tests {
         );
         assert!(of_chip("LS10").is_of_product("LS_10") && of_chip("GH100").is_of_product("gh100"));
         assert_eq!(of_chip("GB202").architecture(), Some(Architecture::Blackwell));
-        assert_eq!(of_chip("GR100").architecture(), None);
+        assert_eq!(of_chip("GR100").architecture(), Some(Architecture::Rubin));
+        assert_eq!(of_chip("GX100").architecture(), None);
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! NVIDIA GPUs and switches: SPDM measurement reports of Hopper, Blackwell and LS10 devices, alone
-//! or in the JSON documents of NVIDIA's tools, under their device chains; compared with the signed
+//! NVIDIA GPUs and switches: SPDM measurement reports of Hopper, Blackwell, Rubin and LS10 devices,
+//! alone or in the JSON documents of NVIDIA's tools, under their device chains; compared with the signed
 //! manifests of driver and VBIOS; revocation by OCSP answers and lists.
 //!
 //! Several devices of one document get one verdict, refused where any device is. They are numbered
 //! from 1 in the order of the document, and a line of the verdict names those it is about.
 //!
-//! Left out, visibly: SPDM 1.2 and later (another signing context: a failed `report_format`), and
-//! verdicts of NVIDIA's remote service, which would be somebody else's word.
+//! Left out, visibly: SPDM 1.2 and later (another signing context: a failed `report_format`);
+//! manifests in CoRIM, which NVIDIA signs for Rubin and for Blackwell's FSP (their measurements stay
+//! unknown, so a policy that asks for manifests refuses); and verdicts of NVIDIA's remote service,
+//! which would be somebody else's word.
 
 mod case;
 mod checks;

@@ -23,6 +23,8 @@ const GET_MEASUREMENTS: u8 = 0xe0;
 const MEASUREMENTS: u8 = 0x60;
 /// Measurement specification DMTF.
 const DMTF: u8 = 1;
+/// What opaque data begins with whose fields state the type of their value (Rubin and later).
+const TYPED_FIELDS: &[u8] = b"NVDAOD";
 
 /// Why bytes are not a report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +70,12 @@ pub enum ReportError {
         got: usize,
         /// How many the header states.
         stated: usize,
+    },
+    /// Opaque data laid out in a way that came later.
+    #[error("opaque data of profile {got}, expected 0")]
+    OpaqueProfile {
+        /// Its profile.
+        got: u16,
     },
     /// Two opaque fields of one type.
     #[error("opaque field {kind} appears twice")]
@@ -198,13 +206,25 @@ fn measurements(record: &[u8], stated: u8) -> Result<BTreeMap<u8, Vec<u8>>, Repo
     Ok(values)
 }
 
-/// Fields of type, length, value; types nobody has heard of are kept like the others.
+/// Fields of type, length, value; types nobody has heard of are kept like the others. Behind a header
+/// of twelve bytes (name, profile, version, two reserved) a field has the type of its value second.
 fn opaque_fields(data: &[u8]) -> Result<BTreeMap<u16, Vec<u8>>, ReportError> {
     const PART: &str = "opaque data";
-    let mut rest = Bytes(data);
+    let headed = data.strip_prefix(TYPED_FIELDS);
+    let mut rest = Bytes(headed.unwrap_or(data));
+    if headed.is_some() {
+        let got = u16::from_le_bytes(rest.array(PART)?);
+        let [_major, _minor, _, _] = rest.array(PART)?;
+        if got != 0 {
+            return Err(ReportError::OpaqueProfile { got });
+        }
+    }
     let mut fields = BTreeMap::new();
     while !rest.0.is_empty() {
         let kind = u16::from_le_bytes(rest.array(PART)?);
+        if headed.is_some() {
+            let [_value_type, _] = rest.array(PART)?;
+        }
         let length = u16::from_le_bytes(rest.array(PART)?);
         let value = rest.take(usize::from(length), PART)?;
         if fields.insert(kind, value.to_vec()).is_some() {
@@ -268,6 +288,22 @@ mod tests {
             opaque_fields(&data).map(|fields| fields.len())
         };
         assert_eq!((fields(256), fields(257)), (Ok(256), Err(ReportError::TooManyFields)));
+    }
+
+    #[test]
+    fn fields_may_state_the_type_of_their_value() {
+        let data = |profile: u8| {
+            let header = [b"NVDAOD".as_slice(), &[profile, 0, 2, 0, 0, 0]].concat();
+            [header, vec![3, 0, 0x86, 0, 1, 0, 0x55], vec![0xe7, 3, 0x99, 0, 0, 0]].concat()
+        };
+        let expected = BTreeMap::from([(3, vec![0x55]), (999, vec![])]);
+        assert_eq!(opaque_fields(&data(0)), Ok(expected));
+        assert_eq!(opaque_fields(&data(1)), Err(ReportError::OpaqueProfile { got: 1 }));
+        // The header alone, the first field, the second.
+        let whole = [12, 19, 25];
+        for end in 6..data(0).len() {
+            assert_eq!(opaque_fields(&data(0)[..end]).is_ok(), whole.contains(&end), "{end}");
+        }
     }
 
     #[test]
