@@ -3,6 +3,8 @@
 //!
 //! Used by the fuzz targets, and by `attestation/tests/fuzz_corpus.rs`, which feeds it the corpus.
 
+use std::sync::LazyLock;
+
 use bulla_attestation::anchor::TrustAnchors;
 use bulla_attestation::endorsement::ocsp::OcspAnswer;
 use bulla_attestation::endorsement::rim::Rim;
@@ -58,13 +60,17 @@ pub fn feed(name: &str, bytes: &[u8]) {
 /// 2026-11-20T00:00:00Z.
 const NOW: UnixSeconds = UnixSeconds(1_795_132_800);
 
+/// Read once: a fuzzer calls a thousand times a second.
+static AUTHENTIC: LazyLock<Policy> = LazyLock::new(|| {
+    let policy = include_str!("../policies/appraisal/authentic.toml");
+    Policy::from_toml(policy).expect("the shipped policy reads")
+});
+static VENDORS: LazyLock<TrustAnchors> = LazyLock::new(TrustAnchors::vendors);
+
 /// A whole appraisal under the policy that asks least; no fuzzer forges a signature.
 fn appraise(kind: TeeKind, evidence: &[u8]) {
-    let policy = include_str!("../policies/appraisal/authentic.toml");
-    let policy = Policy::from_toml(policy).expect("the shipped policy reads");
-    let (anchors, expected) = (TrustAnchors::vendors(), Expectations::default());
-    let none = Endorsements::default();
-    let result = appraise_raw(kind, evidence, &none, &anchors, &policy, &expected, NOW);
+    let (none, expected) = (Endorsements::default(), Expectations::default());
+    let result = appraise_raw(kind, evidence, &none, &VENDORS, &AUTHENTIC, &expected, NOW);
     assert!(!result.is_affirmed(), "no evidence here is signed under a vendor's root");
 }
 

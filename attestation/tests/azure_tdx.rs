@@ -80,6 +80,7 @@ fn a_real_td_report_altered_is_not_the_one_that_was_quoted() {
         *byte = json!(byte.as_u64().unwrap() ^ 1);
         let result = judge_real(&folder, &altered, IN_JULY_2025);
         assert_eq!(failed(&result), BTreeSet::from([TdQuote]), "byte {at}\n{result}");
+        assert_eq!(result.check(TdQuote).unwrap().got, "a quote of another TD report");
     }
 }
 

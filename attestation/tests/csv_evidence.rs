@@ -197,9 +197,76 @@ fn fields_of_other_lengths_make_no_certificate() {
 }
 
 #[test]
+fn a_root_of_another_version_or_curve_is_none() {
+    let root = CsvWorld::new().endorsements().remove(0);
+    assert!(HygonCertificate::parse(&root).is_some());
+    for at in [0, 64] {
+        let mut other = root.clone();
+        other[at] ^= 4;
+        assert!(HygonCertificate::parse(&other).is_none(), "byte {at}");
+    }
+}
+
+#[test]
 fn version_two_signs_its_registers() {
     let world = CsvWorld { version: 2, on_report: |r| r[208 + 32] ^= 1, ..CsvWorld::new() };
     assert_eq!(failed(&world.judge()), BTreeSet::from([ReportSignature]));
+}
+
+#[test]
+fn registers_and_build_of_version_two_are_claimed() {
+    let claims = |version| {
+        let result = CsvWorld { version, ..CsvWorld::new() }.judge();
+        serde_json::to_value(result.claims().unwrap()).unwrap()
+    };
+    let (first, second) = (claims(1), claims(2));
+    assert_eq!((&first["firmware_build"], &first["registers"]), (&Value::Null, &Value::Null));
+    assert_eq!(second["firmware_build"], 0x4444_4444);
+    assert_eq!(second["registers"], json!(vec!["44".repeat(32); 5]));
+}
+
+/// The mark its driver gave a report says its version; one that does not fit is refused.
+#[test]
+fn a_report_under_another_mark_is_refused() {
+    let mut document: Value = serde_json::from_slice(&CsvWorld::new().document()).unwrap();
+    document["attestation_report"]["flags"] = 7.into();
+    let result = CsvWorld::new().judge_bytes(document.to_string().as_bytes());
+    assert!(failed(&result).contains(&ReportFormat), "{result}");
+}
+
+/// Version 1 signs its fields disguised: of some field it must be known what it should be.
+#[test]
+fn one_known_field_settles_a_report_of_version_one() {
+    const LISTED: &str =
+        "measurements = [\"7777777777777777777777777777777777777777777777777777777777777777\"]";
+    let judged = |version: u8, is_listed: bool, expect: fn(&mut Expectations)| {
+        let mut world = CsvWorld { version, ..CsvWorld::new() };
+        world.expectations = Expectations::default();
+        expect(&mut world.expectations);
+        world.change_policy(
+            "nonce = \"required\"\nkey_sharing",
+            "nonce = \"not_required\"\nkey_sharing",
+        );
+        if !is_listed {
+            world.change_policy(LISTED, "measurements = \"any\"");
+        }
+        world.judge().check(Nonce).unwrap().result
+    };
+    let report_data: fn(&mut Expectations) = |e| e.report_data = Some([0x33; 64]);
+    let measurement: fn(&mut Expectations) = |e| e.measurement = Some(vec![0x77; 32]);
+    assert_eq!(judged(1, false, |_| ()), CheckResult::Fail);
+    assert_eq!(judged(1, true, |_| ()), CheckResult::NotRequired);
+    assert_eq!(judged(1, false, report_data), CheckResult::NotRequired);
+    assert_eq!(judged(1, false, measurement), CheckResult::NotRequired);
+    assert_eq!(judged(2, false, |_| ()), CheckResult::NotRequired);
+}
+
+#[test]
+fn a_verdict_says_whether_signatures_verify() {
+    let words = |world: CsvWorld| world.judge().check(ReportSignature).unwrap().got.clone();
+    assert_eq!(words(CsvWorld::new()), "verifies");
+    let altered = CsvWorld { on_report: |r| r[32] ^= 1, ..CsvWorld::new() };
+    assert_eq!(words(altered), "does not verify");
 }
 
 /// Bytes of a version 1 report that nothing judged here covers, and why they may change.

@@ -206,6 +206,11 @@ const TABLE: &[Row] = &[
     (&[RevocationKnown], "an answer of yesterday", |w| {
         w.answers[2].1.window = Validity { not_before: now() - DAY, not_after: now() - 1 };
     }),
+    (&[RevocationKnown], "a list of yesterday and no answer", |w| {
+        let yesterday = Validity { not_before: now() - DAY, not_after: now() - 1 };
+        w.crls = vec![w.keys.identity.revocation_list(&[], yesterday)];
+        w.answers.remove(1);
+    }),
     (&[RevocationKnown], "an answer of tomorrow", |w| {
         w.answers[2].1.window = Validity { not_before: now() + 1, not_after: now() + DAY };
     }),
@@ -407,4 +412,27 @@ fn nonces_of_two_devices_must_be_one() {
     assert_eq!(failed, [DocumentAgrees, Nonce], "{result}");
     let got = &result.check(Nonce).unwrap().got;
     assert!(got.starts_with("device 2 (switch 79b9): another: 0101"), "{got}");
+}
+
+#[test]
+fn one_simulated_root_makes_the_whole_simulated() {
+    use bulla_attestation::anchor::TrustAnchor;
+    for [devices, manifests] in [[false, false], [false, true], [true, false], [true, true]] {
+        let mut world = World::new();
+        let anchor = |key: &Signer, is_simulated: bool| {
+            let root = root_certificate(key);
+            let make = if is_simulated { TrustAnchor::simulated } else { TrustAnchor::hardware };
+            make("a root", &root).unwrap()
+        };
+        world.anchors = TrustAnchors::none()
+            .with(anchor(&world.keys.device_root, devices))
+            .with(anchor(&world.keys.rim_root, manifests));
+        world.change_policy("allow_simulated = true", "allow_simulated = false");
+        let is_simulated = devices || manifests;
+        let result = world.judge();
+        assert_eq!(result.is_simulated(), is_simulated, "{result}");
+        let failed: Vec<CheckName> = result.failed().map(|check| check.name).collect();
+        let expected: &[CheckName] = if is_simulated { &[SimulatedRoot] } else { &[] };
+        assert_eq!(failed, expected, "{result}");
+    }
 }

@@ -98,6 +98,11 @@ const TABLE: &[Row] = &[
         template.extensions.clear();
         w.ask = w.authority.sign_with_ark(&template, &mut World::rng());
     }),
+    (CertificateConstraints, "an intermediate whose key signs data only", |w| {
+        let mut template = w.authority.ask_template(Validity::years_from(now(), 25)).unwrap();
+        template.extensions.retain(|extension| extension.oid != "2.5.29.15");
+        w.ask = w.authority.sign_with_ark(&template, &mut World::rng());
+    }),
     (CrlSignature, "a forged list beside a good one", |w| {
         let mut forged = w.crls[0].clone();
         let last = forged.len() - 1;
@@ -356,6 +361,14 @@ fn the_world_passes_with_nothing_wrong() {
         let asked = here.into_iter().all(|check| check.result == CheckResult::Pass);
         assert!(asked, "a check that is not asked cannot be tested here\n{result}");
     }
+}
+
+#[test]
+fn a_certificate_is_valid_in_its_first_second_and_in_its_last() {
+    let mut world = World::new();
+    world.leaf.validity = Validity { not_before: now(), not_after: now() };
+    let result = world.judge();
+    assert!(result.is_affirmed(), "{result}");
 }
 
 #[test]

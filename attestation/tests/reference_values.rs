@@ -307,6 +307,23 @@ fn each_thing_wrong_is_refused_and_named() {
     println!("reference values: {} cases refused", TABLE.len());
 }
 
+/// An older version may lie beside, and another line of the same version.
+#[test]
+fn of_several_manifests_the_newest_of_the_line_counts() {
+    let older = sign_manifest(manifest_body(2, [9; 48]), &[11, 12]).to_json();
+    let mut body = manifest_body(3, [9; 48]);
+    body.name = "another".to_owned();
+    let another = sign_manifest(body, &[11, 12]).to_json();
+    for at in [0, 3] {
+        let mut case = Case::new();
+        case.documents.insert(at, older.clone());
+        case.documents.insert(at, another.clone());
+        let result = case.judge();
+        assert!(result.is_affirmed(), "{result}");
+        assert_eq!(result.policy().manifests[0].version, 3);
+    }
+}
+
 #[test]
 fn a_policy_never_given_its_manifests_refuses() {
     let case = Case::new();

@@ -104,6 +104,25 @@ mod evaluated {
     }
 
     #[test]
+    fn a_module_is_found_by_its_file_and_its_digest_together() {
+        let other = "package bulla\n\nallow := true\n";
+        let given = |texts: &[(&str, &str)]| {
+            let policy = Policy::from_toml(&policy_text(ALLOWS)).unwrap();
+            let texts: Vec<(String, String)> =
+                texts.iter().map(|(file, text)| (file.to_string(), text.to_string())).collect();
+            let world = World::new();
+            world.judge_document(&world.document(), &policy.with_rego(&texts))
+        };
+        // Another text under its name, and its text under another name: neither is the module.
+        for texts in [[(FILE, other)], [("rules/other.rego", ALLOWS)]] {
+            let result = given(&texts);
+            let got = &result.check(CheckName::Rego).unwrap().got;
+            assert!(got.contains("was not given"), "{got}");
+        }
+        assert!(given(&[(FILE, other), (FILE, ALLOWS)]).is_affirmed());
+    }
+
+    #[test]
     fn a_module_cannot_allow_what_types_refuse() {
         let module = "package bulla\n\nallow := true\n";
         let policy = Policy::from_toml(&policy_text(module)).unwrap();

@@ -9,10 +9,12 @@ use std::collections::BTreeSet;
 
 use bulla_attestation::anchor::TrustAnchors;
 use bulla_attestation::appraise::Freshness;
+use bulla_attestation::endorsement::Endorsements;
 use bulla_attestation::policy::Policy;
+use bulla_attestation::raw::Expectations;
 use bulla_attestation::result::CheckName::{self, *};
 use bulla_attestation::result::{CheckResult, Claims};
-use bulla_attestation::tee::tdx::platform_of;
+use bulla_attestation::tee::tdx::{appraise_raw, platform_of};
 use bulla_wire::keyset::Subject;
 use bulla_wire::units::UnixSeconds;
 use simulated::tdx::{Intel, PLATFORM_CA, Signer, leaf_extensions};
@@ -112,6 +114,11 @@ const TABLE: &[Row] = &[
     (&[CertificateConstraints, CrlSignature, RevocationKnown], "an authority that is none", |w| {
         w.intel.certificates[AUTHORITY].extensions.clear()
     }),
+    (
+        &[CertificateConstraints, CrlSignature, RevocationKnown],
+        "an authority whose key signs data only",
+        |w| w.intel.certificates[AUTHORITY].extensions[0].value = vec![0x03, 0x02, 0x07, 0x80],
+    ),
     (&[CertificateConstraints], "a root that allows no authority below it", |w| {
         let value = vec![0x30, 6, 1, 1, 0xff, 2, 1, 0];
         w.intel.certificates[ROOT].extensions[1].value = value;
@@ -174,6 +181,13 @@ const TABLE: &[Row] = &[
             all[QE_IDENTITY] = altered.into_bytes();
         };
     }),
+    (&[CollateralSignature, TcbLevel], "an altered identity, and no TCB info", |w| {
+        w.on_endorsements = |_, all| {
+            let altered = text(&all[QE_IDENTITY]).replacen("\"isvsvn\":4", "\"isvsvn\":1", 1);
+            all[QE_IDENTITY] = altered.into_bytes();
+            all[TCB_INFO].clear();
+        };
+    }),
     (&[CollateralSigner], "collateral by somebody else's authority, beside the good one", |w| {
         w.on_endorsements = |intel, all| {
             let other = Signer::generate("Intel SGX TCB Signing").unwrap();
@@ -181,6 +195,15 @@ const TABLE: &[Row] = &[
             let template = other.template(&other, 9, life, leaf_extensions());
             let mut own = other.certify(&template).unwrap();
             all.append(&mut vec![std::mem::take(&mut own)]);
+            all.push(intel.tcb_info.response(&other).unwrap().into_bytes());
+        };
+    }),
+    (&[CollateralSigner], "collateral by a signer the root is said to have made", |w| {
+        w.on_endorsements = |intel, all| {
+            let other = Signer::generate("Intel SGX TCB Signing").unwrap();
+            let life = Validity::years_from(now(), 1);
+            let template = other.template(&intel.root, 9, life, leaf_extensions());
+            all.push(other.certify(&template).unwrap());
             all.push(intel.tcb_info.response(&other).unwrap().into_bytes());
         };
     }),
@@ -398,6 +421,38 @@ fn every_check_has_a_row() {
     assert!(untested.is_empty(), "{untested:?}");
 }
 
+/// Why dates and collateral refuse, for whoever has to mend it.
+#[test]
+fn a_refusal_for_dates_or_collateral_says_which() {
+    let rows: [(CheckName, &str, fn(&mut World)); 5] = [
+        (LeafSignature, "no certificate of that name", |w| {
+            w.on_chain = |_, chain| chain.truncate(1);
+        }),
+        (CertificateDates, "leaf valid 2026-", |w| {
+            w.intel.certificates[PLATFORM].not_after = now() - 1;
+        }),
+        (TcbLevel, "TCB info about this platform not given", |w| {
+            w.on_endorsements = |_, all| all[TCB_INFO].clear();
+        }),
+        (TcbLevel, "TCB info is not genuine", |w| {
+            w.on_endorsements = |_, all| {
+                let altered = text(&all[TCB_INFO]).replacen("\"tcbInfo\":{", "\"tcbInfo\":{ ", 1);
+                all[TCB_INFO] = altered.into_bytes();
+            };
+        }),
+        (TcbLevel, "to 2026-11-19T23:59:59Z, is not usable now", |w| {
+            w.intel.tcb_info.window.next_update = "2026-11-19T23:59:59Z".to_owned();
+        }),
+    ];
+    for (name, words, make_wrong) in rows {
+        let mut world = World::new();
+        make_wrong(&mut world);
+        let result = world.judge();
+        let got = &result.check(name).unwrap().got;
+        assert!(got.contains(words), "{words}: {got}");
+    }
+}
+
 #[test]
 fn either_name_of_a_platform_is_taken_in_pins_and_keysets() {
     let mut world = World::new();
@@ -446,6 +501,69 @@ fn of_several_statements_the_current_one_of_the_highest_number_counts() {
         for info in [stale, older] {
             all.insert(0, info.response(&intel.signer).unwrap().into_bytes());
         }
+    };
+    let result = world.judge();
+    assert!(result.is_affirmed(), "{result}");
+    // Nor does it matter that the older ones come last.
+    world.on_endorsements = |intel, all| {
+        let mut older = intel.tcb_info.clone();
+        older.evaluation_number = 17;
+        older.levels[0].status = "OutOfDate".to_owned();
+        all.push(older.response(&intel.signer).unwrap().into_bytes());
+        let mut older = intel.qe_identity.clone();
+        older.evaluation_number = 17;
+        older.levels[0].status = "OutOfDate".to_owned();
+        all.push(older.response(&intel.signer).unwrap().into_bytes());
+    };
+    let result = world.judge();
+    assert!(result.is_affirmed(), "{result}");
+}
+
+#[test]
+fn a_caller_of_the_raw_appraisal_may_say_what_was_signed() {
+    let world = World::new();
+    let (quote, endorsements) = world.evidence(&[7; 64]);
+    let endorsements = Endorsements::sort(endorsements.iter().map(Vec::as_slice));
+    let judged = |report_data| {
+        let expectations = Expectations { report_data, ..Expectations::default() };
+        let (anchors, policy) = (world.anchors(), world.policy());
+        let result =
+            appraise_raw(&quote, &endorsements, &anchors, &policy, &expectations, world.now);
+        result.check(ReportData).map(|check| check.result)
+    };
+    assert_eq!(judged(None), None);
+    assert_eq!(judged(Some([7; 64])), Some(CheckResult::Pass));
+    assert_eq!(judged(Some([8; 64])), Some(CheckResult::Fail));
+}
+
+/// Sixteen statements are looked at, those of this time first.
+#[test]
+fn old_statements_do_not_crowd_out_the_current_one() {
+    let mut world = World::new();
+    world.on_endorsements = |intel, all| {
+        let mut stale = intel.tcb_info.clone();
+        stale.window.next_update = "2026-11-10T00:00:00Z".to_owned();
+        for number in 0..16 {
+            stale.evaluation_number = 20 + number;
+            all.insert(0, stale.response(&intel.signer).unwrap().into_bytes());
+        }
+    };
+    let result = world.judge();
+    assert!(result.is_affirmed(), "{result}");
+}
+
+/// The signer of collateral that is not of this time does not matter.
+#[test]
+fn a_faulty_signer_of_old_collateral_refuses_nothing() {
+    let mut world = World::new();
+    world.on_endorsements = |_, all| {
+        let other = Signer::generate("Intel SGX TCB Signing").unwrap();
+        let life = Validity::years_from(now(), 1);
+        all.push(other.certify(&other.template(&other, 9, life, leaf_extensions())).unwrap());
+        let intel = World::new().intel;
+        let mut stale = intel.tcb_info.clone();
+        stale.window.next_update = "2026-11-10T00:00:00Z".to_owned();
+        all.push(stale.response(&other).unwrap().into_bytes());
     };
     let result = world.judge();
     assert!(result.is_affirmed(), "{result}");

@@ -305,7 +305,7 @@ fn no_shipped_policy_for_real_data_takes_it() {
 }
 
 /// A manifest under a root of its own, signed by keys everybody knows.
-fn documents(pcr_9: [u8; 32]) -> (Digest, ReferenceDocuments) {
+fn documents(pcrs: [(&str, [u8; 32]); 2]) -> (Digest, ReferenceDocuments) {
     let (root_key, key) = (SigningKey::from_seed([1; 32]), SigningKey::from_seed([2; 32]));
     let role = |key: &SigningKey| Role { threshold: 1, keys: vec![key.public()] };
     let body = RootBody {
@@ -317,7 +317,7 @@ fn documents(pcr_9: [u8; 32]) -> (Digest, ReferenceDocuments) {
         manifests: role(&key),
     };
     let root = RootDocument::sign(body, &[&root_key]).unwrap();
-    let pcrs = [("9".to_owned(), Digest(pcr_9))].into();
+    let pcrs = pcrs.map(|(pcr, value)| (pcr.to_owned(), Digest(value))).into();
     let body = ManifestBody {
         kind: ManifestBody::KIND.to_owned(),
         name: "line".to_owned(),
@@ -343,7 +343,7 @@ fn documents(pcr_9: [u8; 32]) -> (Digest, ReferenceDocuments) {
 #[test]
 fn a_manifest_that_a_policy_names_says_which_register_differs() {
     let mut world = World::new();
-    let (root, manifest) = documents([9; 32]);
+    let (root, manifest) = documents([("9", [9; 32]), ("10", world.registers[10])]);
     world.policy_changes.clear();
     world.policy_changes.push((
         "manifests = []",

@@ -5,15 +5,18 @@ mod simulated;
 
 use bulla_attestation::anchor::{TrustAnchor, TrustAnchors};
 use bulla_attestation::appraise::{Freshness, appraise};
+use bulla_attestation::endorsement::Endorsements;
 use bulla_attestation::hash;
 use bulla_attestation::policy::Policy;
+use bulla_attestation::raw::{Expectations, appraise_raw};
 use bulla_attestation::result::{AttestationResult, CheckName, CheckResult, Claims, Refused};
+use bulla_attestation::tee::TeeKind;
 use bulla_attestation::tee::snp::product::ProductLine;
 use bulla_wire::evidence::AttestationReport;
 use bulla_wire::keyset::{Keyset, Subject};
 use bulla_wire::units::UnixSeconds;
 use serde_json::Value;
-use simulated::{LeafTemplate, NONCE, NOW, Name, Validity, World, hex, now};
+use simulated::{Chip, LeafTemplate, NONCE, NOW, Name, Validity, World, hex, now};
 
 const SHIPPED: [&str; 3] = [
     include_str!("../../policies/appraisal/strict.toml"),
@@ -41,6 +44,85 @@ fn an_affirmed_report_yields_its_keys_and_nothing_else() {
     assert!(keys.is_simulated());
     assert!(keys.pins_tls(&bulla_wire::ids::Digest([3; 32]), "anywhere"));
     assert!(!keys.pins_tls(&bulla_wire::ids::Digest([4; 32]), "anywhere"));
+}
+
+/// Beside another key of the same names, this key's certificate for another TCB, and one of this key
+/// that nobody signed: in whatever order they come.
+#[test]
+fn the_leaf_that_signed_is_found_among_others() {
+    let orders: [fn(&mut AttestationReport); 2] =
+        [|_| (), |document| document.attestation.evidence.endorsements.reverse()];
+    for order in orders {
+        let mut world = World::new();
+        let own = Chip::generate(&world.authority, &world.leaf, &mut World::rng());
+        let mut rng = World::rng();
+        let twins = [(); 2].map(|()| Chip::generate(&world.authority, &world.leaf, &mut rng));
+        assert_ne!(twins[1].certificate(), own.certificate());
+        let mut older = world.leaf.clone();
+        older.tcb.microcode -= 1;
+        let mut unsigned = own.certificate().to_vec();
+        *unsigned.last_mut().unwrap() ^= 1;
+        world.more_endorsements = vec![
+            twins[1].certificate().to_vec(),
+            twins[1].certified(&world.authority, &older, &mut rng),
+            unsigned,
+        ];
+        world.on_document = order;
+        let result = world.judge();
+        assert!(result.is_affirmed(), "{result}");
+    }
+}
+
+/// The report alone and what endorses it, as a caller of the raw appraisal has them.
+fn raw(world: &World, with_leaf: bool, report_data: Option<[u8; 64]>) -> AttestationResult {
+    let evidence = world.document().attestation.evidence;
+    let files = evidence.endorsements.iter().map(|one| one.data.as_slice());
+    let endorsements = Endorsements::sort(files.filter(|_| with_leaf));
+    let expectations = Expectations { report_data, ..Expectations::default() };
+    let (anchors, policy) = (&world.anchors, world.policy());
+    let report = &evidence.report;
+    appraise_raw(TeeKind::Snp, report, &endorsements, anchors, &policy, &expectations, NOW)
+}
+
+#[test]
+fn a_caller_of_the_raw_appraisal_may_say_what_was_signed() {
+    let world = World::new();
+    let signed = &world.document().attestation.evidence.report[0x50..0x90];
+    let signed: [u8; 64] = signed.try_into().unwrap();
+    let judged = |report_data| {
+        let result = raw(&world, true, report_data);
+        result.check(CheckName::ReportData).map(|check| check.result)
+    };
+    assert_eq!(judged(None), None);
+    assert_eq!(judged(Some(signed)), Some(CheckResult::Pass));
+    assert_eq!(judged(Some([8; 64])), Some(CheckResult::Fail));
+}
+
+#[test]
+fn a_processor_without_sev_snp_is_refused_before_any_certificate() {
+    let mut world = World::new();
+    let judged =
+        |world: &World| raw(world, false, None).check(CheckName::ProductLine).unwrap().result;
+    assert_eq!(judged(&world), CheckResult::Unknown);
+    world.template.cpu.family = 0x17;
+    assert_eq!(judged(&world), CheckResult::Fail);
+}
+
+#[test]
+fn a_verdict_names_the_product_it_judged() {
+    let result = World::new().judge();
+    assert_eq!(result.check(CheckName::ProductAllowed).unwrap().got, ProductLine::Genoa.to_string());
+}
+
+#[test]
+fn a_verdict_says_whether_signatures_verify() {
+    let words = |change: fn(&mut World)| {
+        let mut world = World::new();
+        change(&mut world);
+        world.judge().check(CheckName::IntermediateSignature).unwrap().got.clone()
+    };
+    assert_eq!(words(|_| ()), "verifies");
+    assert_eq!(words(|world| *world.ask.last_mut().unwrap() ^= 1), "does not verify");
 }
 
 #[test]

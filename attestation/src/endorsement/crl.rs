@@ -83,3 +83,39 @@ impl Crl {
         self.revoked.iter().any(|entry| entry.serial == serial && entry.since <= now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `tag` around `parts`.
+    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        assert!(content.len() < 0x80);
+        [&[tag, content.len() as u8], &content[..]].concat()
+    }
+
+    /// An empty list of a nameless authority with one extension, 2.5.29.`last`.
+    fn list_with(last: u8, is_critical: bool, value: &[u8]) -> Crl {
+        let ecdsa_with_sha_256 = der(0x30, &[&[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
+        let critical: &[u8] = if is_critical { &[1, 1, 0xff] } else { &[] };
+        let extension = der(0x30, &[&[6, 3, 0x55, 0x1d, last], critical, &der(4, &[value])]);
+        let extensions = der(0xa0, &[&der(0x30, &[&extension])]);
+        let made_at = der(0x17, &[b"260101000000Z"]);
+        let signed =
+            der(0x30, &[&[2, 1, 1], &ecdsa_with_sha_256, &[0x30, 0], &made_at, &extensions]);
+        let whole = der(0x30, &[&signed, &ecdsa_with_sha_256, &[3, 2, 0, 0xaa]]);
+        Crl::from_der(&whole).unwrap()
+    }
+
+    #[test]
+    fn only_a_critical_extension_we_do_not_follow_forbids_a_list() {
+        let (number, key, part_only) =
+            (&[2, 1, 7][..], &[0x30, 3, 0x80, 1, 9][..], &[0x30, 3, 0x81, 1, 0xff][..]);
+        for (last, value, forbids) in [(20, number, false), (35, key, false), (28, part_only, true)]
+        {
+            assert_eq!(list_with(last, true, value).has_unknown_critical, forbids, "{last}");
+            assert!(!list_with(last, false, value).has_unknown_critical, "{last}");
+        }
+    }
+}

@@ -84,3 +84,23 @@ impl Certificate {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_serial_lacks_the_leading_zero_but_is_never_empty() {
+        let root = include_bytes!("../tee/snp/roots/ark-milan.der");
+        let mut certificate = Certificate::from_der(root).unwrap();
+        for (serial, short) in [
+            (&[0, 0x80, 1][..], &[0x80, 1][..]),
+            (&[0x7f, 0], &[0x7f, 0]),
+            (&[0, 0, 1], &[0, 1]),
+            (&[0], &[0]),
+        ] {
+            certificate.serial = serial.to_vec();
+            assert_eq!(certificate.short_serial(), short);
+        }
+    }
+}

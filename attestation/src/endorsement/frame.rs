@@ -113,4 +113,25 @@ mod tests {
         assert!(Element::read(&[4, 2, 0]).is_none());
         assert!(Element::read(&[4, 1, 0]).is_some());
     }
+
+    #[test]
+    fn reads_lengths_of_one_two_and_three_bytes() {
+        let long = |length: &[u8], content: usize| [&[4], length, &vec![0; content]].concat();
+        for (length, content) in [
+            (&[0x7f][..], 0x7f),
+            (&[0x81, 0x80], 0x80),
+            (&[0x82, 1, 0], 0x100),
+            (&[0x82, 0xff, 0xff], 0xffff),
+            (&[0x83, 1, 0, 0], 0x1_0000),
+            (&[0x83, 1, 2, 3], 0x1_0203),
+        ] {
+            let mut bytes = long(length, content);
+            bytes.push(7);
+            let (element, rest) = Element::read(&bytes).unwrap();
+            assert_eq!((element.content.len(), rest), (content, &[7][..]));
+            assert!(Element::read(&bytes[..bytes.len() - 2]).is_none(), "{content}");
+        }
+        assert!(Element::read(&long(&[0x83, 0, 0xff, 0xff], 0xffff)).is_none());
+        assert!(Element::read(&long(&[0x84, 0, 1, 0, 0], 0x1_0000)).is_none());
+    }
 }

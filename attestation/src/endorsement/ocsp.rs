@@ -410,4 +410,130 @@ mod tests {
         let good_with_content = Element { tag: 0x80, whole: &[], content: &[0] };
         assert_eq!(status_of(&good_with_content), None);
     }
+
+    /// `tag` around `parts`.
+    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        assert!(content.len() < 0x80);
+        [&[tag, content.len() as u8], &content[..]].concat()
+    }
+
+    fn certificate(der: &[u8]) -> Certificate {
+        Certificate::from_der(der).unwrap()
+    }
+
+    fn milan() -> Certificate {
+        certificate(include_bytes!("../tee/snp/roots/ark-milan.der"))
+    }
+
+    fn genoa() -> Certificate {
+        certificate(include_bytes!("../tee/snp/roots/ark-genoa.der"))
+    }
+
+    /// What Milan's root signed, as an answer by `responder`.
+    fn answer_by(responder: Responder) -> OcspAnswer {
+        let root = milan();
+        let frame = crate::endorsement::frame::Frame::of(&root.der).unwrap();
+        OcspAnswer {
+            entries: Vec::new(),
+            has_unknown_critical: false,
+            responder,
+            certificates: Vec::new(),
+            signed: frame.signed.to_vec(),
+            signature: frame.signature.to_vec(),
+            algorithm: root.algorithm,
+        }
+    }
+
+    #[test]
+    fn the_issuer_signs_under_its_own_name_or_key_hash_only() {
+        let (issuer, other) = (milan(), genoa());
+        let key_hash = |of: &Certificate| HashKind::Sha1.of(key_bytes(of).unwrap());
+        for responder in
+            [Responder::Name(issuer.subject.der.clone()), Responder::KeyHash(key_hash(&issuer))]
+        {
+            let answer = answer_by(responder);
+            assert!(answer.names(&issuer) && !answer.names(&other));
+            assert_eq!(answer.signer(&issuer), Some(Signer::Issuer));
+            assert_eq!(answer.signer(&other), None);
+        }
+        for responder in
+            [Responder::Name(other.subject.der.clone()), Responder::KeyHash(key_hash(&other))]
+        {
+            assert_eq!(answer_by(responder).signer(&issuer), None);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_about_one_serial_number_of_one_name_and_key() {
+        let (issuer, other) = (milan(), genoa());
+        let about = OcspEntry {
+            hash: HashKind::Sha256,
+            issuer_name_hash: HashKind::Sha256.of(&issuer.subject.der),
+            issuer_key_hash: HashKind::Sha256.of(key_bytes(&issuer).unwrap()),
+            serial: issuer.serial.clone(),
+            status: OcspStatus::Good,
+            this_update: 0,
+            next_update: None,
+        };
+        assert!(about.is_about(&issuer, &issuer));
+        // Another key, and the hashes of another kind.
+        assert!(!about.is_about(&issuer, &other));
+        assert!(!OcspEntry { hash: HashKind::Sha384, ..about.clone() }.is_about(&issuer, &issuer));
+        let wrong = vec![7];
+        for entry in [
+            OcspEntry { serial: wrong.clone(), ..about.clone() },
+            OcspEntry { issuer_name_hash: wrong.clone(), ..about.clone() },
+            OcspEntry { issuer_key_hash: wrong, ..about.clone() },
+        ] {
+            assert!(!entry.is_about(&issuer, &issuer), "{entry:?}");
+        }
+    }
+
+    /// The extensions of an answer or entry, one by the name `oid`.
+    fn extension(oid: &[u8], is_critical: bool) -> Vec<u8> {
+        let critical: &[u8] = if is_critical { &[1, 1, 0xff] } else { &[] };
+        let one = der(0x30, &[&der(OBJECT, &[oid]), critical, &[OCTETS, 1, 7]]);
+        der(0xa1, &[&der(0x30, &[&one])])
+    }
+
+    /// A list of one entry that says good, with `extensions`.
+    fn one_entry(extensions: &[u8]) -> Vec<u8> {
+        let sha_1 = der(0x30, &[&[OBJECT, 5, 0x2b, 0x0e, 3, 2, 0x1a]]);
+        let id = der(0x30, &[&sha_1, &[OCTETS, 1, 8], &[OCTETS, 1, 9], &[INTEGER, 1, 3]]);
+        let since = der(GENERALIZED_TIME, &[b"20250821064708Z"]);
+        der(0x30, &[&id, &[0x80, 0], &since, extensions])
+    }
+
+    /// The data of an answer by nobody in particular: `entries`, and what follows their list.
+    fn data(entries: &[u8], after: &[u8]) -> Vec<u8> {
+        let made_at = der(GENERALIZED_TIME, &[b"20250821064708Z"]);
+        [&[0xa1, 2, 0x30, 0], &made_at[..], &der(0x30, &[entries]), after].concat()
+    }
+
+    #[test]
+    fn nothing_follows_the_parts_of_an_answer() {
+        let (responder, entries, unknown) = response_data(&data(&one_entry(&[]), &[])).unwrap();
+        assert_eq!(responder, Responder::Name(vec![0x30, 0]));
+        assert_eq!((entries.len(), unknown), (1, false));
+        // A part too many, and a byte that is no entry.
+        assert!(response_data(&data(&one_entry(&[]), &[5, 0])).is_none());
+        assert!(response_data(&data(&[&one_entry(&[])[..], &[0x30]].concat(), &[])).is_none());
+    }
+
+    #[test]
+    fn only_a_critical_extension_other_than_the_nonce_is_unknown() {
+        let archive_cutoff = [0x2b, 6, 1, 5, 5, 7, 0x30, 1, 6];
+        for (oid, is_critical, expected) in [
+            (NONCE, true, false),
+            (NONCE, false, false),
+            (archive_cutoff, true, true),
+            (archive_cutoff, false, false),
+        ] {
+            let extension = extension(&oid, is_critical);
+            let unknown = |data: &[u8]| response_data(data).unwrap().2;
+            assert_eq!(unknown(&data(&one_entry(&[]), &extension)), expected, "{oid:?}");
+            assert_eq!(unknown(&data(&one_entry(&extension), &[])), expected, "{oid:?}");
+        }
+    }
 }

@@ -91,3 +91,48 @@ impl<'a> Path<'a> {
         self.anchor.is_some_and(TrustAnchor::is_simulated)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARK_MILAN: &[u8] = include_bytes!("../tee/snp/roots/ark-milan.der");
+
+    /// A root and what stands under it, `length` certificates in all, leaf first.
+    fn chain(length: u8) -> Vec<Certificate> {
+        let root = Certificate::from_der(ARK_MILAN).unwrap();
+        let certificate = |number: u8| {
+            let mut certificate = root.clone();
+            certificate.subject.der = vec![number];
+            certificate.issuer.der = vec![length.min(number + 1)];
+            certificate
+        };
+        (1..=length).map(certificate).collect()
+    }
+
+    #[test]
+    fn a_path_has_eight_certificates_at_most() {
+        for (length, steps, reaches_root) in [(1, 1, true), (8, 8, true), (9, 8, false)] {
+            let chain = chain(length);
+            let pool: Vec<&Certificate> = chain.iter().collect();
+            let anchors = TrustAnchors::none();
+            let path = Path::find(&chain[0], &pool, &anchors);
+            assert_eq!(path.steps.len(), steps, "{length}");
+            assert_eq!(path.root().is_some(), reaches_root, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_simulated_where_its_anchor_is() {
+        let root = Certificate::from_der(ARK_MILAN).unwrap();
+        let simulated = TrustAnchor::simulated("simulated", ARK_MILAN).unwrap();
+        let hardware = TrustAnchor::hardware("hardware", ARK_MILAN).unwrap();
+        for (anchors, is_simulated) in [
+            (TrustAnchors::none().with(simulated), true),
+            (TrustAnchors::none().with(hardware), false),
+            (TrustAnchors::none(), false),
+        ] {
+            assert_eq!(Path::find(&root, &[], &anchors).is_simulated(), is_simulated);
+        }
+    }
+}

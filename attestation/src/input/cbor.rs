@@ -38,12 +38,8 @@ fn strings(bytes: &[u8]) -> Option<Vec<&[u8]>> {
                 decoder.tag().ok()?;
                 continue;
             }
-            Type::Break => {
-                decoder.set_position(decoder.position() + 1);
-                continue;
-            }
-            // Chunked strings are opened by skipping their head; the chunks follow.
-            Type::BytesIndef | Type::StringIndef => {
+            // Chunked strings are opened by skipping their head; the chunks follow, then a break.
+            Type::BytesIndef | Type::StringIndef | Type::Break => {
                 decoder.set_position(decoder.position() + 1);
                 continue;
             }

@@ -106,3 +106,45 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Number and length of every field; 0 for a field that is a number itself.
+    fn read(bytes: &[u8]) -> Option<Vec<(u64, usize)>> {
+        let length = |value: &Value<'_>| match value {
+            Value::Number(_) => 0,
+            Value::Bytes(bytes) => bytes.len(),
+        };
+        let fields = fields(bytes)?;
+        Some(fields.iter().map(|(number, value)| (*number, length(value))).collect())
+    }
+
+    #[test]
+    fn a_message_has_fields_of_every_wire_type() {
+        let number = &[1 << 3, 0x96, 1][..];
+        let eight = &[2 << 3 | 1, 1, 2, 3, 4, 5, 6, 7, 8][..];
+        let text = &[3 << 3 | 2, 2, 1, 2][..];
+        let four = &[4 << 3 | 5, 1, 2, 3, 4][..];
+        let message = [number, eight, text, four].concat();
+        assert_eq!(read(&message), Some(vec![(1, 0), (2, 8), (3, 2), (4, 4)]));
+        for cut in [&number[..2], &eight[..8], &text[..3], &four[..4]] {
+            assert_eq!(read(cut), None, "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn no_field_has_the_number_0() {
+        for field in [&[0, 5][..], &[1, 1, 2, 3, 4, 5, 6, 7, 8], &[2, 1, 7], &[5, 1, 2, 3, 4]] {
+            assert_eq!(read(field), None, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn groups_are_of_no_message() {
+        for field in [&[1 << 3 | 3][..], &[1 << 3 | 4], &[1 << 3 | 6], &[1 << 3 | 7]] {
+            assert_eq!(read(field), None, "{field:?}");
+        }
+    }
+}

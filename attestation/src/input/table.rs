@@ -76,4 +76,15 @@ mod tests {
         let like_an_entry = [&[7; 16][..], &0u32.to_le_bytes(), &4u32.to_le_bytes()].concat();
         assert_eq!(certificate_table(&table(&[&like_an_entry])), [like_an_entry]);
     }
+
+    #[test]
+    fn the_first_certificate_begins_behind_one_entry_and_the_zeros() {
+        let begins_at = |offset: u32| {
+            let mut table = [&[7; 16][..], &offset.to_le_bytes(), &4u32.to_le_bytes()].concat();
+            table.resize(offset as usize, 0);
+            table.extend([0x30, 0x82, 1, 2]);
+            is_certificate_table(&table)
+        };
+        assert_eq!([24, 47, 48].map(begins_at), [false, false, true]);
+    }
 }

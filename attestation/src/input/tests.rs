@@ -225,18 +225,23 @@ fn a_named_kind_forces_the_reading() {
     assert!(found.evidence.is_empty() && found.left_aside[0].reason.contains("as an endorsement"));
 }
 
-fn azure_document() -> String {
+/// A paravisor's report: 2 says SEV-SNP, 4 says TDX.
+fn paravisor_report(hardware: u32) -> Vec<u8> {
     let mut hcl = b"HCLA".to_vec();
     hcl.resize(32, 0);
     hcl.extend(report());
     hcl.extend([0; 8]);
-    hcl.extend(2u32.to_le_bytes());
+    hcl.extend(hardware.to_le_bytes());
     hcl.resize(2600, 0);
+    hcl
+}
+
+fn azure_document() -> String {
     let quote = r#""tpm_quote":{"message":"00","signature":"00","pcrs":[]}"#;
     let vcek = serde_json::to_string(&pem("CERTIFICATE", ROOT)).unwrap();
     format!(
         "{{\"version\":1,{quote},\"hcl_report\":\"{}\",\"vcek\":{vcek}}}",
-        BASE64URL_NOPAD.encode(&hcl)
+        BASE64URL_NOPAD.encode(&paravisor_report(2))
     )
 }
 
@@ -490,6 +495,8 @@ fn what_is_nothing_known_is_said() {
         (&[0xff, 0xfe, 0xfd], "no structure"),
         (b"{\"a\":1}", "text"),
         (b"<html></html>", "XML"),
+        (b"one.two.three", "text of 13 bytes"),
+        (b"eyJ said nobody.", "text of 16 bytes"),
         (b"eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2lnbmF0dXJl", "web token"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no structure"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA", "broken block"),
@@ -649,4 +656,248 @@ fn a_quote_written_field_by_field_is_put_together_again() {
         let whole = quote.number(3, 1322, 4).message(4, spelled_signature()).bytes(5, 70);
         assert!(evidence(&whole.message) == [(TeeKind::Tdx, whole.raw)]);
     }
+}
+
+/// Nothing is taken from these bytes, and what is said about them has this word in it.
+fn assert_unknown(bytes: &[u8], word: &str) {
+    let found = read(bytes);
+    assert!(found.evidence.is_empty() && found.endorsements.is_empty(), "{found:?}");
+    assert_eq!(found.left_aside.len(), 1, "{:?}", found.left_aside);
+    assert!(found.left_aside[0].reason.contains(word), "{} / {word}", found.left_aside[0]);
+}
+
+#[test]
+fn a_response_of_the_firmware_has_its_header() {
+    let response = |header: &[u8]| {
+        let mut header = header.to_vec();
+        header.resize(32, 0);
+        [header, report()].concat()
+    };
+    assert_eq!(evidence(&response(&[0, 0, 0, 0, 0xa0, 4])), [(TeeKind::Snp, report())]);
+    // A status, another size, and something in what is reserved.
+    assert_unknown(&response(&[1, 0, 0, 0, 0xa0, 4]), "no structure");
+    assert_unknown(&response(&[0, 0, 0, 0, 0x9f, 4]), "no structure");
+    assert_unknown(&response(&[0, 0, 0, 0, 0xa0, 4, 0, 0, 1]), "no structure");
+}
+
+#[test]
+fn a_quote_is_told_by_version_type_and_vendor() {
+    for (quote, what) in [
+        (quote(4, 0x81), "file: TDX quote"),
+        (quote(5, 0x81), "file: TDX quote"),
+        (quote(3, 0), "file: SGX quote"),
+        (quote(5, 0), "file: SGX quote"),
+        (quote(3, 0x81), "file: quote of an unknown TEE"),
+        (quote(4, 7), "file: quote of an unknown TEE"),
+    ] {
+        let found = read(&quote);
+        assert_eq!(found.evidence.len(), 1, "{what}: {found:?}");
+        assert_eq!((found.evidence[0].kind, &found.evidence[0].from[..]), (TeeKind::Tdx, what));
+    }
+    let of_another_vendor = |version, tee_type| {
+        let mut quote = quote(version, tee_type);
+        quote[12] ^= 1;
+        quote
+    };
+    assert_eq!(evidence(&of_another_vendor(4, 0x81)).len(), 1);
+    for (version, tee_type) in [(3, 0), (5, 0), (3, 0x81), (4, 7)] {
+        assert_unknown(&of_another_vendor(version, tee_type), "no structure");
+    }
+}
+
+#[test]
+fn a_quote_has_its_whole_header() {
+    assert_unknown(&quote(4, 0x81)[..47], "the beginning of a TDX quote");
+    assert_eq!(evidence(&quote(4, 0x81)[..48]), [(TeeKind::Tdx, quote(4, 0x81)[..48].to_vec())]);
+}
+
+#[test]
+fn a_request_with_another_response_is_no_device_report() {
+    let mut other = device();
+    other[38] = 0x61;
+    assert_unknown(&other, "no structure");
+    assert_unknown(&device()[..38], "the beginning of an SPDM measurement request");
+    assert_eq!(evidence(&device()[..39]).len(), 1);
+}
+
+#[test]
+fn a_paravisors_report_is_of_the_hardware_it_names() {
+    for (hardware, kind) in [(2, TeeKind::AzureSnp), (4, TeeKind::AzureTdx)] {
+        let raw = paravisor_report(hardware);
+        assert_eq!(evidence(&raw), [(kind, raw)]);
+    }
+    assert_unknown(&paravisor_report(3), "of no known hardware");
+    // It is opened for the report inside only where that is asked for.
+    let opened = read_as(&paravisor_report(2), Role::Anything, Some(TeeKind::Snp)).evidence;
+    assert_eq!(opened.len(), 1);
+    assert_eq!((opened[0].kind, &opened[0].bytes), (TeeKind::Snp, &report()));
+}
+
+#[test]
+fn a_der_structure_is_an_ocsp_answer_only_with_a_status() {
+    // An INTEGER, a status that does not exist, and a status with something else behind it.
+    for other in [&[0x30, 3, 2, 1, 5][..], &[0x30, 3, 0x0a, 1, 7], &[0x30, 5, 0x0a, 1, 0, 5, 0]] {
+        assert_unknown(other, "a DER structure that is unusable");
+    }
+}
+
+#[test]
+fn der_structures_end_where_their_lengths_say() {
+    let answer = |header: &[u8], length: usize| {
+        let mut content = vec![0x0a, 1, 0, 0xa0];
+        content.resize(length, 0xaa);
+        [header, &content].concat()
+    };
+    let answers = [
+        answer(&[0x30, 0x7f], 0x7f),
+        answer(&[0x30, 0x81, 0xc8], 0xc8),
+        answer(&[0x30, 0x82, 0x01, 0x23], 0x123),
+    ];
+    let found = read(&answers.concat());
+    assert!(found.left_aside.is_empty(), "{:?}", found.left_aside);
+    let found: Vec<_> = found.endorsements.iter().map(|e| (e.kind, &e.bytes)).collect();
+    assert_eq!(found, answers.each_ref().map(|bytes| (EndorsementKind::Ocsp, bytes)));
+}
+
+/// A CBOR string with a length of two bytes; 0x59 begins bytes, 0x79 begins text.
+fn cbor_string(first: u8, content: &[u8]) -> Vec<u8> {
+    [&[first][..], &(content.len() as u16).to_be_bytes(), content].concat()
+}
+
+#[test]
+fn what_stands_side_by_side_is_found_and_nothing_else_said() {
+    let hex = HEXLOWER.encode(&report());
+    let string = cbor_string(0x59, &report());
+    let unknown = cbor_string(0x59, &[0xff; 64]);
+    for (bytes, count) in [
+        (format!("[\"{hex}\",\"{hex}\"]").into_bytes(), 2),
+        (format!("{{\"a\":\"{hex}\",\"b\":\"{hex}\"}}").into_bytes(), 2),
+        ([&[0x83, 1][..], &string, &string].concat(), 2),
+        ([&[0x83, 1][..], &string, &unknown].concat(), 1),
+        ([&[0x83, 1][..], &unknown, &string].concat(), 1),
+    ] {
+        let found = read(&bytes);
+        assert_eq!(found.evidence.len(), count, "{:?}", found.left_aside);
+        assert!(found.left_aside.is_empty(), "{:?}", found.left_aside);
+    }
+    let found = read(&[ROOT, ROOT].concat());
+    assert_eq!(found.endorsements.len(), 2);
+    assert!(found.left_aside.is_empty(), "{:?}", found.left_aside);
+}
+
+#[test]
+fn cbor_has_text_and_lengths_that_are_left_open() {
+    let hex = HEXLOWER.encode(&report());
+    let bytes = cbor_string(0x59, &report());
+    let text = cbor_string(0x79, hex.as_bytes());
+    for (name, cbor) in [
+        ("text", [&[0x83, 1, 2][..], &text].concat()),
+        ("array", [&[0x9f][..], &bytes, &[0xff]].concat()),
+        ("chunked bytes", [&[0x5f][..], &bytes, &[0xff]].concat()),
+        ("chunked text", [&[0x7f][..], &text, &[0xff]].concat()),
+        ("behind a break", [&[0x9f, 1, 0xff][..], &bytes].concat()),
+    ] {
+        assert_eq!(evidence(&cbor), [(TeeKind::Snp, report())], "{name}");
+    }
+}
+
+#[test]
+fn a_list_of_events_names_registers_and_digests() {
+    let quoted = HEXLOWER.encode(&quote(4, 0x81));
+    let event = format!("[{{\"index\":0,\"digests\":[],\"note\":\"{quoted}\"}}]");
+    let found = read(event.as_bytes());
+    assert_eq!((found.evidence.len(), found.endorsements.len()), (0, 1), "{found:?}");
+    for member in ["index", "digest"] {
+        let list = format!("[{{\"{member}\":0,\"quote\":\"{quoted}\"}}]");
+        let found = read(list.as_bytes());
+        assert_eq!((found.evidence.len(), found.endorsements.len()), (1, 0), "{member}");
+    }
+}
+
+#[test]
+fn a_tds_quote_without_a_tpms_is_no_azure_document() {
+    let quoted = HEXLOWER.encode(&quote(4, 0x81));
+    for tpm in ["", ",\"tpm_quote\":{\"message\":\"00\"}"] {
+        let text = format!("{{\"td_quote\":\"{quoted}\"{tpm}}}");
+        assert_eq!(evidence(text.as_bytes()), [(TeeKind::Tdx, quote(4, 0x81))], "{tpm}");
+    }
+    let tpm = "\"tpm_quote\":{\"message\":\"00\",\"pcrs\":[]}";
+    let text = format!("{{\"td_quote\":\"{quoted}\",{tpm}}}");
+    assert_eq!(evidence(text.as_bytes()), [(TeeKind::AzureTdx, text.into_bytes())]);
+}
+
+#[test]
+fn a_csv_document_has_a_report_and_hygons_chain_or_serial_number() {
+    let quoted = HEXLOWER.encode(&quote(4, 0x81));
+    let report = format!("\"attestation_report\":{{\"data\":\"{quoted}\"}}");
+    let serial_number = "\"serial_number\":\"00\"";
+    let chain = "\"cert_chain\":{\"pek\":{}}";
+    for beside in [serial_number, chain] {
+        let text = format!("{{{report},{beside}}}");
+        assert_eq!(evidence(text.as_bytes()), [(TeeKind::Csv, text.into_bytes())], "{beside}");
+    }
+    // Either half alone is looked into.
+    let other = format!("\"quote\":\"{quoted}\"");
+    for half in [
+        format!("{{{report}}}"),
+        format!("{{{report},\"cert_chain\":{{}}}}"),
+        format!("{{{other},{serial_number}}}"),
+        format!("{{{other},{chain}}}"),
+    ] {
+        assert_eq!(evidence(half.as_bytes()), [(TeeKind::Tdx, quote(4, 0x81))], "{half:.40}");
+    }
+}
+
+/// JSON written out in a text is a wrapping like others: named in the path, and counted.
+#[test]
+fn json_in_a_text_is_an_encoding() {
+    let inner = format!("{{\"quote\":\"{}\"}}", HEXLOWER.encode(&quote(4, 0x81)));
+    let text = format!("{{\"evidence\":{}}}", serde_json::to_string(&inner).unwrap());
+    let from = &read(text.as_bytes()).evidence[0].from;
+    assert_eq!(from, "file › evidence › text › quote › hex: TDX quote");
+    // Quoted eight times, it is in seven texts and in hex; the file's own quotes are none.
+    let quoted = |times: usize| {
+        let hex = HEXLOWER.encode(&report());
+        let text = (0..times).fold(hex, |text, _| serde_json::to_string(&text).unwrap());
+        read(text.as_bytes())
+    };
+    assert_eq!([8, 9].map(|times| quoted(times).evidence.len()), [1, 0]);
+    assert!(quoted(9).left_aside[0].reason.contains("nested"));
+}
+
+#[test]
+fn so_many_members_of_a_file_are_looked_at() {
+    // The list, these elements, and the report.
+    let found = |fillers: usize| {
+        let filler = format!("\"{}\",", "!".repeat(30)).repeat(fillers);
+        read(format!("[{filler}\"{}\"]", HEXLOWER.encode(&report())).as_bytes())
+    };
+    assert_eq!(found(99_998).evidence.len(), 1);
+    let one_more = found(99_999);
+    assert!(one_more.evidence.is_empty());
+    assert!(one_more.left_aside[0].reason.contains("too wide"), "{:?}", one_more.left_aside);
+}
+
+/// As go-sev-guest's message is written in JSON: bytes in base64, long numbers as text, and the
+/// processor as it states itself.
+#[test]
+fn a_report_in_a_messages_json_is_put_together_again() {
+    let signed = report();
+    let mut expected = vec![0; REPORT_BYTES];
+    for range in [0..4, 8..16, 0x34..0x38, 0x50..0x90, 0x90..0xc0, 0x1a0..0x1e0, 0x2a0..0x4a0] {
+        expected[range.clone()].copy_from_slice(&signed[range]);
+    }
+    // Family 0x1a, model 0x11, stepping 2.
+    expected[0x188..0x18b].copy_from_slice(&[0x1a, 0x11, 0x02]);
+    let text = format!(
+        "{{\"version\":3,\"policy\":\"{}\",\"signatureAlgo\":1,\"reportData\":\"{}\",\"measurement\":\"{}\",\
+         \"chipId\":\"{}\",\"signature\":\"{}\",\"cpuid1eaxFms\":{}}}",
+        u64::from_le_bytes(signed[8..16].try_into().unwrap()),
+        BASE64.encode(&signed[0x50..0x90]),
+        BASE64.encode(&signed[0x90..0xc0]),
+        BASE64.encode(&signed[0x1a0..0x1e0]),
+        BASE64.encode(&signed[0x2a0..0x4a0]),
+        0x00b1_0f12,
+    );
+    assert_eq!(evidence(text.as_bytes()), [(TeeKind::Snp, expected)]);
 }

@@ -268,6 +268,38 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_anything_is_not_answered_by_silence() {
+        let any = AcceleratorRule {
+            classes: Accept::Any,
+            products: Accept::Any,
+            asserted: Tolerance::Allowed,
+        };
+        let products = Accept::Only(vec!["nvidia/h100".to_owned()]);
+        let asks = [
+            AcceleratorRule { products, ..any.clone() },
+            AcceleratorRule { asserted: Tolerance::Refused, ..any.clone() },
+            AcceleratorRule { classes: Accept::Only(Vec::new()), ..any.clone() },
+        ];
+        for rule in asks {
+            assert_eq!(rule.judge(Ok(None)).result, Fail, "{}", rule.words());
+        }
+        assert_eq!(any.judge(Ok(None)).result, NotRequired);
+    }
+
+    #[test]
+    fn a_check_says_in_words_what_was_asked() {
+        let mut asked = rule(&[AcceleratorClass::Domestic], Tolerance::Refused);
+        assert_eq!(asked.words(), "class domestic, attested by its vendor");
+        asked.products = Accept::Only(vec!["huawei/ascend-910c".to_owned()]);
+        asked.asserted = Tolerance::Allowed;
+        let words = "class domestic, a listed product, attested or asserted";
+        assert_eq!(asked.words(), words);
+        assert_eq!(asked.judge(Ok(Some(&[said("amd", "mi300x")]))).expected, words);
+        asked.classes = Accept::Any;
+        assert!(asked.words().starts_with("any class, "));
+    }
+
+    #[test]
     fn vendors_are_in_order_so_that_a_reader_finds_them() {
         assert!(DOMESTIC_VENDORS.is_sorted());
     }

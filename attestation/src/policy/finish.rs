@@ -38,3 +38,29 @@ pub(crate) fn finish(mut result: AttestationResult, policy: &Policy) -> Attestat
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use bulla_wire::units::UnixSeconds;
+
+    use super::*;
+    use crate::tee::TeeKind;
+
+    /// As it is between its birth and [`finish`]: whoever forgot the end would refuse.
+    #[test]
+    fn a_verdict_that_nobody_finished_affirms_nothing() {
+        let strict = include_str!("../../../policies/appraisal/strict.toml");
+        let root = "00".repeat(32);
+        let named = format!(
+            "manifests = [{{ name = \"a\", root = \"{root}\", minimum_version = 1, files = [\"a\"] }}]"
+        );
+        let asks = Policy::from_toml(&strict.replacen("manifests = []", &named, 1)).unwrap();
+        let born = |policy: &Policy| {
+            let passed = Check::judge(CheckName::TeeType, true, "snp", "snp");
+            AttestationResult::new(TeeKind::Snp, policy, UnixSeconds(0), vec![passed])
+        };
+        let failed: Vec<CheckName> = born(&asks).failed().map(|check| check.name).collect();
+        assert_eq!(failed, [CheckName::ReferenceValues]);
+        assert!(born(&Policy::from_toml(strict).unwrap()).is_affirmed());
+    }
+}

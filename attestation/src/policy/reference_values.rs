@@ -98,4 +98,16 @@ mod tests {
         assert!(!is_taken(MAX_MANIFESTS + 1, 1));
         assert!(!is_taken(1, 0) && !is_taken(1, MAX_FILES + 1));
     }
+
+    #[test]
+    fn a_file_stays_in_the_policys_folder_or_below_it() {
+        for plain in ["a.json", "x/y.json", "..a", &"a".repeat(200)] {
+            assert_eq!(beside_the_policy(plain), Ok(()), "{plain}");
+        }
+        let other = ["", "/a", "../a", "a/../b", "a/./b", "a//b", "a\\b", "c:b", "a\0b"];
+        for file in other.into_iter().chain([&*"a".repeat(201)]) {
+            let refused = beside_the_policy(file);
+            assert!(matches!(refused, Err(PolicyError::FileName { .. })), "{file:?}: {refused:?}");
+        }
+    }
 }

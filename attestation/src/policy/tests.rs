@@ -139,6 +139,28 @@ fn refuses_two_floors_for_one_part() {
 }
 
 #[test]
+fn refuses_two_floors_for_one_architecture() {
+    let text = STRICT.replacen("architecture = \"blackwell\"", "architecture = \"hopper\"", 1);
+    let architecture = "hopper".to_owned();
+    assert_eq!(Policy::from_toml(&text), Err(PolicyError::RepeatedVersionFloor { architecture }));
+}
+
+/// Eight modules may be named, by files that stay beside the policy.
+#[cfg(feature = "rego")]
+#[test]
+fn so_many_rego_modules_may_be_named() {
+    let named = |count: usize, file: &str| {
+        let module = format!("{{ file = \"{file}\", sha256 = \"{}\" }}", "00".repeat(32));
+        let list = format!("modules = [{}]", vec![module; count].join(", "));
+        Policy::from_toml(&STRICT.replacen("modules = []", &list, 1)).err()
+    };
+    assert_eq!(named(8, "a.rego"), None);
+    assert_eq!(named(9, "a.rego"), Some(PolicyError::TooManyModules { got: 9 }));
+    let file = "../a.rego".to_owned();
+    assert_eq!(named(1, "../a.rego"), Some(PolicyError::FileName { file }));
+}
+
+#[test]
 fn refuses_lists_in_other_words_than_any() {
     let text = STRICT.replacen("chip_ids = []", "chip_ids = \"all\"", 1);
     let error = Policy::from_toml(&text).unwrap_err();

@@ -187,3 +187,30 @@ impl ReferenceDocuments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{ManifestBody, RootBody};
+
+    #[test]
+    fn what_does_not_read_is_told_as_what_it_says_it_is() {
+        let told = |kind: &str| {
+            let text = format!(r#"{{"body":{{"kind":"{kind}"}},"signatures":[]}}"#);
+            let mut documents = ReferenceDocuments::none();
+            documents.add("a.json", text.as_bytes());
+            let as_root = RootDocument::from_json(text.as_bytes()).unwrap_err();
+            let as_manifest = Manifest::from_json(text.as_bytes()).unwrap_err();
+            assert_ne!(as_root.to_string(), as_manifest.to_string());
+            (
+                documents.unread.remove(0),
+                format!("a.json: {as_root}"),
+                format!("a.json: {as_manifest}"),
+            )
+        };
+        let (got, as_root, _) = told(RootBody::KIND);
+        assert_eq!(got, as_root);
+        let (got, _, as_manifest) = told(ManifestBody::KIND);
+        assert_eq!(got, as_manifest);
+    }
+}

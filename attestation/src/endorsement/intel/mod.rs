@@ -201,10 +201,7 @@ pub(super) fn bytes_of(text: &str) -> Vec<u8> {
         return if text.contains("%20") { percent_decoded(text) } else { text.as_bytes().to_vec() };
     }
     if let Ok(bytes) = HEXLOWER_PERMISSIVE.decode(text.as_bytes()) {
-        return match HEXLOWER_PERMISSIVE.decode(&bytes) {
-            Ok(inner) if !inner.is_empty() => inner,
-            _ => bytes,
-        };
+        return HEXLOWER_PERMISSIVE.decode(&bytes).unwrap_or(bytes);
     }
     let compact: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     BASE64.decode(&compact).unwrap_or_else(|_| text.as_bytes().to_vec())
@@ -296,6 +293,29 @@ mod tests {
         assert_eq!(hex::<2>("aBc1"), Some([0xab, 0xc1]));
         for bad in ["ab", "abcdef", "abcg", ""] {
             assert_eq!(hex::<2>(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn opens_a_whole_response_kept_in_a_field() {
+        let info = r#"{"id":"TDX","version":3,"issueDate":"2026-01-01T00:00:00Z","nextUpdate":"2026-02-01T00:00:00Z","fmspc":"B0C06F000000","pceId":"0000","tcbEvaluationDataNumber":18,"tcbLevels":[]}"#;
+        let response = format!(r#"{{"tcbInfo":{info},"signature":"{}"}}"#, "ab".repeat(64));
+        let quoted = serde_json::to_string(&response).unwrap();
+        for form in [format!(r#"{{"tcb_info":{quoted}}}"#), format!(r#"{{"tcb_info":{response}}}"#)]
+        {
+            let found = read(form.as_bytes()).expect(&form);
+            assert_eq!((found.tcb_infos.len(), found.left_aside), (1, 0), "{form}");
+            assert_eq!(found.tcb_infos[0].text, info.as_bytes());
+        }
+    }
+
+    #[test]
+    fn counts_a_statement_without_a_signature_as_left_aside() {
+        for field in ["tcb_info", "tcbInfo", "qe_identity", "enclaveIdentity"] {
+            let document = format!(r#"{{"{field}":{IDENTITY},"pck_crl":"3000"}}"#);
+            let found = read(document.as_bytes()).unwrap();
+            assert!(found.tcb_infos.is_empty() && found.qe_identities.is_empty());
+            assert_eq!((found.blobs.len(), found.left_aside), (1, 1), "{field}");
         }
     }
 }

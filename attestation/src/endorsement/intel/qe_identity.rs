@@ -90,3 +90,27 @@ struct Document {
     isvprodid: u16,
     tcb_levels: Vec<EnclaveLevelDocument>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(id: &str, version: u32) -> String {
+        let (zeros, ones) = ("00".repeat(16), "FF".repeat(16));
+        format!(
+            r#"{{"id":"{id}","version":{version},"issueDate":"2026-01-01T00:00:00Z",
+            "nextUpdate":"2026-02-01T00:00:00Z","tcbEvaluationDataNumber":18,
+            "miscselect":"00000000","miscselectMask":"FFFFFFFF","attributes":"{zeros}",
+            "attributesMask":"{ones}","mrsigner":"{zeros}{zeros}","isvprodid":2,"tcbLevels":[]}}"#
+        )
+    }
+
+    #[test]
+    fn the_enclave_that_quotes_tds_is_read_in_two_versions_and_no_other_enclave() {
+        let read = |id: &str, version: u32| QeIdentity::read(&identity(id, version)).is_some();
+        assert_eq!([1, 2, 3, 4].map(|version| read("TD_QE", version)), [false, true, true, false]);
+        assert!(!read("QE", 2) && !read("QVE", 3));
+        let read = QeIdentity::read(&identity("TD_QE", 2)).unwrap();
+        assert_eq!((read.evaluation_number(), read.isv_prod_id), (18, 2));
+    }
+}

@@ -368,6 +368,13 @@ mod tests {
         assert!(TcbInfo::read(&info("SGX", 1, 2)).is_none());
         assert!(TcbInfo::read(&info("TDX", 1, 2).replacen("{\"svn\":1},", "", 1)).is_none());
         assert!(TcbInfo::read("{}").is_none());
+        let of_version = |version: u32| {
+            let text =
+                info("TDX", 1, 2).replacen("\"version\":3", &format!("\"version\":{version}"), 1);
+            TcbInfo::read(&text).is_some()
+        };
+        assert_eq!([2, 3, 4].map(of_version), [false, true, false]);
+        assert_eq!(TcbInfo::read(&info("TDX", 1, 2)).unwrap().evaluation_number(), 18);
     }
 
     #[test]

@@ -128,6 +128,35 @@ fn certificates(key: Node<'_, '_>) -> Result<Vec<Vec<u8>>, SignatureError> {
 mod tests {
     use super::*;
 
+    /// Each part under its own name, and the whole document signed.
+    #[test]
+    fn a_signature_has_the_parts_of_one_and_covers_the_document() {
+        let method = |name: &str, algorithm: &str| format!("<{name} Algorithm='{algorithm}'/>");
+        let document = |info: &str, reference: &str, uri: &str, key: &str| {
+            let transforms = method("Transform", ENVELOPED) + &method("Transform", C14N_11);
+            let digest = method("DigestMethod", XML_SHA384);
+            format!(
+                "<Doc><Signature xmlns='{DSIG}'><{info}>{}{}<{reference} URI='{uri}'>\
+                 <Transforms>{transforms}</Transforms>{digest}<DigestValue>AAAA</DigestValue>\
+                 </{reference}></{info}><SignatureValue>{}</SignatureValue><{key}><X509Data>\
+                 <X509Certificate>AAAA</X509Certificate></X509Data></{key}></Signature></Doc>",
+                method("CanonicalizationMethod", C14N_11),
+                method("SignatureMethod", ECDSA_SHA384),
+                "A".repeat(128),
+            )
+        };
+        let read = |xml: String| {
+            let document = super::super::parse(xml.as_bytes()).unwrap();
+            Enveloped::of(&document).map(|signature| signature.digest_matches)
+        };
+        let shape = |part| Err(SignatureError::Shape { part });
+        assert_eq!(read(document("SignedInfo", "Reference", "", "KeyInfo")), Ok(false));
+        assert_eq!(read(document("Info", "Reference", "", "KeyInfo")), shape("content"));
+        assert_eq!(read(document("SignedInfo", "Reference", "", "Key")), shape("content"));
+        assert_eq!(read(document("SignedInfo", "Ref", "", "KeyInfo")), shape("Reference"));
+        assert_eq!(read(document("SignedInfo", "Reference", "#a", "KeyInfo")), shape("Reference"));
+    }
+
     #[test]
     fn a_signature_brings_at_most_16_certificates() {
         let read = |count: usize| {

@@ -59,6 +59,23 @@ fn good_signatures_hold_in_batches_of_any_size_and_number_of_keys() {
     }
 }
 
+/// The equation by itself: where it does not hold, single checks would still say the right thing,
+/// at thirty times the cost.
+#[test]
+fn one_equation_is_enough_for_good_signatures_and_for_no_others() {
+    let holds_together = |claims: &[Claim]| {
+        let mut batch = Batch::default();
+        let term = |(at, claim)| batch.term(at, claim).expect("it can be part of a batch");
+        holds(&claims.iter().enumerate().map(term).collect::<Vec<Term>>())
+    };
+    for keys in [1, 3] {
+        let mut all = claims(130, keys);
+        assert!(holds_together(&all), "{keys} keys");
+        all[7].message.push(b'!');
+        assert!(!holds_together(&all), "{keys} keys");
+    }
+}
+
 #[test]
 fn names_each_that_fails() {
     let mut all = claims(600, 4);

@@ -211,6 +211,10 @@ fn coordinates_not_below_the_prime_are_refused() {
     assert!(!agreed("x", &point, MESSAGE, &[1; 96]));
     let at_prime = [&[4][..], &PRIME, &PRIME].concat();
     assert!(!coordinates_are_reduced(&at_prime));
+    // FIPS 186-4, D.1.2.4.
+    let prime = "ffffffffffffffffffffffffffffffffffffffffffffffff\
+                 fffffffffffffffeffffffff0000000000000000ffffffff";
+    assert_eq!(data_encoding::HEXLOWER.encode(&PRIME), prime);
 }
 
 #[test]

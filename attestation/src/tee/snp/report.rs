@@ -254,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn says_where_padding_is_not_zero() {
+        for offset in [0x2a0 + 48, 0x2a0 + 71, 0x2e8 + 48, REPORT_BYTES - 1] {
+            let mut bytes = blank(2);
+            bytes[offset] = 1;
+            assert_eq!(Report::parse(&bytes), Err(ReportError::Padding { offset }));
+        }
+    }
+
+    #[test]
     fn refuses_versions_it_was_not_taught() {
         for version in [0, 1, 6, 255] {
             let got = u32::from(version);

@@ -176,6 +176,7 @@ mod tests {
             (&[2, 1, 0x80], None),
             (&[2, 2, 0, 7], None),
             (&[2, 3, 1, 0, 0], None),
+            (&[2, 3, 0, 0x7f, 0xff], None),
             (&[4, 1, 7], None),
         ] {
             let list = part(9, value);

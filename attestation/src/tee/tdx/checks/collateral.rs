@@ -157,6 +157,11 @@ fn masked_equal(have: &[u8], wanted: &[u8], mask: &[u8]) -> bool {
     have.iter().zip(wanted).zip(mask).all(|((have, wanted), mask)| have & mask == wanted & mask)
 }
 
+/// Whether a bit is set for which `mask` has none.
+fn has_beyond(have: &[u8], mask: &[u8]) -> bool {
+    have.iter().zip(mask).any(|(have, mask)| have & !mask != 0)
+}
+
 /// The TDX module is signed as the TCB info says, with the attributes it says, and no others.
 pub(super) fn tdx_module(case: &Case<'_>) -> Check {
     let name = CheckName::TdxModule;
@@ -169,10 +174,11 @@ pub(super) fn tdx_module(case: &Case<'_>) -> Check {
         return Check::unknown(name, expected, "the TCB info does not know this module");
     };
     let mask = &module.attributes_mask;
-    let beyond = body.seam_attributes.iter().zip(mask).any(|(have, mask)| have & !mask != 0);
     let fault = if body.mrsignerseam != module.mrsigner {
         Some(format!("MRSIGNERSEAM {}", HEXLOWER.encode(&body.mrsignerseam)))
-    } else if beyond || !masked_equal(&body.seam_attributes, &module.attributes, mask) {
+    } else if has_beyond(&body.seam_attributes, mask)
+        || !masked_equal(&body.seam_attributes, &module.attributes, mask)
+    {
         Some(format!("SEAMATTRIBUTES {}", HEXLOWER.encode(&body.seam_attributes)))
     } else {
         None
@@ -251,5 +257,18 @@ pub(super) fn collateral_age(case: &Case<'_>) -> Check {
             let age = u64::try_from(case.now.saturating_sub(made)).unwrap_or(0);
             Check::judge(name, age <= maximum, format!("at most {maximum} s old"), got)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_beyond_a_mask_is_seen() {
+        let beyond = |have: u8, mask: u8| has_beyond(&[0, have], &[0, mask]);
+        assert!(beyond(0b10, 0b01) && beyond(0b11, 0b01));
+        assert!(!beyond(0b01, 0b01) && !beyond(0, 0b01) && !beyond(0, 0));
+        assert!(masked_equal(&[0b110], &[0b010], &[0b011]) && !masked_equal(&[1], &[0], &[1]));
     }
 }
