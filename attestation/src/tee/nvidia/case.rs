@@ -130,3 +130,62 @@ fn leaf<'a>(device: &'a Device, endorsements: &'a Endorsements) -> (Option<&'a C
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::tee::nvidia::document;
+    use crate::tee::nvidia::identity::tests::{fields, report_with};
+
+    /// Opaque fields of a report, by type.
+    pub type Fields<'a> = &'a [(u16, &'a [u8])];
+
+    const ROOT: &[u8] = include_bytes!("roots/device-identity-ca.der");
+    const OTHER_ROOT: &[u8] = include_bytes!("roots/corim-signing-root-ca.der");
+
+    fn device(list: Fields<'_>) -> Device {
+        document::read(&report_with(&fields(list))).unwrap().remove(0)
+    }
+
+    /// What `judge` says of devices that report these fields, with no certificate and no manifest.
+    pub fn with_devices<T>(list: &[Fields<'_>], judge: impl FnOnce(&[Case<'_>]) -> T) -> T {
+        let text = include_str!("../../../../policies/appraisal/authentic.toml");
+        let policy = Policy::from_toml(text).unwrap();
+        let all = Appraisal {
+            endorsements: &Endorsements::default(),
+            device_anchors: &TrustAnchors::none(),
+            policy: &policy,
+            rules: policy.nvidia().unwrap(),
+            expectations: &Expectations::default(),
+            now: 0,
+        };
+        let devices: Vec<Device> = list.iter().map(|fields| device(fields)).collect();
+        let numbered = devices.iter().zip(1..);
+        let cases: Vec<Case<'_>> =
+            numbered.map(|(device, number)| Case::of(&all, number, device, [0; 32], &[])).collect();
+        judge(&cases)
+    }
+
+    #[test]
+    fn no_authority_no_root_and_no_key_of_another_kind_is_taken_for_the_leaf() {
+        let root = Certificate::from_der(ROOT).unwrap();
+        let other = Certificate::from_der(OTHER_ROOT).unwrap();
+        let is_taken = |change: &dyn Fn(&mut Certificate)| {
+            let mut certificate = root.clone();
+            certificate.is_ca = None;
+            certificate.issuer = other.subject.clone();
+            change(&mut certificate);
+            let beside = Device { certificates: vec![certificate.clone()], ..device(&[]) };
+            let none = Endorsements::default();
+            let (found, holds) = leaf(&beside, &none);
+            assert!(!holds && found.is_none_or(|found| *found == certificate));
+            found.is_some()
+        };
+        assert!(is_taken(&|_| {}) && is_taken(&|leaf| leaf.is_ca = Some(false)));
+        assert!(!is_taken(&|authority| authority.is_ca = Some(true)));
+        assert!(!is_taken(&|root| root.issuer = root.subject.clone()));
+        for key in [PublicKey::P256(vec![4; 65].into()), PublicKey::Rsa(vec![0x30].into())] {
+            assert!(!is_taken(&|certificate| certificate.public_key = key.clone()));
+        }
+    }
+}

@@ -127,3 +127,52 @@ fn manifests(case: &Case<'_>) -> Vec<String> {
     };
     driver.into_iter().chain(case.identity.vbios_rim_id()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tee::nvidia::case::tests::{Fields, with_devices};
+
+    const GPU: Fields<'_> = &[
+        (3, b"595.91.07\0"),
+        (6, &[0, 0xe4, 0, 0x97, 0x1e, 0, 0, 0]),
+        (15, b"886\0\0\0"),
+        (17, b"G525\0"),
+        (18, b"0220\0"),
+        (35, b"GB100\0"),
+    ];
+    const SWITCH: Fields<'_> = &[(6, b"96.10.55.00.01\0"), (24, &[2, 0])];
+
+    fn claims(devices: &[Fields<'_>]) -> NvidiaClaims {
+        with_devices(devices, NvidiaClaims::of)
+    }
+
+    #[test]
+    fn gpus_speak_for_a_set_and_switches_where_there_is_none() {
+        for (devices, driver, vbios) in [
+            (&[GPU][..], Some("595.91.07"), Some("97.00.E4.00.1E")),
+            (&[GPU, SWITCH], Some("595.91.07"), Some("97.00.E4.00.1E")),
+            (&[SWITCH, SWITCH], None, Some("96.10.55.00.01")),
+        ] {
+            let claims = claims(devices);
+            assert_eq!((claims.driver.as_deref(), claims.vbios.as_deref()), (driver, vbios));
+        }
+    }
+
+    #[test]
+    fn each_device_names_the_manifests_it_needs() {
+        let devices = claims(&[GPU, SWITCH]).devices;
+        let of_gpu = ["NV_GPU_CC_DRIVER_GB100_595.91.07", "NV_GPU_VBIOS_G525_0220_886_9700E4001E"];
+        assert_eq!(devices[0].manifests, of_gpu);
+        assert_eq!(devices[1].manifests, ["NV_SWITCH_BIOS_5612_0002_890_9610550001"]);
+    }
+
+    #[test]
+    fn a_vbios_field_is_shown_as_text_only_where_a_switch_writes_text() {
+        let raw = |fields: Fields<'_>| claims(&[fields]).devices.remove(0).vbios_raw;
+        assert_eq!(raw(GPU), "00e400971e000000");
+        assert_eq!(raw(SWITCH), "96.10.55.00.01");
+        assert_eq!(raw(&[(6, &[0x39, 0xff]), (24, &[2, 0])]), "39ff");
+        assert_eq!(raw(&[(24, &[2, 0])]), "");
+    }
+}

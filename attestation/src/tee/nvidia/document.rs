@@ -425,4 +425,31 @@ mod tests {
         assert_eq!(read(&text).err(), Some(DocumentError::TooLarge { got_bytes }));
         assert!(!holds_devices(&text));
     }
+
+    #[test]
+    fn a_chain_has_at_most_16_certificates() {
+        let chain = |count: u8| {
+            let certificate = |number: u8| {
+                let mut der = include_bytes!("../snp/roots/ark-milan.der").to_vec();
+                *der.last_mut().unwrap() = number;
+                der
+            };
+            (0..count).map(certificate).collect::<Vec<_>>()
+        };
+        let as_der = |count: u8| BASE64.encode(&chain(count).concat());
+        let as_pem = |count: u8| {
+            let block = |der: &Vec<u8>| {
+                let text = BASE64.encode(der);
+                format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+            };
+            chain(count).iter().map(block).collect::<String>()
+        };
+        let found = |text: String| {
+            let devices = read(device(&serde_json::to_string(&text).unwrap()).as_bytes());
+            devices.map(|devices| devices[0].certificates.len())
+        };
+        let refused = Err(DocumentError::Certificates { device: 1 });
+        assert_eq!([found(as_pem(16)), found(as_pem(17))], [Ok(16), refused.clone()]);
+        assert_eq!([found(as_der(16)), found(as_der(17))], [Ok(16), refused]);
+    }
 }

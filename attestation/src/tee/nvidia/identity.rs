@@ -338,7 +338,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub(super) mod tests {
     use super::*;
 
-    fn fields(list: &[(u16, &[u8])]) -> BTreeMap<u16, Vec<u8>> {
+    /// Opaque fields by type, as a report has them.
+    pub fn fields(list: &[(u16, &[u8])]) -> BTreeMap<u16, Vec<u8>> {
         list.iter().map(|(kind, value)| (*kind, value.to_vec())).collect()
     }
 
@@ -367,6 +368,13 @@ pub(super) mod tests {
 
     fn identity(list: &[(u16, &[u8])]) -> Identity {
         Identity::of(&Report::parse(&report_with(&fields(list))).unwrap(), None)
+    }
+
+    /// SHA-384's identifier.
+    const SHA384: [u8; 11] = [6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
+
+    fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
+        [&[tag, content.len() as u8], content].concat()
     }
 
     #[test]
@@ -428,21 +436,68 @@ pub(super) mod tests {
         assert_eq!((odd.driver, odd.project, odd.project_sku), (None, None, None));
     }
 
+    #[test]
+    fn only_their_two_bytes_say_off_and_on() {
+        let read = |byte: &[u8]| {
+            let identity = identity(&[(11, byte), (21, byte)]);
+            (identity.is_nvdec0_off, identity.protected_pcie)
+        };
+        assert_eq!(read(&[0x55]), (true, Some(false)));
+        assert_eq!(read(&[0xaa]), (false, Some(true)));
+        for other in [&[][..], &[0], &[0x55, 0x55], &[0xaa, 0xaa]] {
+            assert_eq!(read(other), (false, None), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_switch_has_fields_of_its_own_and_no_driver() {
+        let kind = |list: &[(u16, &[u8])]| identity(list).kind;
+        for own in [24, 25, 26] {
+            assert_eq!(kind(&[(own, &[1])]), DeviceKind::Switch, "{own}");
+            assert_eq!(kind(&[(own, &[1]), (3, b"1.2\0")]), DeviceKind::Gpu, "{own}");
+        }
+        assert_eq!(kind(&[]), DeviceKind::Gpu);
+        assert_eq!(kind(&[(3, b"1.2\0")]), DeviceKind::Gpu);
+    }
+
+    #[test]
+    fn ids_on_the_fabric_are_reversed_in_a_gpu_and_plain_in_a_switch() {
+        let (plain, reversed) = ([1, 2, 3, 4, 5, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1]);
+        let gpu = identity(&[(22, &reversed)]);
+        assert_eq!((gpu.fabric_id, gpu.fabric_peers), (None, vec![Hex(plain)]));
+        let switch = identity(&[(22, &plain), (26, &[[0; 8], reversed].concat())]);
+        assert_eq!(
+            (switch.fabric_id, switch.fabric_peers),
+            (Some(Hex(plain)), vec![Hex(reversed)])
+        );
+    }
+
+    #[test]
+    fn a_firmware_digest_is_looked_for_six_sequences_deep_and_in_nothing_else() {
+        let digest = [0x42; 48];
+        let octets = wrap(4, &digest);
+        let pair = [&SHA384[..], &octets].concat();
+        let inside = |levels: usize| (0..levels).fold(pair.clone(), |inner, _| wrap(0x30, &inner));
+        for (levels, found) in [(0, true), (1, true), (6, true), (7, false)] {
+            let expected = found.then_some(Hex(digest));
+            assert_eq!(digest_within(&inside(levels), 0), expected, "{levels}");
+        }
+        // A text may hold anything.
+        assert_eq!(digest_within(&wrap(4, &pair), 0), None);
+        // The identifier's bytes, which no identifier's tag stands before.
+        let alike = wrap(0x30, &wrap(4, &SHA384[2..]));
+        assert_eq!(digest_within(&[alike, octets].concat(), 0), None);
+    }
+
     /// The list of digests in a TCB description (tcg-dice-TcbInfo, field 6), as Blackwell's.
     #[test]
     fn a_firmware_digest_is_found_in_both_forms() {
         let digest = [0x42; 48];
-        let sha384 = [6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
-        let wrap = |tag: u8, content: &[u8]| {
-            let mut bytes = vec![tag, content.len() as u8];
-            bytes.extend(content);
-            bytes
-        };
         let octets = wrap(4, &digest);
-        let pair = wrap(0x30, &[&sha384[..], &octets].concat());
+        let pair = wrap(0x30, &[&SHA384[..], &octets].concat());
         let listed = wrap(0x30, &[wrap(0x80, b"NVIDIA"), wrap(0xa6, &pair)].concat());
         assert_eq!(digest_within(&listed, 0), Some(Hex(digest)));
-        let algorithm = wrap(0x30, &sha384);
+        let algorithm = wrap(0x30, &SHA384);
         let in_sequence = wrap(0x30, &[algorithm, octets].concat());
         assert_eq!(digest_within(&in_sequence, 0), Some(Hex(digest)));
         assert_eq!(digest_within(&wrap(0x30, &wrap(4, &digest)), 0), None);

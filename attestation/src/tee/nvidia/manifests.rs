@@ -72,7 +72,8 @@ impl<'a> Manifest<'a> {
         format!("{} {}", self.rim.product, self.rim.version)
     }
 
-    /// Whether everything holds that makes it the vendor's word.
+    /// Whether the vendor signed it, at whatever time: what is compared where there are several. The
+    /// checks judge dates and revocation of each.
     fn is_trusted(&self) -> bool {
         let is_pinned = |path: &Path<'_>| path.anchor.is_some() && path.broken_link().is_none();
         self.is_signed && self.path.as_ref().is_some_and(is_pinned)
@@ -172,4 +173,116 @@ fn fits(report: &Report, index: u16, row: &GoldenRow) -> bool {
     let number = index.checked_add(1).and_then(|number| u8::try_from(number).ok());
     let value = number.and_then(|number| report.measurements.get(&number));
     value.is_some_and(|value| row.alternatives.contains(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anchor::TrustAnchor;
+    use crate::tee::nvidia::identity::tests::{fields, report_with};
+
+    const ROOT: &[u8] = include_bytes!("roots/corim-signing-root-ca.der");
+    const OTHER_ROOT: &[u8] = include_bytes!("roots/device-identity-ca.der");
+
+    /// A manifest of one row.
+    fn rim(row: u16, value: u8) -> Rim {
+        let xml = "<SoftwareIdentity name='GH100' \
+                   xmlns='http://standards.iso.org/iso/19770/-2/2015/schema.xsd'>\
+                   <Meta product='GH100' colloquialVersion='550.90.07' edition='GPU'/>\
+                   </SoftwareIdentity>";
+        let rows = BTreeMap::from([(row, GoldenRow { alternatives: vec![vec![value]] })]);
+        Rim { rows: Ok(rows), ..Rim::read(xml.as_bytes()).unwrap() }
+    }
+
+    fn manifest<'a>(rim: &'a Rim, is_signed: bool, path: Option<Path<'a>>) -> Manifest<'a> {
+        Manifest { rim, is_signed, path, standings: Standings::default() }
+    }
+
+    fn report(list: &[(u16, &[u8])], measurement: (u8, u8)) -> (Report, Identity) {
+        let mut report = Report::parse(&report_with(&fields(list))).unwrap();
+        report.measurements = BTreeMap::from([(measurement.0, vec![measurement.1])]);
+        let identity = Identity::of(&report, None);
+        (report, identity)
+    }
+
+    fn pinned() -> TrustAnchors {
+        TrustAnchors::none().with(TrustAnchor::hardware("root", ROOT).unwrap())
+    }
+
+    #[test]
+    fn a_manifest_is_trusted_where_its_signature_and_its_whole_path_hold() {
+        let root = Certificate::from_der(ROOT).unwrap();
+        // Names the root as its issuer, and another key signed it.
+        let mut stray = Certificate::from_der(OTHER_ROOT).unwrap();
+        stray.issuer = root.subject.clone();
+        let (anchors, none) = (pinned(), TrustAnchors::none());
+        let whole = Path::find(&root, &[], &anchors);
+        let unpinned = Path::find(&root, &[], &none);
+        let broken = Path::find(&stray, &[], &anchors);
+        let neither = Path::find(&stray, &[&root], &none);
+        assert!(whole.anchor.is_some() && whole.broken_link().is_none());
+        assert!(unpinned.anchor.is_none() && unpinned.broken_link().is_none());
+        assert!(broken.anchor.is_some() && broken.broken_link().is_some());
+        assert!(neither.anchor.is_none() && neither.broken_link().is_some());
+        let rim = rim(0, 1);
+        for (path, is_trusted) in [
+            (Some(whole), true),
+            (Some(unpinned), false),
+            (Some(broken), false),
+            (Some(neither), false),
+            (None, false),
+        ] {
+            assert_eq!(manifest(&rim, true, path.clone()).is_trusted(), is_trusted, "{path:?}");
+            assert!(!manifest(&rim, false, path).is_trusted());
+        }
+    }
+
+    #[test]
+    fn of_several_manifests_a_trusted_one_is_taken_and_of_those_the_one_that_fits() {
+        let (root, anchors) = (Certificate::from_der(ROOT).unwrap(), pinned());
+        let (right, wrong) = (rim(0, 1), rim(0, 2));
+        let trusted = |rim| manifest(rim, true, Some(Path::find(&root, &[], &anchors)));
+        let forged = |rim| manifest(rim, false, Some(Path::find(&root, &[], &anchors)));
+        let (report, identity) = report(&[], (1, 1));
+        for (one, other, agrees) in [
+            (trusted(&right), trusted(&wrong), true),
+            (forged(&right), forged(&wrong), true),
+            (trusted(&right), forged(&wrong), true),
+            (forged(&right), trusted(&wrong), false),
+        ] {
+            for pair in [[&one, &other], [&other, &one]] {
+                let pair = pair.map(|manifest| (Part::Driver, manifest));
+                let comparison = Comparison::of(&report, &identity, &pair);
+                assert_eq!(comparison.mismatched.is_empty(), agrees);
+                assert_eq!(comparison.matching, usize::from(agrees));
+                assert_eq!(comparison.parts, [Part::Driver]);
+            }
+        }
+    }
+
+    #[test]
+    fn only_row_35_of_a_gpu_whose_decoder_is_off_is_excused() {
+        let (off, on): (&[u8], &[u8]) = (&[0x55], &[0xaa]);
+        for (list, row, is_excused) in [
+            (&[(11, off)][..], 35, true),
+            (&[(11, off)], 34, false),
+            (&[(11, off)], 36, false),
+            (&[(11, on)], 35, false),
+            (&[], 35, false),
+            (&[(11, off), (24, &[2, 0])], 35, false),
+        ] {
+            let (report, identity) = report(list, (36, 1));
+            let rim = rim(row, 2);
+            let manifest = manifest(&rim, true, None);
+            let comparison = Comparison::of(&report, &identity, &[(Part::Vbios, &manifest)]);
+            let mismatched = if is_excused { vec![] } else { vec![row] };
+            assert_eq!(comparison.mismatched, mismatched, "{list:?}, {row}");
+            assert_eq!((comparison.nvdec0_excused, comparison.matching), (is_excused, 0));
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_called_by_product_and_version() {
+        assert_eq!(manifest(&rim(0, 1), false, None).label(), "GH100 550.90.07");
+    }
 }

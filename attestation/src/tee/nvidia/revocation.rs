@@ -123,7 +123,7 @@ impl Standings {
 
 impl Standing {
     /// Revoked counts before on hold, that before good, and anything before nothing. Of two that
-    /// say nothing the later one is kept: it came from an answer.
+    /// say nothing the first is kept, unless it says no more than that nothing was given.
     fn worse(self, other: Standing) -> Standing {
         let rank = |standing: &Standing| match standing {
             Standing::Unknown(_) => 0,
@@ -135,6 +135,113 @@ impl Standing {
             (Standing::Unknown(own), Standing::Unknown(_)) if own.starts_with("no ") => other,
             _ if rank(&other) > rank(&self) => other,
             _ => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p384::ecdsa::signature::Signer as _;
+    use p384::ecdsa::{Signature, SigningKey};
+
+    use super::*;
+    use crate::endorsement::Revoked;
+    use crate::signature::PublicKey;
+
+    /// `tag` around `parts`.
+    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let length = content.len() as u8;
+        assert_eq!(usize::from(length), content.len());
+        let head = if length < 0x80 { vec![tag, length] } else { vec![tag, 0x81, length] };
+        [head, content].concat()
+    }
+
+    /// An authority, and a list of its own from second 10 to second 20 that revokes nothing.
+    fn authority() -> (Certificate, Crl) {
+        let key = SigningKey::from_slice(&[7; 48]).unwrap();
+        let root = include_bytes!("roots/device-identity-ca.der");
+        let mut authority = Certificate::from_der(root).unwrap();
+        let point = key.verifying_key().to_sec1_point(false);
+        authority.public_key = PublicKey::P384(point.as_bytes().to_vec().into());
+        let ecdsa_with_sha_384 = der(0x30, &[&[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3]]);
+        let made_at = der(0x17, &[b"260101000000Z"]);
+        let signed =
+            der(0x30, &[&[2, 1, 1], &ecdsa_with_sha_384, &authority.subject.der, &made_at]);
+        let signature: Signature = key.sign(&signed);
+        let signature = der(3, &[&[0], signature.to_der().as_bytes()]);
+        let whole = der(0x30, &[&signed, &ecdsa_with_sha_384, &signature]);
+        // What a list says is changed behind its signature: only the bytes are signed.
+        let mut list = Crl::from_der(&whole).unwrap();
+        (list.this_update, list.next_update) = (10, Some(20));
+        (authority, list)
+    }
+
+    fn nothing() -> Standing {
+        Standing::Unknown("no answer and no list given".to_owned())
+    }
+
+    #[test]
+    fn a_list_says_nothing_outside_its_window_or_with_an_unknown_critical_extension() {
+        let (authority, list) = authority();
+        let said = |now: i64, has_unknown_critical: bool, is_revoked: bool| {
+            let mut list = list.clone();
+            list.has_unknown_critical = has_unknown_critical;
+            let serial = authority.serial.clone();
+            list.revoked.extend(is_revoked.then_some(Revoked { serial, since: 0 }));
+            let mut standings = Standings::default();
+            let said = standings.look_up(&authority, &authority, &[list], now);
+            assert_eq!(standings.lists, (1, 1), "genuine in any case");
+            said
+        };
+        for now in [10, 20] {
+            assert_eq!(said(now, false, false), Standing::Good { until: 20 }, "{now}");
+            assert_eq!(said(now, false, true), Standing::Revoked(None), "{now}");
+        }
+        for is_revoked in [false, true] {
+            for (now, is_unknown) in [(9, false), (21, false), (15, true), (9, true), (21, true)] {
+                assert_eq!(said(now, is_unknown, is_revoked), nothing(), "{now}, {is_unknown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_that_its_authority_did_not_sign_or_may_not_sign_says_nothing() {
+        let (authority, list) = authority();
+        let root = include_bytes!("roots/device-identity-ca.der");
+        let another_key = Certificate::from_der(root).unwrap();
+        let mut without_usage = authority.clone();
+        without_usage.key_usage = None;
+        for issuer in [another_key, without_usage] {
+            let mut standings = Standings::default();
+            let said = standings.look_up(&authority, &issuer, std::slice::from_ref(&list), 15);
+            assert_eq!((said, standings.lists), (nothing(), (1, 0)));
+        }
+    }
+
+    #[test]
+    fn the_worse_of_two_words_counts_and_of_equals_the_first() {
+        let unknown = |why: &str| Standing::Unknown(why.to_owned());
+        let in_order = [
+            nothing(),
+            unknown("an answer of yesterday"),
+            Standing::Good { until: 1 },
+            Standing::Hold,
+            Standing::Revoked(Some(4)),
+        ];
+        for (place, better) in in_order.iter().enumerate() {
+            for worse in &in_order[place..] {
+                assert_eq!(better.clone().worse(worse.clone()), *worse);
+                assert_eq!(worse.clone().worse(better.clone()), *worse);
+            }
+        }
+        for (first, second) in [
+            (unknown("an answer of yesterday"), unknown("the responder does not know it")),
+            (Standing::Good { until: 1 }, Standing::Good { until: 2 }),
+            // A list gives no reason, an answer may.
+            (Standing::Revoked(Some(4)), Standing::Revoked(None)),
+        ] {
+            assert_eq!(first.clone().worse(second), first);
         }
     }
 }

@@ -131,3 +131,29 @@ fn demanded(
         Demand::NotRequired => Check::not_required(name, got),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tee::nvidia::case::tests::with_devices;
+
+    fn got(devices: usize, check: fn(&Case<'_>) -> Check) -> String {
+        with_devices(&vec![&[][..]; devices], |cases| over_all(cases, check).got)
+    }
+
+    #[test]
+    fn devices_that_say_the_same_share_one_word_and_others_are_named() {
+        let same = |_: &Case<'_>| Check::judge(CheckName::Nonce, true, "", "answered");
+        assert_eq!(got(1, same), "answered");
+        assert_eq!(got(3, same), "all 3 devices: answered");
+        let own =
+            |case: &Case<'_>| Check::judge(CheckName::Nonce, true, "", case.number.to_string());
+        let (first, second) =
+            ("device 1 (gpu without certificate): 1", "device 2 (gpu without certificate): 2");
+        assert_eq!(got(2, own), format!("{first}; {second}"));
+        let second_fails = |case: &Case<'_>| {
+            Check::judge(CheckName::Nonce, case.number != 2, "", case.number.to_string())
+        };
+        assert_eq!(got(3, second_fails), second);
+    }
+}
