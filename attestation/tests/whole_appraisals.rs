@@ -111,7 +111,10 @@ fn a_processor_without_sev_snp_is_refused_before_any_certificate() {
 #[test]
 fn a_verdict_names_the_product_it_judged() {
     let result = World::new().judge();
-    assert_eq!(result.check(CheckName::ProductAllowed).unwrap().got, ProductLine::Genoa.to_string());
+    assert_eq!(
+        result.check(CheckName::ProductAllowed).unwrap().got,
+        ProductLine::Genoa.to_string()
+    );
 }
 
 #[test]
