@@ -104,6 +104,22 @@ mod evaluated {
     }
 
     #[test]
+    fn a_module_has_at_most_64_kibibytes() {
+        let filled = |bytes: usize| {
+            let mut text = ALLOWS.to_owned();
+            while text.len() + 200 < bytes {
+                text += &format!("{}\n", "#".repeat(100));
+            }
+            let left = bytes - text.len();
+            text + &"#".repeat(left)
+        };
+        let longest = filled(65_536);
+        assert!(judge(&longest, &longest).is_affirmed());
+        let longer = filled(65_537);
+        assert_eq!(failed(&judge(&longer, &longer)), [CheckName::Rego]);
+    }
+
+    #[test]
     fn a_module_is_found_by_its_file_and_its_digest_together() {
         let other = "package bulla\n\nallow := true\n";
         let given = |texts: &[(&str, &str)]| {

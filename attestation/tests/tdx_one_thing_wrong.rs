@@ -536,6 +536,18 @@ fn a_caller_of_the_raw_appraisal_may_say_what_was_signed() {
     assert_eq!(judged(Some([8; 64])), Some(CheckResult::Fail));
 }
 
+/// Modules before 1.5 have no identity of their own in the TCB info.
+#[test]
+fn a_module_of_the_first_generation_is_the_one_the_tcb_info_is_about() {
+    let mut world = World::new();
+    world.intel.quote.td.tee_tcb_svn[1] = 0;
+    let result = world.judge();
+    assert_eq!(result.check(TdxModule).unwrap().result, CheckResult::Pass, "{result}");
+    world.intel.quote.td.mrsignerseam = [1; 48];
+    let result = world.judge();
+    assert_eq!(result.check(TdxModule).unwrap().result, CheckResult::Fail, "{result}");
+}
+
 /// Sixteen statements are looked at, those of this time first.
 #[test]
 fn old_statements_do_not_crowd_out_the_current_one() {

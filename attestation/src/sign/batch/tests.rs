@@ -29,6 +29,13 @@ fn judged(claims: &[Claim]) -> Vec<usize> {
 
 /// Somebody who holds a key and signs with a commitment that has a part of small order.
 fn crooked(key: u8, message: &[u8], torsion: &EdwardsPoint) -> Claim {
+    let nonce = Scalar::from(0x1234_5678_9abc_u64);
+    let commitment = (ED25519_BASEPOINT_POINT * nonce + torsion).compress().to_bytes();
+    committed(key, message, nonce, commitment)
+}
+
+/// Somebody who holds a key and writes the commitment to `nonce` as they like.
+fn committed(key: u8, message: &[u8], nonce: Scalar, commitment: [u8; 32]) -> Claim {
     let mut hash = Context::new(&SHA512);
     hash.update(&[key; 32]);
     let expanded = finish(hash);
@@ -39,8 +46,6 @@ fn crooked(key: u8, message: &[u8], torsion: &EdwardsPoint) -> Claim {
     let secret = Scalar::from_bytes_mod_order(clamped);
     let public = SigningKey::from_seed([key; 32]).public();
     assert_eq!((ED25519_BASEPOINT_POINT * secret).compress().to_bytes(), public.0);
-    let nonce = Scalar::from(0x1234_5678_9abc_u64);
-    let commitment = (ED25519_BASEPOINT_POINT * nonce + torsion).compress().to_bytes();
     let mut hash = Context::new(&SHA512);
     hash.update(&commitment);
     hash.update(&public.0);
@@ -146,6 +151,42 @@ fn keys_and_commitments_of_small_order_and_odd_encodings_are_judged_as_ring_judg
         all[n * 3 + 2].key = PublicKey(*bytes);
         all[n * 3 + 2].signature = Signature([0; 64]);
         all[n * 3 + 2].signature.0[0] = 1;
+    }
+    judged(&all);
+}
+
+/// The neutral point in each of its four encodings: y is 1 or p + 1, and the sign says nothing.
+fn neutral() -> [[u8; 32]; 4] {
+    let bytes = |low: u8, middle: u8, high: u8| {
+        std::array::from_fn(|n| match n {
+            0 => low,
+            31 => high,
+            _ => middle,
+        })
+    };
+    [bytes(1, 0, 0), bytes(1, 0, 0x80), bytes(0xee, 0xff, 0x7f), bytes(0xee, 0xff, 0xff)]
+}
+
+/// The equation holds for all four; `ring` compares the commitment byte by byte.
+#[test]
+fn a_commitment_to_nothing_counts_in_its_one_encoding_only() {
+    let mut all = claims(MIN_BATCH + 4, 3);
+    for (n, encoding) in neutral().into_iter().enumerate() {
+        all[n * 20] = committed(7, b"message", Scalar::ZERO, encoding);
+    }
+    assert_eq!(judged(&all), [20, 40, 60]);
+}
+
+/// Under the neutral point as key every message is signed by whoever likes.
+#[test]
+fn the_neutral_point_as_key_is_judged_as_ring_judges_it() {
+    let mut all = claims(MIN_BATCH + 4, 3);
+    let response = Scalar::from(42_u64);
+    let commitment = (ED25519_BASEPOINT_POINT * response).compress().to_bytes();
+    for (n, encoding) in neutral().into_iter().enumerate() {
+        all[n * 20].key = PublicKey(encoding);
+        all[n * 20].signature.0[..32].copy_from_slice(&commitment);
+        all[n * 20].signature.0[32..].copy_from_slice(response.as_bytes());
     }
     judged(&all);
 }
