@@ -212,9 +212,12 @@ fn coordinates_not_below_the_prime_are_refused() {
     let at_prime = [&[4][..], &PRIME, &PRIME].concat();
     assert!(!coordinates_are_reduced(&at_prime));
     // FIPS 186-4, D.1.2.4.
-    let prime = "ffffffffffffffffffffffffffffffffffffffffffffffff\
-                 fffffffffffffffeffffffff0000000000000000ffffffff";
-    assert_eq!(data_encoding::HEXLOWER.encode(&PRIME), prime);
+    let prime = b"ffffffffffffffffffffffffffffffffffffffffffffffff\
+                  fffffffffffffffeffffffff0000000000000000ffffffff";
+    let prime = data_encoding::HEXLOWER.decode(prime).unwrap();
+    assert_eq!(prime, PRIME);
+    let below = [&prime[..47], &[0xfe]].concat();
+    assert!(coordinates_are_reduced(&[&[4][..], &below, &below].concat()));
 }
 
 #[test]
