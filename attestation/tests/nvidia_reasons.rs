@@ -76,12 +76,8 @@ fn a_verdict_says_what_is_wrong_and_with_what() {
 
 /// The document without certificates beside its reports.
 fn chainless(document: &serde_json::Value) -> serde_json::Value {
-    let text = document.to_string();
-    let mut bare: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let devices = match bare.as_array_mut() {
-        Some(devices) => devices,
-        None => bare["evidence_list"].as_array_mut().expect("a list of devices"),
-    };
+    let mut bare = document.clone();
+    let devices = bare.as_array_mut().expect("a list of devices");
     devices.iter_mut().for_each(|device| device["certificate"] = "".into());
     bare
 }
