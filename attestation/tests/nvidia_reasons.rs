@@ -8,7 +8,9 @@ use bulla_attestation::result::CheckName::{self, *};
 use bulla_attestation::result::CheckResult::{self, Fail, Pass, Unknown};
 use simulated_nvidia::*;
 
-fn judged(change: fn(&mut World)) -> AttestationResult {
+type Change = fn(&mut World);
+
+fn judged(change: Change) -> AttestationResult {
     let mut world = World::new();
     change(&mut world);
     world.judge()
@@ -27,7 +29,7 @@ const DICE: &str = "2.23.133.5.4.9";
 
 #[test]
 fn a_leaf_may_say_what_it_is_for_and_what_it_measured_and_nothing_else_that_is_critical() {
-    let rows: [(CheckResult, fn(&mut World)); 5] = [
+    let rows: [(CheckResult, Change); 5] = [
         (Pass, |w| w.certificates.leaf.extensions.push(critical(DICE))),
         (Pass, |w| w.certificates.leaf.extensions.push(critical(EXTENDED_KEY_USAGE))),
         (Fail, |w| w.certificates.leaf.extensions.push(critical("1.2.3.4"))),
@@ -43,7 +45,7 @@ fn a_leaf_may_say_what_it_is_for_and_what_it_measured_and_nothing_else_that_is_c
 
 #[test]
 fn a_verdict_says_what_is_wrong_and_with_what() {
-    let rows: [(CheckName, CheckResult, &str, fn(&mut World)); 6] = [
+    let rows: [(CheckName, CheckResult, &str, Change); 6] = [
         (CertificateDates, Fail, "to 2026-11-19T23:59:59Z", |w| {
             w.certificates.leaf.not_after = now() - 1;
         }),

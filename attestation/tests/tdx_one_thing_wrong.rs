@@ -424,7 +424,8 @@ fn every_check_has_a_row() {
 /// Why dates and collateral refuse, for whoever has to mend it.
 #[test]
 fn a_refusal_for_dates_or_collateral_says_which() {
-    let rows: [(CheckName, &str, fn(&mut World)); 5] = [
+    type Change = fn(&mut World);
+    let rows: [(CheckName, &str, Change); 5] = [
         (LeafSignature, "no certificate of that name", |w| {
             w.on_chain = |_, chain| chain.truncate(1);
         }),
