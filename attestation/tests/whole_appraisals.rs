@@ -54,17 +54,17 @@ fn the_leaf_that_signed_is_found_among_others() {
         [|_| (), |document| document.attestation.evidence.endorsements.reverse()];
     for order in orders {
         let mut world = World::new();
-        let own = Chip::generate(&world.authority, &world.leaf, &mut World::rng());
+        // The first from this seed is the world's own.
         let mut rng = World::rng();
-        let twins = [(); 2].map(|()| Chip::generate(&world.authority, &world.leaf, &mut rng));
-        assert_ne!(twins[1].certificate(), own.certificate());
+        let [own, twin] = [(); 2].map(|()| Chip::generate(&world.authority, &world.leaf, &mut rng));
+        assert_ne!(twin.certificate(), own.certificate());
         let mut older = world.leaf.clone();
         older.tcb.microcode -= 1;
         let mut unsigned = own.certificate().to_vec();
         *unsigned.last_mut().unwrap() ^= 1;
         world.more_endorsements = vec![
-            twins[1].certificate().to_vec(),
-            twins[1].certified(&world.authority, &older, &mut rng),
+            twin.certificate().to_vec(),
+            twin.certified(&world.authority, &older, &mut rng),
             unsigned,
         ];
         world.on_document = order;

@@ -87,13 +87,7 @@ impl Crl {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// `tag` around `parts`.
-    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-        let content = parts.concat();
-        assert!(content.len() < 0x80);
-        [&[tag, content.len() as u8], &content[..]].concat()
-    }
+    use crate::endorsement::der;
 
     /// An empty list of a nameless authority with one extension, 2.5.29.`last`.
     fn list_with(last: u8, is_critical: bool, value: &[u8]) -> Crl {

@@ -82,6 +82,15 @@ fn number(bytes: &[u8], minimum: usize) -> Option<usize> {
     (value >= minimum).then_some(value)
 }
 
+/// `tag` around `parts`, at most 255 bytes.
+#[cfg(test)]
+pub(crate) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = u8::try_from(content.len()).expect("at most 255 bytes");
+    let header = if length < 0x80 { vec![tag, length] } else { vec![tag, 0x81, length] };
+    [header, content].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

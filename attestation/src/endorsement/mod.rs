@@ -23,6 +23,8 @@ pub use crl::{Crl, Revoked};
 pub use dates::rfc3339;
 pub(crate) use extensions::EXTENDED_KEY_USAGE;
 pub(crate) use frame::Element;
+#[cfg(test)]
+pub(crate) use frame::der;
 
 use x509_parser::pem::Pem;
 

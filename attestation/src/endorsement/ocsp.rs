@@ -363,6 +363,7 @@ fn seconds(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endorsement::der;
 
     #[test]
     fn hashes_and_statuses_are_those_of_the_standards() {
@@ -409,13 +410,6 @@ mod tests {
         assert_eq!(status_of(&good), Some(OcspStatus::Good));
         let good_with_content = Element { tag: 0x80, whole: &[], content: &[0] };
         assert_eq!(status_of(&good_with_content), None);
-    }
-
-    /// `tag` around `parts`.
-    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-        let content = parts.concat();
-        assert!(content.len() < 0x80);
-        [&[tag, content.len() as u8], &content[..]].concat()
     }
 
     fn certificate(der: &[u8]) -> Certificate {

@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use x509_parser::prelude::FromDer;
 
 use super::*;
+use crate::endorsement::der;
 
 /// A key and what it signed, `signed`, made with OpenSSL.
 const KEY: &str = "3082010a0282010100b023a79356caa5d49bae87ada4db1ce1a69735293db10e2a771bad9fecba273e98\
@@ -28,12 +29,8 @@ const BY_SHA_384: &str = "a70f8ce28c209f67d943795f696170d468e2bda5c977332491a889
     5a378f01b81f1150748b57256580f3064aa82edc82bc7470ce30e963cb4bb3aae7b9535ee078d8e1d930\
     50dfa18e";
 
-fn sequence(content: &[u8]) -> Vec<u8> {
-    [&[0x30, content.len() as u8], content].concat()
-}
-
 fn algorithm(oid: &[u8], parameters: &[u8]) -> SignatureAlgorithm {
-    let der = sequence(&[&[6, oid.len() as u8], oid, parameters].concat());
+    let der = der(0x30, &[&der(6, &[oid]), parameters]);
     SignatureAlgorithm::of(&AlgorithmIdentifier::from_der(&der).unwrap().1)
 }
 
@@ -51,8 +48,7 @@ fn of_pss_only_the_one_with_sha_384_is_known() {
     // [0] { SEQUENCE { OID sha256 or sha384 } }
     let hash = |last: u8| {
         let oid = [6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, last];
-        let named = sequence(&oid);
-        sequence(&[&[0xa0, named.len() as u8], &named[..]].concat())
+        der(0x30, &[&der(0xa0, &[&der(0x30, &[&oid])])])
     };
     let with = |oid: u8, parameters: &[u8]| {
         algorithm(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, oid], parameters)
@@ -67,8 +63,7 @@ fn of_pss_only_the_one_with_sha_384_is_known() {
 fn curves_are_told_by_their_identifiers() {
     let of = |curve: &[u8]| {
         let kind = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
-        let curve = [&[6, curve.len() as u8], curve].concat();
-        let der = sequence(&[&sequence(&[&kind[..], &curve].concat())[..], &[3, 2, 0, 4]].concat());
+        let der = der(0x30, &[&der(0x30, &[&kind, &der(6, &[curve])]), &[3, 2, 0, 4]]);
         PublicKey::of(&SubjectPublicKeyInfo::from_der(&der).unwrap().1)
     };
     let point = || KeyBytes::from(vec![4]);

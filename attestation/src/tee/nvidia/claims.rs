@@ -132,15 +132,8 @@ fn manifests(case: &Case<'_>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::tee::nvidia::case::tests::{Fields, with_devices};
+    use crate::tee::nvidia::identity::tests::BLACKWELL as GPU;
 
-    const GPU: Fields<'_> = &[
-        (3, b"595.91.07\0"),
-        (6, &[0, 0xe4, 0, 0x97, 0x1e, 0, 0, 0]),
-        (15, b"886\0\0\0"),
-        (17, b"G525\0"),
-        (18, b"0220\0"),
-        (35, b"GB100\0"),
-    ];
     const SWITCH: Fields<'_> = &[(6, b"96.10.55.00.01\0"), (24, &[2, 0])];
 
     fn claims(devices: &[Fields<'_>]) -> NvidiaClaims {

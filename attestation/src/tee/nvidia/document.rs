@@ -3,9 +3,9 @@
 //! The documents differ from tool to tool: a list of `{evidence, certificate, arch, nonce}`, a
 //! request with an `evidence_list` and one nonce for all, a dump of GPUs and switches with their
 //! objects, a collection of wrapped messages (2026, RATS conceptual message wrappers). All have in
-//! common that a device is an object with a report and a chain, so those are
-//! looked for, wherever they are. What stands beside a report is signed by nobody and is compared
-//! with it, never believed.
+//! common that a device is an object with a report and a chain, so those are looked for, wherever
+//! they are. What stands beside a report is signed by nobody and is compared with it, never
+//! believed.
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use serde_json::{Map, Value};
@@ -165,16 +165,13 @@ fn search(
     }
     match value {
         Value::Array(items) => {
-            if let (true, Some(at)) =
-                (items.iter().any(is_device), items.iter().position(|item| !is_device(item)))
-            {
-                return Err(DocumentError::NoReport { element: at + 1 });
-            }
+            no_gap(items.iter())?;
             items.iter().try_for_each(|item| search(item, above, depth + 1, devices))
         }
         Value::Object(members) => {
-            if let Some(element) = gap_in_collection(members) {
-                return Err(DocumentError::NoReport { element });
+            // What is no object says something about the collection of messages.
+            if members.contains_key("__cmwc_t") {
+                no_gap(members.values().filter(|member| member.is_object()))?;
             }
             let stated = Stated::of(members, above);
             if let Some((encoded, chain)) = device_in(members) {
@@ -191,13 +188,13 @@ fn search(
     }
 }
 
-/// Where an item of a collection of conceptual messages has no report though another has, counted
-/// from 1. Members that are not objects say something about the collection.
-fn gap_in_collection(members: &Map<String, Value>) -> Option<usize> {
-    let items = || members.values().filter(|member| member.is_object());
-    let is_collection = members.contains_key("__cmwc_t") && items().any(is_device);
-    let gap = items().position(|item| !is_device(item)).filter(|_| is_collection);
-    gap.map(|at| at + 1)
+/// Where one item is a device, all are.
+fn no_gap<'a>(mut items: impl Iterator<Item = &'a Value> + Clone) -> Result<(), DocumentError> {
+    let has_device = items.clone().any(is_device);
+    match items.position(|item| has_device && !is_device(item)) {
+        Some(at) => Err(DocumentError::NoReport { element: at + 1 }),
+        None => Ok(()),
+    }
 }
 
 fn is_device(value: &Value) -> bool {

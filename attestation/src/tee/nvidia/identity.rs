@@ -337,6 +337,17 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::endorsement::der;
+
+    /// The fields of a GPU that names its driver, its VBIOS and their manifests.
+    pub const BLACKWELL: &[(u16, &[u8])] = &[
+        (3, b"595.91.07\0"),
+        (6, &[0, 0xe4, 0, 0x97, 0x1e, 0, 0, 0]),
+        (15, b"886\0\0\0"),
+        (17, b"G525\0"),
+        (18, b"0220\0"),
+        (35, b"GB100\0"),
+    ];
 
     /// Opaque fields by type, as a report has them.
     pub fn fields(list: &[(u16, &[u8])]) -> BTreeMap<u16, Vec<u8>> {
@@ -373,10 +384,6 @@ pub(super) mod tests {
     /// SHA-384's identifier.
     const SHA384: [u8; 11] = [6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
 
-    fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
-        [&[tag, content.len() as u8], content].concat()
-    }
-
     #[test]
     fn features_chips_and_generations_have_their_names() {
         let feature = |bytes: &[u8]| identity(&[(field::FEATURE, bytes)]).feature;
@@ -403,15 +410,7 @@ pub(super) mod tests {
 
     #[test]
     fn manifests_are_named_as_the_service_names_them() {
-        let fields: [(u16, &[u8]); 6] = [
-            (3, b"595.91.07\0"),
-            (6, &[0, 0xe4, 0, 0x97, 0x1e, 0, 0, 0]),
-            (15, b"886\0\0\0"),
-            (17, b"G525\0"),
-            (18, b"0220\0"),
-            (35, b"GB100\0"),
-        ];
-        let blackwell = identity(&fields);
+        let blackwell = identity(BLACKWELL);
         let driver = "NV_GPU_CC_DRIVER_GB100_595.91.07";
         assert_eq!(blackwell.driver_rim_id().as_deref(), Some(driver));
         let vbios = "NV_GPU_VBIOS_G525_0220_886_9700E4001E";
@@ -475,17 +474,18 @@ pub(super) mod tests {
     #[test]
     fn a_firmware_digest_is_looked_for_six_sequences_deep_and_in_nothing_else() {
         let digest = [0x42; 48];
-        let octets = wrap(4, &digest);
+        let octets = der(4, &[&digest]);
         let pair = [&SHA384[..], &octets].concat();
-        let inside = |levels: usize| (0..levels).fold(pair.clone(), |inner, _| wrap(0x30, &inner));
+        let inside =
+            |levels: usize| (0..levels).fold(pair.clone(), |inner, _| der(0x30, &[&inner]));
         for (levels, found) in [(0, true), (1, true), (6, true), (7, false)] {
             let expected = found.then_some(Hex(digest));
             assert_eq!(digest_within(&inside(levels), 0), expected, "{levels}");
         }
         // A text may hold anything.
-        assert_eq!(digest_within(&wrap(4, &pair), 0), None);
+        assert_eq!(digest_within(&der(4, &[&pair]), 0), None);
         // The identifier's bytes, which no identifier's tag stands before.
-        let alike = wrap(0x30, &wrap(4, &SHA384[2..]));
+        let alike = der(0x30, &[&der(4, &[&SHA384[2..]])]);
         assert_eq!(digest_within(&[alike, octets].concat(), 0), None);
     }
 
@@ -493,13 +493,13 @@ pub(super) mod tests {
     #[test]
     fn a_firmware_digest_is_found_in_both_forms() {
         let digest = [0x42; 48];
-        let octets = wrap(4, &digest);
-        let pair = wrap(0x30, &[&SHA384[..], &octets].concat());
-        let listed = wrap(0x30, &[wrap(0x80, b"NVIDIA"), wrap(0xa6, &pair)].concat());
+        let octets = der(4, &[&digest]);
+        let pair = der(0x30, &[&SHA384, &octets]);
+        let listed = der(0x30, &[&der(0x80, &[b"NVIDIA"]), &der(0xa6, &[&pair])]);
         assert_eq!(digest_within(&listed, 0), Some(Hex(digest)));
-        let algorithm = wrap(0x30, &SHA384);
-        let in_sequence = wrap(0x30, &[algorithm, octets].concat());
+        let algorithm = der(0x30, &[&SHA384]);
+        let in_sequence = der(0x30, &[&algorithm, &octets]);
         assert_eq!(digest_within(&in_sequence, 0), Some(Hex(digest)));
-        assert_eq!(digest_within(&wrap(0x30, &wrap(4, &digest)), 0), None);
+        assert_eq!(digest_within(&der(0x30, &[&der(4, &[&digest])]), 0), None);
     }
 }

@@ -1,6 +1,6 @@
 //! NVIDIA GPUs and switches: SPDM measurement reports of Hopper, Blackwell, Rubin and LS10 devices,
-//! alone or in the JSON documents of NVIDIA's tools, under their device chains; compared with the signed
-//! manifests of driver and VBIOS; revocation by OCSP answers and lists.
+//! alone or in the JSON documents of NVIDIA's tools, under their device chains; compared with the
+//! signed manifests of driver and VBIOS; revocation by OCSP answers and lists.
 //!
 //! Several devices of one document get one verdict, refused where any device is. They are numbered
 //! from 1 in the order of the document, and a line of the verdict names those it is about.

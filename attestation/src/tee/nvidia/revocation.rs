@@ -145,17 +145,8 @@ mod tests {
     use p384::ecdsa::{Signature, SigningKey};
 
     use super::*;
-    use crate::endorsement::Revoked;
+    use crate::endorsement::{Revoked, der};
     use crate::signature::PublicKey;
-
-    /// `tag` around `parts`.
-    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-        let content = parts.concat();
-        let length = content.len() as u8;
-        assert_eq!(usize::from(length), content.len());
-        let head = if length < 0x80 { vec![tag, length] } else { vec![tag, 0x81, length] };
-        [head, content].concat()
-    }
 
     /// An authority, and a list of its own from second 10 to second 20 that revokes nothing.
     fn authority() -> (Certificate, Crl) {
@@ -194,9 +185,9 @@ mod tests {
             assert_eq!(standings.lists, (1, 1), "genuine in any case");
             said
         };
-        for now in [10, 20] {
-            assert_eq!(said(now, false, false), Standing::Good { until: 20 }, "{now}");
-            assert_eq!(said(now, false, true), Standing::Revoked(None), "{now}");
+        for at in [10, 20] {
+            assert_eq!(said(at, false, false), Standing::Good { until: 20 }, "{at}");
+            assert_eq!(said(at, false, true), Standing::Revoked(None), "{at}");
         }
         for is_revoked in [false, true] {
             for (now, is_unknown) in [(9, false), (21, false), (15, true), (9, true), (21, true)] {
