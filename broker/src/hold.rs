@@ -133,7 +133,9 @@ pub enum HoldRefusal {
     Amount(#[from] ChargeError),
     /// A maximum charge below what the ceilings can cost: the enclave would refuse it.
     #[error(
-        "the ceilings can cost {most} micro-units, the order allows {max_charge}: lower the ceilings or allow more"
+        "the ceilings can cost {}, the order allows {}: lower the ceilings or allow more",
+        most.whole(),
+        max_charge.whole()
     )]
     MaxCharge {
         /// What ceilings and rates can make.

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::TokenInput;
+
 /// A problem, with the HTTP status that goes with it. Sent as the OpenAI-shaped error object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -131,7 +133,8 @@ pub struct ErrorObject {
     pub kind: String,
     /// For programs: [`Problem::code`], or OpenAI's own.
     pub code: Option<String>,
-    /// The parameter at fault, where there is one.
+    /// The parameter at fault, where there is one. For blind tokens that were spent before, their
+    /// inputs as [`spent_tokens`](Self::spent_tokens) reads them.
     pub param: Option<String>,
 }
 
@@ -140,6 +143,20 @@ impl ErrorObject {
     pub fn problem(&self) -> Option<Problem> {
         let code = self.code.as_deref()?;
         serde_json::from_value(serde_json::Value::String(code.to_owned())).ok()
+    }
+
+    /// The error about blind tokens that were spent before: names them, separated by commas.
+    pub fn about_spent(self, tokens: &[TokenInput]) -> ErrorObject {
+        let named: Vec<String> = tokens.iter().map(ToString::to_string).collect();
+        ErrorObject { param: (!named.is_empty()).then(|| named.join(",")), ..self }
+    }
+
+    /// The blind tokens this error says were spent before; none where it is about anything else.
+    pub fn spent_tokens(&self) -> Vec<TokenInput> {
+        let named = self.param.as_deref().filter(|_| self.problem() == Some(Problem::Replayed));
+        named.map_or_else(Vec::new, |named| {
+            named.split(',').filter_map(|token| token.parse().ok()).collect()
+        })
     }
 }
 
@@ -156,5 +173,21 @@ mod tests {
             let back: ErrorBody = serde_json::from_str(&json).unwrap();
             assert_eq!(back.error.problem(), Some(problem));
         }
+    }
+
+    #[test]
+    fn an_error_names_the_tokens_that_were_spent() {
+        let tokens = [TokenInput([1; 32]), TokenInput([2; 32])];
+        for named in [&tokens[..0], &tokens[..1], &tokens] {
+            let error = Problem::Replayed.body("why").error.about_spent(named);
+            let json = serde_json::to_string(&error).unwrap();
+            let back: ErrorObject = serde_json::from_str(&json).unwrap();
+            assert_eq!(back.spent_tokens(), named);
+        }
+        let of_another_kind = Problem::HoldConflict.body("why").error.about_spent(&tokens);
+        assert_eq!(of_another_kind.spent_tokens(), []);
+        let garbled = Some(format!("{},none", tokens[0]));
+        let garbled = ErrorObject { param: garbled, ..Problem::Replayed.body("why").error };
+        assert_eq!(garbled.spent_tokens(), tokens[..1]);
     }
 }

@@ -103,9 +103,14 @@ pub fn decimal(micro: u128) -> String {
 }
 
 impl MicroUnits {
+    /// In whole units, where their name is plain: `0.000038`.
+    pub fn whole(self) -> String {
+        decimal(u128::from(self.0))
+    }
+
     /// In whole units with their name, exact: `0.000038 TOK`.
     pub fn of(self, unit: &Unit) -> String {
-        format!("{} {unit}", decimal(u128::from(self.0)))
+        format!("{} {unit}", self.whole())
     }
 }
 

@@ -114,7 +114,7 @@ fn thresholds(package: &Package) -> Vec<Alert> {
             "package {} ({}) is {percent} % used: {} of {} {} are left",
             package.number,
             package.memo,
-            decimal(u128::from(package.available.0)),
+            package.available.whole(),
             decimal(granted),
             package.unit,
         ),
@@ -142,7 +142,7 @@ fn expiring(package: &Package, now: UnixSeconds) -> Option<Alert> {
             package.number,
             package.memo,
             instant(end),
-            decimal(u128::from(package.available.0)),
+            package.available.whole(),
             package.unit,
         ),
         data: json!({

@@ -3,7 +3,7 @@
 use bulla_attestation::sign::Signed;
 use bulla_wire::decision::Decision;
 use bulla_wire::grant::Delegation;
-use bulla_wire::ids::{Digest, HoldId, InstanceId};
+use bulla_wire::ids::{Digest, HoldId, InstanceId, TokenInput};
 use bulla_wire::problem::Problem;
 use bulla_wire::pull::{OutboxRecord, RecordPlace};
 
@@ -200,6 +200,8 @@ pub enum Effect {
         problem: Problem,
         /// For people.
         message: String,
+        /// The blind tokens it is about: those that were spent before.
+        spent: Vec<TokenInput>,
     },
     /// The request's receipt is durable: its answer may end.
     Settled {
@@ -297,7 +299,7 @@ pub(super) struct Flight {
 
 impl Effect {
     pub(super) fn refuse(request: RequestId, problem: Problem, message: impl ToString) -> Effect {
-        Effect::Refuse { request, problem, message: message.to_string() }
+        Effect::Refuse { request, problem, message: message.to_string(), spent: Vec::new() }
     }
 
     pub(super) fn refuse_hold(request: RequestId, refusal: &HoldRefusal) -> Effect {

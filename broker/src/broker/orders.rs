@@ -218,7 +218,7 @@ impl Broker {
             Err(no) => {
                 // Logged with the hold that was not placed.
                 self.refusals_left(account, now).draw(1, now);
-                let problem = match no {
+                let problem = match &no {
                     Rejection::InsufficientBalance { .. } | Rejection::OverBudget { .. } => {
                         Problem::InsufficientBalance
                     }
@@ -226,7 +226,12 @@ impl Broker {
                     Rejection::TokensSpent { .. } => Problem::Replayed,
                     _ => Problem::InvalidOrder,
                 };
-                Effect::refuse(request, problem, no)
+                let message = no.to_string();
+                let spent = match no {
+                    Rejection::TokensSpent { tokens } => tokens,
+                    _ => Vec::new(),
+                };
+                Effect::Refuse { request, problem, message, spent }
             }
         }
     }

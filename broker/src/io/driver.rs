@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bulla_wire::decision::Decision;
-use bulla_wire::ids::{HoldId, InstanceId};
+use bulla_wire::ids::{HoldId, InstanceId, TokenInput};
 use bulla_wire::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +35,8 @@ pub struct Refusal {
     pub retry_seconds: Option<u64>,
     /// Where the sender stands with its limits.
     pub standings: Box<Standings>,
+    /// Blind tokens it is about: those that were spent before.
+    pub spent: Vec<TokenInput>,
 }
 
 impl Refusal {
@@ -46,6 +48,7 @@ impl Refusal {
             receipt: None,
             retry_seconds: None,
             standings: Box::default(),
+            spent: Vec::new(),
         }
     }
 
@@ -272,8 +275,8 @@ impl Shell {
                     }
                 }
             }
-            Effect::Refuse { request, problem, message } => {
-                self.refuse(request, Refusal::new(problem, message));
+            Effect::Refuse { request, problem, message, spent } => {
+                self.refuse(request, Refusal { spent, ..Refusal::new(problem, message) });
             }
             Effect::Settled { request, settlement } => {
                 if let Some(Waiting::Settlement(answer)) = self.waiting.remove(&request) {

@@ -19,7 +19,7 @@ use bulla_wire::http::*;
 use bulla_wire::ids::{Digest, HoldId, InstanceId, PublicKey};
 use bulla_wire::labels;
 use bulla_wire::order::{MAX_ORDER_BYTES, Order};
-use bulla_wire::problem::Problem;
+use bulla_wire::problem::{ErrorBody, Problem};
 use bulla_wire::statement::parse_nonce;
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
@@ -77,7 +77,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, axum::Json(self.problem.body(&self.message))).into_response();
+        let error = self.problem.body(&self.message).error.about_spent(&self.spent);
+        let mut response = (status, axum::Json(ErrorBody { error })).into_response();
         tell(&mut response, &self.standings);
         if let Some(seconds) = self.retry_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

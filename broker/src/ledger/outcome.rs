@@ -5,6 +5,7 @@ use bulla_wire::ids::{AccountHandle, Digest, EpochId, HoldId, TokenInput};
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 
 use super::{AccountNumber, PackageNumber};
+use crate::account::date;
 
 /// The life of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -22,8 +23,10 @@ pub enum HoldState {
 
 /// When a budget's window ends, for people; nothing where it never does.
 fn over(until: UnixSeconds) -> String {
-    let at = i64::try_from(until.0).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
-    at.map_or_else(String::new, |at| format!(", or wait until {at}"))
+    match until {
+        UnixSeconds(u64::MAX) => String::new(),
+        until => format!(", or wait until {}", date(until)),
+    }
 }
 
 fn list(tokens: &[TokenInput]) -> String {
@@ -172,7 +175,7 @@ pub enum Rejection {
         handle: AccountHandle,
     },
     /// An amount that is zero where value must move, or above [`super::MAX_AMOUNT`].
-    #[error("amount must be 1 to {max} micro-units, got {got}", max = super::MAX_AMOUNT)]
+    #[error("amount must be 0.000001 to {}, got {}", super::MAX_AMOUNT.whole(), got.whole())]
     Amount {
         /// The amount.
         got: MicroUnits,
@@ -231,7 +234,7 @@ pub enum Rejection {
         until: UnixSeconds,
     },
     /// More than the charge, or than is left of it.
-    #[error("hold {hold}: {asked} micro-units are asked for, {left} of its charge are left")]
+    #[error("hold {hold}: {} are asked for, {} of its charge are left", asked.whole(), left.whole())]
     ExceedsCharge {
         /// The hold.
         hold: HoldId,
@@ -249,7 +252,7 @@ pub enum Rejection {
         what: &'static str,
     },
     /// A package has less than is moved.
-    #[error("package {package} has {available} micro-units free, {asked} are asked for")]
+    #[error("package {package} has {} free, {} are asked for", available.whole(), asked.whole())]
     NotEnough {
         /// The package.
         package: PackageNumber,
@@ -312,7 +315,7 @@ pub enum Rejection {
         package: PackageNumber,
     },
     /// More than was spent from the package.
-    #[error("a refund of {asked} exceeds the {spent} micro-units spent from package {package}")]
+    #[error("a refund of {} exceeds the {} spent from package {package}", asked.whole(), spent.whole())]
     RefundExceedsSpent {
         /// The package.
         package: PackageNumber,

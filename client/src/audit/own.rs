@@ -8,7 +8,7 @@ use bulla_attestation::hash::account_handle;
 use bulla_wire::decision::{Decision, MAX_LOGGED_REFUSALS_PER_MINUTE};
 use bulla_wire::ids::{AccountHandle, Digest};
 use bulla_wire::order::Order;
-use bulla_wire::units::UnixSeconds;
+use bulla_wire::units::{UnixSeconds, decimal};
 
 use super::decision::Ruling;
 use super::join::Join;
@@ -137,7 +137,8 @@ fn were_many(kept: &OwnOrder, own: &[OwnOrder]) -> bool {
 fn unanswered(sheet: &mut Sheet, join: &Join<'_>, kept: &OwnOrder) {
     let spent = join.kept.holds.get(&kept.order.hold).and_then(|hold| hold.settled());
     if let Some(spent) = spent.filter(|spent| *spent > 0) {
-        let message = format!("its answer did not reach you, and {spent} micro-units were charged");
+        let (spent, unit) = (decimal(spent), &kept.order.unit);
+        let message = format!("its answer did not reach you, and {spent} {unit} were charged");
         return sheet.warn(CheckName::OwnOrder, kept.record(), message);
     }
     if let Some(ruling) = join.kept.refused.get(&kept.digest) {

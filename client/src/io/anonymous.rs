@@ -182,11 +182,11 @@ pub async fn pay(client: &Client, order: &Signed<Order>) -> Answer<Vec<u8>> {
 /// comes out of an older copy of the wallet.
 pub fn refused(client: &Client, hold: &HoldId, error: &TransportError) -> Answer<()> {
     let TransportError::Problem(refusal) = error else { return Ok(()) };
-    if refusal.problem != Problem::Replayed {
+    if refusal.spent.is_empty() {
         return Ok(());
     }
     Ok(client.wallet().change(|wallet| {
-        wallet.set_aside(hold, &refusal.message);
+        wallet.set_aside(hold, &refusal.spent);
         Ok(())
     })?)
 }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use bulla_wire::http::TRAILER_RECEIPT;
-use bulla_wire::problem::{ErrorBody, Problem};
+use bulla_wire::ids::TokenInput;
+use bulla_wire::problem::{ErrorBody, ErrorObject, Problem};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use http_body_util::{BodyExt, Full, Limited};
@@ -101,6 +102,8 @@ pub struct Refusal {
     pub message: String,
     /// A usage receipt beside the error, not verified.
     pub receipt: Option<Vec<u8>>,
+    /// The blind tokens it says were spent before.
+    pub spent: Vec<TokenInput>,
 }
 
 /// A way to one server.
@@ -313,12 +316,13 @@ async fn refusal(answer: Response<Incoming>) -> Refusal {
     };
     let stated = serde_json::from_slice::<ErrorBody>(&body).ok().map(|body| body.error);
     let problem = stated.as_ref().and_then(|error| error.problem());
+    let spent = stated.as_ref().map(ErrorObject::spent_tokens).unwrap_or_default();
     let message = match (stated, serde_json::from_slice::<ProblemDetails>(&body)) {
         (Some(error), _) => printable(&error.message),
         (None, Ok(problem)) => printable(&problem.detail),
         (None, Err(_)) => format!("the server answered with status {status}"),
     };
-    Refusal { status, problem: problem.unwrap_or(by_status(status)), message, receipt }
+    Refusal { status, problem: problem.unwrap_or(by_status(status)), message, receipt, spent }
 }
 
 fn receipt_beside(headers: &HeaderMap) -> Option<Vec<u8>> {

@@ -76,7 +76,9 @@ pub enum WalletError {
     },
     /// The broker says more was charged than the usage receipt.
     #[error(
-        "the broker keeps {got} micro-units of the payment of hold {hold}, its usage receipt charges {expected}: keep the wallet, it shows so"
+        "the broker keeps {} of the payment of hold {hold}, its usage receipt charges {}: keep the wallet, it shows so",
+        got.whole(),
+        expected.whole()
     )]
     Charged {
         /// The hold.

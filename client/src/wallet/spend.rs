@@ -6,7 +6,7 @@ use bulla_wire::blind::{
     Blanks, BlindKeys, Change, MAX_BLANKS, MAX_SPENT_TOKENS, Payment, SpentToken,
 };
 use bulla_wire::cbor;
-use bulla_wire::ids::HoldId;
+use bulla_wire::ids::{HoldId, TokenInput};
 use bulla_wire::order::Order;
 use bulla_wire::units::{MicroUnits, Unit, UnixSeconds};
 use rand_core::CryptoRng;
@@ -150,9 +150,9 @@ impl Wallet {
     /// The broker refused a payment, for tokens it names were spent before. They are set aside, so
     /// that the next payment is made of others; those it does not name are ours again. Of a payment
     /// that it names nothing of, nothing changes.
-    pub fn set_aside(&mut self, hold: &HoldId, refusal: &str) {
+    pub fn set_aside(&mut self, hold: &HoldId, spent_before: &[TokenInput]) {
         let Some(place) = self.spends.iter().position(|spend| spend.hold == *hold) else { return };
-        let named = |token: &Token| refusal.contains(&token.input.to_string());
+        let named = |token: &Token| spent_before.contains(&token.input);
         if !self.spends[place].tokens.iter().any(named) {
             return;
         }

@@ -7,7 +7,7 @@ use bulla_wire::blind::{
     MAX_PAYMENT_BYTES, Payment,
 };
 use bulla_wire::cbor;
-use bulla_wire::ids::{Digest, DrawId, GroupElement, HoldId};
+use bulla_wire::ids::{Digest, DrawId, GroupElement, HoldId, TokenInput};
 use bulla_wire::order::Order;
 use bulla_wire::price::Rates;
 use bulla_wire::units::{MicroUnits, TokenCount, Unit, UnixSeconds};
@@ -114,9 +114,9 @@ fn what_was_spent_before_is_set_aside_and_the_rest_pays() {
     // A copy of the wallet pays with the same token, and another one.
     copy.begin_spend(&keys(1), &order(2, 30), NOW, &mut rng(3)).unwrap();
     let hold = HoldId([2; 16]);
-    copy.set_aside(&hold, "spent before: blind token 00; pay with others");
+    copy.set_aside(&hold, &[TokenInput([0; 32])]);
     assert_eq!((copy.spends().len(), copy.spent_before().len()), (1, 0), "not one of these");
-    copy.set_aside(&hold, &format!("spent before: blind token {}; pay with others", spent.input));
+    copy.set_aside(&hold, &[spent.input]);
     let mut copy = reopened(&copy);
     assert_eq!((copy.spends().len(), copy.spent_before().len()), (0, 1));
     assert_eq!(worth(&copy), 150 - 20);

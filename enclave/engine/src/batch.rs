@@ -280,8 +280,9 @@ impl Job {
         if self.grammar.as_ref().is_some_and(Grammar::is_complete) {
             output = self.answer.close(model.detokenizer(), output);
         }
-        output.logprobs =
-            self.logprobs.map(|count| Box::new(logprobs(model, logits, token, count)));
+        output.logprobs = self.logprobs.map(|count| {
+            Box::new(logprobs(model, &self.sampler.log_softmax(logits), token, count))
+        });
         (Some(token), output)
     }
 
@@ -300,8 +301,7 @@ impl Job {
     }
 }
 
-fn logprobs(model: &Model, logits: &[f32], token: u32, count: u8) -> TokenLogprobs {
-    let soft = LogSoftmax::new(logits);
+fn logprobs(model: &Model, soft: &LogSoftmax<'_>, token: u32, count: u8) -> TokenLogprobs {
     let told = |(id, logprob): (u32, f32)| TokenLogprob {
         text: model.detokenizer().text(&[id]).unwrap_or_default(),
         logprob,
@@ -346,7 +346,7 @@ impl Engine for BatchEngine {
         // Room for the whole answer, which `check` has bounded: no step makes any.
         let mut tokens = Vec::with_capacity(prompt.tokens().len() + max_tokens as usize);
         tokens.extend_from_slice(prompt.tokens());
-        let sampler = Sampler::new(sampling, &tokens);
+        let sampler = Sampler::new(sampling, &tokens, self.path);
         let late = |run_ms: u64| (self.clock)().saturating_add(run_ms.saturating_mul(1000));
         let late_at_us = run_ms.map(late);
         let cargo = Job { answer, sampler, logprobs, reasoning, grammar };

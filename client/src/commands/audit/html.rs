@@ -169,10 +169,10 @@ fn chores(report: &AuditReport) -> Markup {
         }
         @if !report.facts.open_holds.is_empty() {
             table {
-                thead { tr { th { "open hold" } th { "account" } th.n { "held, micro-units" } th { "settle by" } } }
+                thead { tr { th { "open hold" } th { "account" } th.n { "held" } th { "settle by" } } }
                 tbody { @for hold in report.facts.open_holds.iter().take(MAX_PRINTED_FINDINGS) {
                     tr {
-                        td { code { (hold.hold) } } td { (account_name(hold.account)) } td.n { (hold.left) }
+                        td { code { (hold.hold) } } td { (account_name(hold.account)) } td.n { (hold.left.whole()) }
                         td { (hold.settle_by.map_or_else(String::new, instant)) }
                     }
                 } }

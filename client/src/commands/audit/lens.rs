@@ -108,7 +108,7 @@ impl<'r> Chores<'r> {
             let until =
                 hold.settle_by.map_or_else(String::new, |at| format!("settle by {}", instant(at)));
             let account = format!("account {}", account_name(hold.account));
-            vec![format!("  {}", hold.hold), account, format!("{} micro-units", hold.left), until]
+            vec![format!("  {}", hold.hold), account, format!("{} held", hold.left.whole()), until]
         });
         list("holds not settled", report.facts.open_hold_count, holds.collect());
         text

@@ -2,7 +2,7 @@
 //!
 //! * [`weights`]: matrices packed for one pass over their bytes: Q8_0, Q4_0, Q4_K, Q6_K, bf16, f32.
 //! * [`activation`], [`matmul`]: rows in 8 bits, and products with them.
-//! * [`attention`], [`rows`]: what happens between the products.
+//! * [`attention`], [`rows`]: what happens between the products; [`weigh`]: and behind the last.
 //! * [`pool`]: threads that stay; [`path`]: which instructions they use.
 //!
 //! # The same bits
@@ -36,4 +36,5 @@ pub mod path;
 pub mod pool;
 pub mod rows;
 mod split;
+pub mod weigh;
 pub mod weights;

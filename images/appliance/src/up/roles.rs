@@ -17,7 +17,7 @@ use bulla_client::config::{
     SpendingConfig,
 };
 use bulla_client::io::client::Client;
-use bulla_client::io::folder::Folder;
+use bulla_client::io::folder::{Folder, FolderError};
 use bulla_client::io::proxy;
 use bulla_enclave::command::load_engine;
 use bulla_enclave::config::EnclaveConfig;
@@ -385,13 +385,38 @@ async fn turned_true(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// The configuration is written too, so that `bulla chat`, `bulla audit` and the others find it.
 fn open_client(path: &Path, config: &ClientConfig) -> anyhow::Result<Client> {
     let folder = Folder::open(path)?;
+    let config = settle_config(&folder, config)?;
+    Ok(Client::new(folder, config)?)
+}
+
+/// `config`, and what the customer set in the file of an earlier start. Written, so that `bulla chat`,
+/// `bulla audit` and the others find it.
+fn settle_config(folder: &Folder, config: &ClientConfig) -> anyhow::Result<ClientConfig> {
     let file = folder.config_path();
-    std::fs::write(&file, toml::to_string(config)?)
+    let config = match folder.config(&file) {
+        Err(FolderError::NoConfig { .. }) => config.clone(),
+        kept => with_own(config, kept?),
+    };
+    std::fs::write(&file, format!("{WHOSE_SETTINGS}{}", toml::to_string(&config)?))
         .with_context(|| format!("writing {}", file.display()))?;
-    Ok(Client::new(folder, config.clone())?)
+    Ok(config)
+}
+
+/// The first line of a client's configuration.
+const WHOSE_SETTINGS: &str = "# Of [broker], [appraisal] and [proxy] listen, `bulla up` knows better \
+     and writes them anew; the rest is yours.\n\n";
+
+/// Where this start's roles are and what they run in, from `start`; everything else from `own`.
+fn with_own(start: &ClientConfig, own: ClientConfig) -> ClientConfig {
+    let ClientConfig { broker, appraisal, proxy, .. } = start.clone();
+    ClientConfig {
+        broker: ClientBroker { earlier_log_keys: own.broker.earlier_log_keys, ..broker },
+        appraisal,
+        proxy: ProxyConfig { listen: proxy.listen, ..own.proxy },
+        ..own
+    }
 }
 
 async fn wait_until_routable(client: &Client) -> anyhow::Result<()> {
@@ -420,4 +445,38 @@ fn tell_boot(enclave: &EnclaveReady, model: &str, paper: &mut Paper) {
     paper.fact("epoch", identity.epoch);
     paper.fact("model", format!("{model}, manifest {}", enclave.models[0]));
     paper.fact("address", format!("https://{}", enclave.address));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_customer_set_is_kept_and_addresses_are_of_this_start() {
+        let key = "07".repeat(32);
+        let text = |port: u16, own: &str| {
+            format!(
+                "[broker]\nurl = \"https://127.0.0.1:{port}\"\nspki_sha256 = \"{key}\"\n\
+                 root_key = \"{key}\"\n[appraisal]\npolicy = \"/{port}.toml\"\n\
+                 vendor_roots = true\n[proxy]\nlisten = \"127.0.0.1:{port}\"\n{own}"
+            )
+        };
+        let own = "local_credential = \"a-word-of-one-s-own\"\n[spending]\nunit = \"GPU\"\n";
+        let config = |text: &str| ClientConfig::from_toml(text).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path()).unwrap();
+        for (port, kept) in [(8001, ""), (8002, own)] {
+            let settled = settle_config(&folder, &config(&text(port, ""))).unwrap();
+            assert_eq!(settled, config(&text(port, kept)));
+            let written = std::fs::read_to_string(folder.config_path()).unwrap();
+            assert!(written.starts_with("# Of [broker]"), "{written}");
+            assert_eq!(config(&written), settled);
+            std::fs::write(folder.config_path(), text(1, own)).unwrap();
+        }
+        let mistyped = text(1, "") + "[spendings]\n";
+        std::fs::write(folder.config_path(), &mistyped).unwrap();
+        let error = settle_config(&folder, &config(&text(8003, ""))).unwrap_err();
+        assert!(format!("{error:#}").contains("spendings"), "{error:#}");
+        assert_eq!(std::fs::read_to_string(folder.config_path()).unwrap(), mistyped);
+    }
 }

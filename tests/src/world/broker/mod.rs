@@ -294,7 +294,7 @@ impl BrokerHost {
                     Granted { client, instance, hold, order, grant, delegation, sealed, again };
                 self.forward(street, granted);
             }
-            Effect::Refuse { request, problem, message } => {
+            Effect::Refuse { request, problem, message, .. } => {
                 self.refuse(street, request, problem, message);
             }
             Effect::Settled { request, settlement } => self.settled(street, request, settlement),

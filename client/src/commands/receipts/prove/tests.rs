@@ -38,6 +38,9 @@ fn a_proof_stands_alone_and_says_nothing_of_the_ledger() {
     assert_eq!(report.findings, [], "{report}");
     assert_eq!((report.view, report.counts.receipts), (View::Receipt, 1));
     assert!(report.check(CheckName::LedgerHold).unwrap().detail.contains("nothing"), "{report}");
+    // For people, one line for all that a lone receipt does not concern.
+    let text = report.to_string();
+    assert!(text.contains(" other checks\n") && !text.contains("nothing to examine"), "{text}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

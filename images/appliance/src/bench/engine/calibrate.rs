@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use bulla_client::commands::GlobalArgs;
+use bulla_engine::Sampling;
 use clap::Args;
 use serde_json::json;
 
@@ -55,7 +56,7 @@ pub fn execute(args: CalibrateArgs, folder: &Path, global: &GlobalArgs) -> anyho
     let bar = steps(bench.runs, "calibrating");
     for _ in 0..bench.runs {
         read.push(candidate.read(READ_TOKENS)?);
-        decoded.push(candidate.decode(1, 1, DECODE_TOKENS)?);
+        decoded.push(candidate.decode(1, 1, DECODE_TOKENS, &Sampling::greedy())?);
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -62,7 +62,7 @@ impl Candidate {
 
     /// Tokens per second of a prompt.
     pub fn read(&mut self, tokens: usize) -> anyhow::Result<f64> {
-        self.submit(tokens, 1)?;
+        self.submit(tokens, 1, &Sampling::greedy())?;
         let started = Instant::now();
         while !self.engine.is_idle() {
             self.engine.step();
@@ -72,9 +72,15 @@ impl Candidate {
 
     /// Tokens per second of `streams` answers together: from when all of them have begun to when
     /// the first one ends.
-    pub fn decode(&mut self, streams: usize, prompt: usize, answer: usize) -> anyhow::Result<f64> {
+    pub fn decode(
+        &mut self,
+        streams: usize,
+        prompt: usize,
+        answer: usize,
+        sampling: &Sampling,
+    ) -> anyhow::Result<f64> {
         for _ in 0..streams {
-            self.submit(prompt, answer)?;
+            self.submit(prompt, answer, sampling)?;
         }
         let (mut begun, mut total) = (HashSet::new(), 0);
         let mut window = None;
@@ -100,10 +106,15 @@ impl Candidate {
         Ok(rate)
     }
 
-    fn submit(&mut self, tokens: usize, max_tokens: usize) -> anyhow::Result<()> {
+    fn submit(
+        &mut self,
+        tokens: usize,
+        max_tokens: usize,
+        sampling: &Sampling,
+    ) -> anyhow::Result<()> {
         let prompt = self.prompt(tokens)?;
         let max_tokens = u32::try_from(max_tokens)?;
-        let request = GenerateRequest::new(prompt, Sampling::greedy(), max_tokens);
+        let request = GenerateRequest::new(prompt, sampling.clone(), max_tokens);
         self.engine.submit(SequenceId(self.next_id), request)?;
         self.next_id += 1;
         Ok(())

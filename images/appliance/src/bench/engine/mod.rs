@@ -23,6 +23,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 use bulla_client::commands::GlobalArgs;
+use bulla_engine::Sampling;
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 
@@ -90,7 +91,7 @@ pub async fn execute(args: EngineArgs, global: &GlobalArgs) -> anyhow::Result<Ex
     if let Some(file) = args.once {
         let mut candidate = Candidate::load(&file, threads)?;
         candidate.read(MEMORY_TOKENS.0)?;
-        candidate.decode(1, 1, MEMORY_TOKENS.1)?;
+        candidate.decode(1, 1, MEMORY_TOKENS.1, &Sampling::greedy())?;
         return Ok(ExitCode::SUCCESS);
     }
     let folder = super::folder::prepare(&global.data)?;

@@ -1,5 +1,7 @@
 //! Reading and decoding, engine against engine.
 
+use bulla_engine::Sampling;
+
 use super::candidate::Candidate;
 use super::row::{Goal, Row};
 use super::shape::{Format, Shape};
@@ -42,6 +44,12 @@ pub fn measure(
         Row::new(format!("decode, {STREAMS} streams, {model}"), "tok/s", "llama-batched-bench"),
         Goal::RatioAtLeast(2.5),
     );
+    // As the protocol's defaults are: a draw from the whole vocabulary at every token.
+    let drawn = Sampling::new(1.0, 1.0, 0, 1)?;
+    let mut sampled = goal(
+        Row::new(format!("the same, drawn at temperature 1, {model}"), "tok/s", "greedy"),
+        Goal::RatioAtLeast(0.97),
+    );
     // Once for nothing: pages of both are then where they belong.
     candidate.read(READ_TOKENS)?;
     let gigabytes = shape.pass_bytes(format) as f64 / 1e9;
@@ -54,16 +62,19 @@ pub fn measure(
         if let Some(anchor) = &mut bench.anchor {
             alone.anchor.push(anchor.decode(&file, DECODE_TOKENS)?);
         }
-        alone.candidate.push(candidate.decode(1, 1, DECODE_TOKENS)?);
+        alone.candidate.push(candidate.decode(1, 1, DECODE_TOKENS, &Sampling::greedy())?);
         share.anchor.push(bandwidth::read_bytes_per_second(bench.threads) / 1e9);
         let (prompt, answer) = TOGETHER_TOKENS;
         if let Some(anchor) = &mut bench.anchor {
             together.anchor.push(anchor.decode_together(&file, STREAMS, prompt, answer)?);
         }
-        together.candidate.push(candidate.decode(STREAMS, prompt, answer)?);
+        let greedy = candidate.decode(STREAMS, prompt, answer, &Sampling::greedy())?;
+        together.candidate.push(greedy);
+        sampled.anchor.push(greedy);
+        sampled.candidate.push(candidate.decode(STREAMS, prompt, answer, &drawn)?);
         bar.inc(1);
     }
     bar.finish_and_clear();
     share.candidate = alone.candidate.iter().map(|rate| rate * gigabytes).collect();
-    Ok(vec![read, alone, share, together])
+    Ok(vec![read, alone, share, together, sampled])
 }
