@@ -90,6 +90,10 @@ struct Job {
     logprobs: Option<u8>,
     reasoning: Option<Reasoning>,
     grammar: Option<Grammar>,
+    /// Which row of this step's logits is its own.
+    row: Option<usize>,
+    /// The token drawn from it, or why there is none.
+    drawn: Option<Result<u32, String>>,
 }
 
 /// Where an answer stands in its reasoning, for models that mark it with tokens.
@@ -198,14 +202,25 @@ impl BatchEngine {
         self.counters.count_step(took_us);
         let read: usize = self.parts.iter().map(|part| part.tokens).sum();
         self.spans = emptied(spans);
-        let mut rows = logits.chunks_exact(decoder.vocab());
+        let mut rows = 0;
         for part in &self.parts {
             let progress = self.scheduler.advance(*part);
             count(&mut self.counters, progress);
             let job = &mut self.scheduler.running_mut(part.index).cargo;
             job.count(progress, took_us * part.tokens as u64 / read as u64);
-            let Some(row) = part.whole.then(|| rows.next()).flatten() else { continue };
-            let (token, output) = job.choose(&self.model, row);
+            job.row = part.whole.then_some(rows);
+            rows += usize::from(part.whole);
+        }
+        let row = |at: usize| &logits[at * decoder.vocab()..(at + 1) * decoder.vocab()];
+        let running = self.scheduler.all_running_mut();
+        self.pool.run_each(logits.len(), running, &|sequence| {
+            let job = &mut sequence.cargo;
+            job.drawn = job.row.map(|at| job.draw(row(at)));
+        });
+        for part in &self.parts {
+            let job = &mut self.scheduler.running_mut(part.index).cargo;
+            let Some((at, drawn)) = job.row.take().zip(job.drawn.take()) else { continue };
+            let (token, output) = job.write(&self.model, drawn, row(at));
             if let Some(finish) = &output.finish {
                 let delivered = !matches!(finish, Finish::Error(_));
                 self.counters.count_end(delivered, output.usage.output_tokens);
@@ -264,9 +279,14 @@ impl Job {
         self.answer.count_time(device_us);
     }
 
-    /// The next token, and what it does to the answer.
-    fn choose(&mut self, model: &Model, logits: &[f32]) -> (Option<u32>, Output) {
-        let token = match self.draw(logits) {
+    /// What the next token does to the answer.
+    fn write(
+        &mut self,
+        model: &Model,
+        drawn: Result<u32, String>,
+        logits: &[f32],
+    ) -> (Option<u32>, Output) {
+        let token = match drawn {
             Ok(token) => token,
             Err(reason) => return (None, self.answer.end(Finish::Error(reason))),
         };
@@ -349,7 +369,8 @@ impl Engine for BatchEngine {
         let sampler = Sampler::new(sampling, &tokens, self.path);
         let late = |run_ms: u64| (self.clock)().saturating_add(run_ms.saturating_mul(1000));
         let late_at_us = run_ms.map(late);
-        let cargo = Job { answer, sampler, logprobs, reasoning, grammar };
+        let (row, drawn) = (None, None);
+        let cargo = Job { answer, sampler, logprobs, reasoning, grammar, row, drawn };
         let arrival = Arrival { id, tenant, prefix, tokens, late_at_us, cargo };
         self.scheduler.submit(arrival).map_err(|overload| match overload {
             Overload::Queue => SubmitError::QueueFull { limit: self.limits.queued },

@@ -1,8 +1,7 @@
 //! From logits to the next token, by the request's own random stream.
 //!
-//! A vocabulary is long and an answer chooses from it at every token, on one thread, while the others
-//! wait. So everything that looks at all of it does so many numbers at a time, and only what can be
-//! chosen is sorted. All arithmetic is the kernels' own: the same request gives the same tokens on any
+//! A vocabulary is long and an answer chooses from it at every token. So everything that looks at all
+//! of it does so many numbers at a time, and only what can be chosen is sorted. All arithmetic is the kernels' own: the same request gives the same tokens on any
 //! processor and with any C library.
 
 use std::collections::BTreeMap;

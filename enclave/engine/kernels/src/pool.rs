@@ -164,6 +164,24 @@ impl Pool {
         });
     }
 
+    /// Calls `work` for each of `items`, on any thread. Few `multiplications` in all stay on this one.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub fn run_each<T: Send>(
+        &self,
+        multiplications: usize,
+        items: &mut [T],
+        work: &(dyn Fn(&mut T) + Sync),
+    ) {
+        let parts = items.len();
+        let items = Split::new(items);
+        self.run_if_worth(multiplications, parts, &|part, _| {
+            // SAFETY: each part has its own item.
+            unsafe { items.part(part..part + 1) }.iter_mut().for_each(work);
+        });
+    }
+
     fn publish(&self, run: &Run<'_>) {
         let shared = &self.shared;
         // The lifetime ends here: `Closing` keeps `run` alive until no helper is inside.
@@ -266,6 +284,19 @@ mod tests {
                     counts[part].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn each_item_is_worked_on_once() {
+        for threads in [1, 3] {
+            let pool = Pool::new(threads);
+            for (multiplications, count) in [(0, 5), (WORTH_WAKING, 0), (WORTH_WAKING, 500)] {
+                let mut items: Vec<String> = (0..count).map(|item| item.to_string()).collect();
+                pool.run_each(multiplications, &mut items, &|item| item.push('!'));
+                let expected = (0..count).map(|item| format!("{item}!"));
+                assert!(items.iter().eq(&expected.collect::<Vec<_>>()));
             }
         }
     }

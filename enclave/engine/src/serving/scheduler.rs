@@ -143,6 +143,11 @@ impl<T> Scheduler<T> {
         &self.running
     }
 
+    /// The same, to be changed.
+    pub fn all_running_mut(&mut self) -> &mut [Sequence<T>] {
+        &mut self.running
+    }
+
     /// One of [`Scheduler::running`].
     pub fn running_mut(&mut self, index: usize) -> &mut Sequence<T> {
         &mut self.running[index]
