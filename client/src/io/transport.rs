@@ -82,7 +82,7 @@ pub enum TransportError {
     },
     /// The server answered with a problem.
     #[error("{} ({})", .0.message, .0.problem.code())]
-    Problem(Refusal),
+    Problem(Box<Refusal>),
     /// Something that cannot be sent.
     #[error("request cannot be sent: {reason}")]
     Request {
@@ -229,7 +229,7 @@ impl Transport {
         let answer = self.client.request(request).await.map_err(|e| self.network_error(&e))?;
         match answer.status().is_success() {
             true => Ok(answer),
-            false => Err(TransportError::Problem(refusal(answer).await)),
+            false => Err(TransportError::Problem(Box::new(refusal(answer).await))),
         }
     }
 

@@ -265,7 +265,7 @@ impl World {
         let answer = self.endpoint.post(PATH_CHAT, &[], Bytes::from(body), 1 << 20).await;
         match answer {
             Ok(bytes) => Ok(String::from_utf8(bytes.to_vec()).unwrap()),
-            Err(TransportError::Problem(refusal)) => Err(refusal),
+            Err(TransportError::Problem(refusal)) => Err(*refusal),
             Err(other) => panic!("{other}"),
         }
     }
